@@ -1,0 +1,1 @@
+//! throng-engine
