@@ -1,0 +1,61 @@
+//! Where things are: the root of the checkout, cargo's target directory, and what `setup` installs below it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::process;
+
+/// The directories that every chore works in.
+pub(crate) struct Workspace {
+    /// The root of the checkout.
+    pub(crate) root: PathBuf,
+    /// Cargo's target directory, wherever the environment or cargo's configuration puts it.
+    pub(crate) target: PathBuf,
+}
+
+impl Workspace {
+    /// Ask cargo.
+    pub(crate) fn find() -> Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .context("xtask has no parent directory")?
+            .to_path_buf();
+        let mut command = Command::new(cargo());
+        command.current_dir(&root).args([
+            "metadata",
+            "--no-deps",
+            "--offline",
+            "--format-version",
+            "1",
+        ]);
+        let metadata: Value =
+            serde_json::from_str(&process::output(&mut command)?).context("cargo metadata")?;
+        let target = metadata["target_directory"]
+            .as_str()
+            .context("cargo metadata names no target_directory")?;
+        Ok(Self {
+            target: target.into(),
+            root,
+        })
+    }
+
+    /// What `setup` installs. Tests find it as `<target>/third-party`, see `setup`.
+    pub(crate) fn third_party(&self) -> PathBuf {
+        self.target.join("third-party")
+    }
+
+    /// A `cargo` call in the root of the checkout.
+    pub(crate) fn cargo(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(cargo());
+        command.current_dir(&self.root).args(arguments);
+        command
+    }
+}
+
+/// The cargo that runs this program, else the one on PATH.
+fn cargo() -> PathBuf {
+    std::env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)
+}
