@@ -4,13 +4,21 @@
 //! reports go out as values and strings.
 
 mod catalog;
+mod errors;
 mod event;
+mod latency;
 mod recorder;
+mod tally;
+mod timeline;
 
 pub use catalog::{Catalog, CounterInfo, StepInfo, WorkflowInfo, WorkflowRole};
+pub use errors::{ErrorGroup, ErrorGroups, OTHER_CAUSES, Silence, SilentTail};
 pub use event::{
     CountSample, CounterId, DropReason, DroppedStart, Event, Failure, FailureKind,
     IterationOutcome, IterationSample, Outcome, Sample, StartSample, StepId, UserId, WaitSample,
     WorkflowId,
 };
+pub use latency::{CompactLatencies, Distribution, Latencies, Latency};
 pub use recorder::Recorder;
+pub use tally::{StartTally, StepTally, Tally, UserStep, UserTally, WaitTally, WorkflowTally};
+pub use timeline::{Entry, Timeline};

@@ -1,0 +1,153 @@
+//! What happened when: one entry for each second of the measured window, quiet seconds included.
+//!
+//! Long runs widen the entries (1 s, 2 s, 4 s, ...) instead of growing without end.
+
+use std::time::Duration;
+
+use crate::CompactLatencies;
+
+/// With more entries than this, neighbours are merged and each entry becomes twice as wide.
+const MOST_ENTRIES: usize = 7_200;
+
+/// Calls by the time at which they ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Timeline {
+    width: u32,
+    entries: Vec<Entry>,
+}
+
+/// One entry of the timeline.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Entry {
+    /// Steps that ended in it.
+    pub calls: u64,
+    /// Those that failed or were cut off.
+    pub errors: u64,
+    /// Response times of the others.
+    pub latencies: CompactLatencies,
+}
+
+impl Entry {
+    fn merge(&mut self, other: &Entry) {
+        self.calls += other.calls;
+        self.errors += other.errors;
+        self.latencies.merge(&other.latencies);
+    }
+}
+
+impl Default for Timeline {
+    fn default() -> Self {
+        Self {
+            width: 1,
+            entries: Vec::new(),
+        }
+    }
+}
+
+impl Timeline {
+    /// Width of an entry in seconds.
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    /// The entries from the window's start on; the nth covers `n * width` to `(n + 1) * width` seconds.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    pub(crate) fn add(&mut self, ended: Duration, response: Option<Duration>) {
+        let entry = self.entry(ended.as_secs());
+        entry.calls += 1;
+        match response {
+            Some(response) => entry.latencies.record(response),
+            None => entry.errors += 1,
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: &Timeline) {
+        while self.width < other.width {
+            self.widen();
+        }
+        for (index, entry) in other.entries.iter().enumerate() {
+            // A tick's timeline is empty up to its own second.
+            if entry.calls > 0 {
+                self.entry(index as u64 * u64::from(other.width))
+                    .merge(entry);
+            }
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+    }
+
+    fn entry(&mut self, second: u64) -> &mut Entry {
+        while second / u64::from(self.width) >= MOST_ENTRIES as u64 {
+            self.widen();
+        }
+        let index = (second / u64::from(self.width)) as usize;
+        if self.entries.len() <= index {
+            self.entries.resize_with(index + 1, Entry::default);
+        }
+        &mut self.entries[index]
+    }
+
+    fn widen(&mut self) {
+        self.width *= 2;
+        let narrow = std::mem::take(&mut self.entries);
+        for pair in narrow.chunks(2) {
+            let mut wide = pair[0].clone();
+            if let Some(second) = pair.get(1) {
+                wide.merge(second);
+            }
+            self.entries.push(wide);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[test]
+    fn quiet_seconds_are_kept() {
+        let mut timeline = Timeline::default();
+        timeline.add(seconds(0), Some(seconds(1)));
+        timeline.add(seconds(3), None);
+        let calls: Vec<_> = timeline
+            .entries()
+            .iter()
+            .map(|entry| (entry.calls, entry.errors))
+            .collect();
+        assert_eq!(calls, [(1, 0), (0, 0), (0, 0), (1, 1)]);
+    }
+
+    #[test]
+    fn long_runs_widen_the_entries_and_lose_nothing() {
+        let mut timeline = Timeline::default();
+        for second in 0..20_000 {
+            timeline.add(seconds(second), Some(seconds(1)));
+        }
+        assert_eq!(timeline.width(), 4);
+        assert_eq!(timeline.entries().len(), 5_000);
+        assert!(timeline.entries().iter().all(|entry| entry.calls == 4));
+    }
+
+    #[test]
+    fn timelines_of_different_widths_merge() {
+        let mut long = Timeline::default();
+        long.add(seconds(10_000), Some(seconds(1)));
+        let mut short = Timeline::default();
+        short.add(seconds(3), None);
+        let mut merged = short.clone();
+        merged.merge(&long);
+        long.merge(&short);
+        assert_eq!(long, merged);
+        assert_eq!(long.width(), 2);
+        assert_eq!(long.entries()[1].errors, 1);
+    }
+}
