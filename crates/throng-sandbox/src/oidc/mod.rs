@@ -1,0 +1,104 @@
+//! The OpenID Connect provider: Nextcloud's app `oidc`, under `/apps/oidc/`.
+//!
+//! It authenticates nobody itself: the login form and browser sessions are Nextcloud's
+//! ([`crate::nextcloud`]). The MCP server asks [`verify_access_token`] and knows nothing else of it.
+
+mod keys;
+mod store;
+
+use std::path::Path;
+
+use axum::Router;
+
+use crate::state::AppState;
+use crate::store::{StoreError, unix_now};
+
+pub use keys::KeyError;
+pub(crate) use store::SCHEMA;
+
+/// The provider's state beside the database.
+pub(crate) struct Provider {
+    pub(crate) key: keys::SigningKey,
+}
+
+impl Provider {
+    /// Reads the signing key from the data directory, or makes one. Slow: a key takes about 0.2 s.
+    pub(crate) fn new(data: Option<&Path>) -> Result<Self, KeyError> {
+        Ok(Self {
+            key: keys::SigningKey::load_or_generate(data)?,
+        })
+    }
+}
+
+pub(crate) fn router(state: AppState) -> Router {
+    Router::new().with_state(state)
+}
+
+/// Whom an access token speaks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Principal {
+    /// The user's id.
+    pub(crate) user: String,
+    /// The client that the token was issued to.
+    pub(crate) client_id: String,
+    /// The scopes granted.
+    pub(crate) scopes: Vec<String>,
+    /// When the token ends, in seconds since 1970.
+    pub(crate) expires_at: i64,
+}
+
+/// Why an access token is not accepted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TokenError {
+    /// Not one of ours, or its user or client is gone.
+    #[error("the access token is unknown")]
+    Unknown,
+    /// Its time is over.
+    #[error("the access token has expired")]
+    Expired,
+    /// It was revoked, or its grant was.
+    #[error("the access token was revoked")]
+    Revoked,
+    /// It was issued for another resource.
+    #[error("the access token is for another audience")]
+    WrongAudience,
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Checks an access token for a resource, which is the URL of the MCP endpoint; its origin alone is
+/// accepted as an audience, too, as the real MCP server does.
+///
+/// The whole token is looked up by its digest, so a JWT's signature needs no checking here.
+///
+/// # Errors
+///
+/// See [`TokenError`].
+pub(crate) fn verify_access_token(
+    state: &AppState,
+    token: &str,
+    resource: &str,
+) -> Result<Principal, TokenError> {
+    let token = state
+        .store
+        .access_token(token)?
+        .ok_or(TokenError::Unknown)?;
+    if token.revoked {
+        return Err(TokenError::Revoked);
+    }
+    if token.expires_at <= unix_now() {
+        return Err(TokenError::Expired);
+    }
+    let origin = resource.strip_suffix("/mcp").unwrap_or(resource);
+    let audience = token.audience.trim_end_matches('/');
+    if audience != resource && audience != origin {
+        return Err(TokenError::WrongAudience);
+    }
+    Ok(Principal {
+        user: token.user,
+        client_id: token.client_id,
+        scopes: token.scope.split_whitespace().map(str::to_owned).collect(),
+        expires_at: token.expires_at,
+    })
+}
