@@ -1,0 +1,145 @@
+//! Makes URLs and other people's text fit to be shown: no passwords, codes, tokens or cookies.
+//!
+//! Works on two levels: secrets we know are cut out by value, and what merely looks like one (a long run of
+//! letters and digits) is shortened, because a page may show secrets that we never heard of.
+
+use url::Url;
+
+use crate::secret::Secret;
+
+/// Longest excerpt of a page that goes into an error, in characters.
+pub const EXCERPT_CHARS: usize = 240;
+
+/// A run of token characters this long is taken for a secret. UUIDs (36) and long paths stay readable because `-`
+/// and `/` end a run; user names and error codes are far shorter.
+const TOKEN_RUN: usize = 24;
+
+/// Query parameters whose values tell what went wrong and are no secret. Everything else is shown as `…`.
+const SHOWN_PARAMETERS: &[&str] = &[
+    "direct",
+    "error",
+    "error_description",
+    "error_uri",
+    "iss",
+    "prompt",
+    "response_mode",
+    "response_type",
+    "scope",
+    "resource",
+];
+
+/// The URL without user info and fragment, and with the values of query parameters hidden unless they are known harmless.
+pub fn url(url: &Url) -> String {
+    let mut shown = url.clone();
+    shown.set_fragment(None);
+    shown.set_query(None);
+    // Both only fail for URLs that cannot have user info, which then have none to hide.
+    let _ = shown.set_username("");
+    let _ = shown.set_password(None);
+    let mut out = shown.to_string();
+    for (i, (name, value)) in url.query_pairs().enumerate() {
+        out.push(if i == 0 { '?' } else { '&' });
+        out.push_str(&shorten_tokens(&name));
+        out.push('=');
+        if SHOWN_PARAMETERS.contains(&&*name) {
+            out.push_str(&shorten_tokens(&value));
+        } else {
+            out.push('…');
+        }
+    }
+    out
+}
+
+/// Text on one line, without the given secrets and without anything that looks like one, at most
+/// [`EXCERPT_CHARS`] long.
+pub fn text(text: &str, secrets: &[&Secret]) -> String {
+    let mut line = String::with_capacity(text.len().min(4 * EXCERPT_CHARS));
+    for word in text.split_whitespace() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    for secret in secrets {
+        let secret = secret.expose();
+        if !secret.is_empty() {
+            line = line.replace(secret, "[secret]");
+        }
+    }
+    let line = shorten_tokens(&line);
+    match line.char_indices().nth(EXCERPT_CHARS) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line,
+    }
+}
+
+/// Replaces every long run of token characters by its first four and `…`.
+fn shorten_tokens(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut run = String::new();
+    let flush = |run: &mut String, out: &mut String| {
+        // A JWT is one run: dots and dashes belong to it only when digits or capitals make it look random.
+        let random = run
+            .chars()
+            .any(|c| c.is_ascii_digit() || c.is_ascii_uppercase());
+        if run.len() >= TOKEN_RUN && random {
+            out.extend(run.chars().take(4));
+            out.push('…');
+        } else {
+            out.push_str(run);
+        }
+        run.clear();
+    };
+    for c in text.chars() {
+        if c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '=' | '~') {
+            run.push(c);
+        } else {
+            flush(&mut run, &mut out);
+            out.push(c);
+        }
+    }
+    flush(&mut run, &mut out);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_keep_names_and_harmless_values_only() {
+        let cases = [
+            (
+                "http://u:p@h:8/cb?code=abc&state=xyz&iss=http%3A%2F%2Fi#access_token=t",
+                "http://h:8/cb?code=…&state=…&iss=http://i",
+            ),
+            (
+                "http://h/a?scope=openid%20profile",
+                "http://h/a?scope=openid profile",
+            ),
+            ("http://h/login", "http://h/login"),
+            (
+                "http://h/?error=access_denied&token=1",
+                "http://h/?error=access_denied&token=…",
+            ),
+        ];
+        for (given, want) in cases {
+            assert_eq!(url(&Url::parse(given).unwrap()), want);
+        }
+    }
+
+    #[test]
+    fn text_loses_known_and_unknown_secrets() {
+        let password = Secret::new("pa55 word");
+        let shown = text(
+            "Wrong  password\n 'pa55 word' for u; token eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.x ok",
+            &[&password],
+        );
+        assert_eq!(shown, "Wrong password '[secret]' for u; token eyJh….x ok");
+        assert_eq!(
+            text("antidisestablishmentarianism", &[]),
+            "antidisestablishmentarianism"
+        );
+        assert!(text(&"word ".repeat(1000), &[]).chars().count() <= EXCERPT_CHARS + 1);
+    }
+}
