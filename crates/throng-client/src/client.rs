@@ -1,0 +1,413 @@
+//! One identity's connections and cookies.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, Version, header};
+use hyper::body::{Body as _, Incoming};
+use url::Url;
+
+use crate::{
+    connection::Connection,
+    connector::Connector,
+    cookies::Jar,
+    error::{Phase, TransportError, TransportFailure},
+    exchange::{Exchange, OpenExchange, Timings},
+    request::{Origin, Outgoing, Plain, Target, to_http1, to_http2},
+    stream::Traffic,
+};
+
+/// The HTTP client of ONE identity.
+///
+/// A clone is the same identity: it shares connections and cookies. Two identities never share a client, since they
+/// would share connections, and with them whatever the target attaches to a connection.
+#[derive(Clone)]
+pub struct Client {
+    connector: Connector,
+    idle: Arc<Mutex<Vec<(Origin, Connection)>>>,
+    cookies: Option<Arc<Jar>>,
+}
+
+impl Client {
+    /// A client without cookies.
+    pub fn new(connector: &Connector) -> Self {
+        Self {
+            connector: connector.clone(),
+            idle: Arc::default(),
+            cookies: None,
+        }
+    }
+
+    /// A client with a cookie jar of its own, empty at first.
+    pub fn with_cookies(connector: &Connector) -> Self {
+        Self {
+            cookies: Some(Arc::new(Jar::new())),
+            ..Self::new(connector)
+        }
+    }
+
+    /// The same identity's connections, but neither sending nor keeping cookies: for an API beside a login, as a browser
+    /// fetches with `credentials: "omit"`.
+    pub fn without_cookies(&self) -> Self {
+        Self {
+            cookies: None,
+            ..self.clone()
+        }
+    }
+
+    /// This identity's cookie jar, if it has one.
+    pub fn cookies(&self) -> Option<&Jar> {
+        self.cookies.as_deref()
+    }
+
+    /// What makes this client's connections.
+    pub fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
+    /// How many connections are open and unused.
+    pub fn idle_connections(&self) -> usize {
+        self.idle().len()
+    }
+
+    /// Closes the unused connections; those in use stay until their exchange ends.
+    pub fn close_idle(&self) {
+        self.idle().clear();
+    }
+
+    /// Sends a request with an absolute URL and receives the whole response; at most `timeout` long, connecting
+    /// included. Redirects are answers like any other.
+    ///
+    /// # Errors
+    /// If no complete response arrives in time, or its body is larger than allowed.
+    pub async fn send(
+        &self,
+        request: Request<Bytes>,
+        timeout: Duration,
+    ) -> Result<Exchange, TransportError> {
+        let started = Instant::now();
+        let outgoing = self.prepare(request, started)?;
+        self.exchange(&outgoing, started, timeout).await
+    }
+
+    /// Sends a request with an absolute URL and waits, at most `timeout`, for the head of the response.
+    ///
+    /// # Errors
+    /// If no response head arrives in time.
+    pub async fn open(
+        &self,
+        request: Request<Bytes>,
+        timeout: Duration,
+    ) -> Result<OpenExchange, TransportError> {
+        let started = Instant::now();
+        let outgoing = self.prepare(request, started)?;
+        let mut progress = Progress::new(started);
+        let result = tokio::time::timeout(timeout, self.begin(&outgoing, &mut progress)).await;
+        let failure = match result {
+            Ok(Ok(open)) => return Ok(open),
+            Ok(Err(failure)) => failure,
+            Err(_elapsed) => progress.timeout(timeout),
+        };
+        Err(progress.fail(failure, &outgoing.target().origin))
+    }
+
+    fn prepare(&self, request: Request<Bytes>, started: Instant) -> Result<Plain, TransportError> {
+        let agent = self.connector.options().user_agent.as_ref();
+        Plain::new(request, agent).map_err(|failure| {
+            let timings = Progress::new(started).timings(Instant::now());
+            TransportError::new(failure, Arc::from("request"), timings, 0, 0, false)
+        })
+    }
+
+    /// Sends and receives the whole response.
+    pub(crate) async fn exchange(
+        &self,
+        outgoing: &dyn Outgoing,
+        started: Instant,
+        timeout: Duration,
+    ) -> Result<Exchange, TransportError> {
+        let mut progress = Progress::new(started);
+        let whole = async {
+            let mut open = self.begin(outgoing, &mut progress).await?;
+            match open.read_all().await {
+                Ok(body) => Ok(Ok(open.finish(body))),
+                Err(failure) => Ok(Err(open.fail(failure))),
+            }
+        };
+        let failure = match tokio::time::timeout(timeout, whole).await {
+            Ok(Ok(result)) => return result,
+            Ok(Err(failure)) => failure,
+            Err(_elapsed) => progress.timeout(timeout),
+        };
+        Err(progress.fail(failure, &outgoing.target().origin))
+    }
+
+    /// Sends and waits for the response head, without a limit in time. A kept-alive connection that the server has closed
+    /// meanwhile is replaced by a new one.
+    pub(crate) async fn begin(
+        &self,
+        outgoing: &dyn Outgoing,
+        progress: &mut Progress,
+    ) -> Result<OpenExchange, TransportFailure> {
+        let target = outgoing.target();
+        if let Some(mut connection) = self.take_idle(&target.origin).await {
+            progress.reused = true;
+            progress.on(connection.traffic());
+            progress.phase = Phase::Head;
+            match self.request(outgoing, &mut connection).await {
+                Ok(response) => return Ok(self.opened(target, response, connection, progress)),
+                // Closed between the look at it and the request. Nothing came back, so for all that can be known the
+                // server did not see the request (RFC 9112, section 9.3.1 allows the repetition).
+                Err(error) if progress.traffic().1 == 0 && replaceable(&connection, &error) => {}
+                Err(error) => return Err(TransportFailure::from_hyper(error)),
+            }
+        }
+        progress.reused = false;
+        progress.phase = Phase::Connect;
+        let mut connection = self.connector.connect(&target.origin).await?;
+        progress.connected = Some(Instant::now());
+        progress.on(connection.traffic());
+        progress.phase = Phase::Head;
+        if let Connection::Http2(shared) = &connection {
+            // Others may use it from now on, at the same time.
+            self.give_back(&target.origin, Connection::Http2(shared.clone()));
+        }
+        match self.request(outgoing, &mut connection).await {
+            Ok(response) => Ok(self.opened(target, response, connection, progress)),
+            Err(error) => Err(TransportFailure::from_hyper(error)),
+        }
+    }
+
+    async fn request(
+        &self,
+        outgoing: &dyn Outgoing,
+        connection: &mut Connection,
+    ) -> Result<Response<Incoming>, hyper::Error> {
+        let mut headers = outgoing.headers();
+        if let Some(jar) = &self.cookies
+            && !headers.contains_key(header::COOKIE)
+            && let Some(url) = cookie_url(outgoing.target())
+            && let Some(value) = jar.header(&url)
+        {
+            headers.insert(header::COOKIE, value);
+        }
+        match connection {
+            Connection::Http1(connection) => connection.send(to_http1(outgoing, headers)).await,
+            Connection::Http2(connection) => connection.send(to_http2(outgoing, headers)).await,
+        }
+    }
+
+    fn opened(
+        &self,
+        target: &Target,
+        response: Response<Incoming>,
+        connection: Connection,
+        progress: &mut Progress,
+    ) -> OpenExchange {
+        progress.first_byte = Some(Instant::now());
+        progress.phase = Phase::Body;
+        let (parts, body) = response.into_parts();
+        if let Some(jar) = &self.cookies
+            && parts.headers.contains_key(header::SET_COOKIE)
+            && let Some(url) = cookie_url(target)
+        {
+            jar.store(&url, &parts.headers);
+        }
+        let mut open = OpenExchange {
+            keep: keeps_alive(parts.version, &parts.headers),
+            status: parts.status,
+            headers: parts.headers,
+            version: parts.version,
+            ended: None,
+            connection: Some(connection),
+            client: self.clone(),
+            origin: target.origin.clone(),
+            progress: progress.clone(),
+            body,
+        };
+        if open.body.is_end_stream() {
+            open.release();
+        }
+        open
+    }
+
+    /// An idle connection to `origin` that is not known to be closed.
+    async fn take_idle(&self, origin: &Origin) -> Option<Connection> {
+        loop {
+            let mut connection = {
+                let mut idle = self.idle();
+                // The one used last is the least likely to have been closed meanwhile.
+                let position = idle.iter().rposition(|(of, _)| of == origin)?;
+                match &idle[position].1 {
+                    Connection::Http2(shared) => {
+                        if idle[position].1.is_closed() {
+                            idle.swap_remove(position);
+                            continue;
+                        }
+                        return Some(Connection::Http2(shared.clone()));
+                    }
+                    Connection::Http1(_) => idle.swap_remove(position).1,
+                }
+            };
+            if let Connection::Http1(http1) = &mut connection
+                && !std::future::poll_fn(|cx| http1.poll_ready(cx)).await
+            {
+                continue;
+            }
+            return Some(connection);
+        }
+    }
+
+    /// Keeps a connection for the next exchange. One of HTTP/2 is kept once however many exchanges share it.
+    pub(crate) fn give_back(&self, origin: &Origin, connection: Connection) {
+        if connection.is_closed() {
+            return;
+        }
+        let mut idle = self.idle();
+        if let Connection::Http2(_) = connection
+            && idle
+                .iter()
+                .any(|(of, kept)| of == origin && matches!(kept, Connection::Http2(_)))
+        {
+            return;
+        }
+        idle.push((origin.clone(), connection));
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<(Origin, Connection)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("idle_connections", &self.idle_connections())
+            .field("cookies", &self.cookies)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a request that failed without an answer on a reused connection goes to a new one.
+fn replaceable(connection: &Connection, error: &hyper::Error) -> bool {
+    match connection {
+        // One exchange at a time: whatever failed is the connection.
+        Connection::Http1(_) => !error.is_parse() && !error.is_user(),
+        // A reset of one stream is an answer; only the end of the whole connection is not.
+        Connection::Http2(connection) => {
+            Connection::Http2(connection.clone()).is_closed() && !error.is_user()
+        }
+    }
+}
+
+fn keeps_alive(version: Version, headers: &HeaderMap) -> bool {
+    let says = |word: &str| {
+        headers.get_all(header::CONNECTION).iter().any(|value| {
+            value.to_str().is_ok_and(|text| {
+                text.split(',')
+                    .any(|item| item.trim().eq_ignore_ascii_case(word))
+            })
+        })
+    };
+    match version {
+        Version::HTTP_09 => false,
+        Version::HTTP_10 => says("keep-alive"),
+        _ => !says("close"),
+    }
+}
+
+fn cookie_url(target: &Target) -> Option<Url> {
+    Url::parse(&target.absolute.to_string()).ok()
+}
+
+/// How far an exchange has come. It outlives the future that does the work, so that a timeout can tell.
+#[derive(Debug, Clone)]
+pub(crate) struct Progress {
+    started: Instant,
+    connected: Option<Instant>,
+    first_byte: Option<Instant>,
+    phase: Phase,
+    pub(crate) reused: bool,
+    traffic: Count,
+}
+
+/// The bytes of an exchange: counted as long as it has the connection, then fixed.
+#[derive(Debug, Clone)]
+enum Count {
+    Running {
+        traffic: Arc<Traffic>,
+        /// The connection's counters when this exchange began to use it.
+        base: (u64, u64),
+    },
+    Fixed(u32, u32),
+}
+
+impl Progress {
+    pub(crate) fn new(started: Instant) -> Self {
+        Self {
+            started,
+            connected: None,
+            first_byte: None,
+            phase: Phase::Connect,
+            reused: false,
+            traffic: Count::Fixed(0, 0),
+        }
+    }
+
+    pub(crate) fn timings(&self, ended: Instant) -> Timings {
+        Timings {
+            started: self.started,
+            connected: self.connected,
+            first_byte: self.first_byte,
+            ended,
+        }
+    }
+
+    /// Bytes sent and received for this exchange so far.
+    pub(crate) fn traffic(&self) -> (u32, u32) {
+        match &self.traffic {
+            Count::Running { traffic, base } => {
+                let (sent, received) = traffic.now();
+                let since = |now: u64, base: u64| u32::try_from(now - base).unwrap_or(u32::MAX);
+                (since(sent, base.0), since(received, base.1))
+            }
+            Count::Fixed(sent, received) => (*sent, *received),
+        }
+    }
+
+    /// The connection is about to serve somebody else.
+    pub(crate) fn fix_traffic(&mut self) {
+        let (sent, received) = self.traffic();
+        self.traffic = Count::Fixed(sent, received);
+    }
+
+    pub(crate) fn timeout(&self, after: Duration) -> TransportFailure {
+        TransportFailure::Timeout {
+            after,
+            phase: self.phase,
+        }
+    }
+
+    pub(crate) fn fail(&self, failure: TransportFailure, origin: &Origin) -> TransportError {
+        let (sent, received) = self.traffic();
+        TransportError::new(
+            failure,
+            origin.text().clone(),
+            self.timings(Instant::now()),
+            sent,
+            received,
+            self.reused,
+        )
+    }
+
+    fn on(&mut self, traffic: &Arc<Traffic>) {
+        self.traffic = Count::Running {
+            base: traffic.now(),
+            traffic: traffic.clone(),
+        };
+    }
+}

@@ -1,0 +1,228 @@
+//! Failures below HTTP: no complete response arrived. An HTTP error status is not one of them.
+
+use std::{fmt, io, sync::Arc, time::Duration};
+
+use crate::exchange::Timings;
+
+/// An exchange that ended without a complete response.
+///
+/// It carries the same facts as an [`Exchange`](crate::Exchange), so that a failure is a sample like any other. It never
+/// holds header values, bodies or the path of the request, hence no secrets.
+pub struct TransportError(Box<Inner>);
+
+struct Inner {
+    failure: TransportFailure,
+    origin: Arc<str>,
+    timings: Timings,
+    sent: u32,
+    received: u32,
+    reused: bool,
+}
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransportFailure {
+    /// The request could not be sent as given (no host, unsupported scheme, ...).
+    #[error("invalid request: {0}")]
+    Request(String),
+    /// The host name did not resolve to an address.
+    #[error("cannot resolve the host name: {0}")]
+    Resolve(#[source] io::Error),
+    /// No address accepted the connection.
+    #[error("cannot connect: {0}")]
+    Connect(#[source] io::Error),
+    /// The TLS handshake failed (certificate, protocol version, ...).
+    #[error("TLS handshake failed: {0}")]
+    Tls(#[source] io::Error),
+    /// The time allowed ran out.
+    #[error("no {phase} within {after:?}")]
+    Timeout {
+        /// The time that was allowed.
+        after: Duration,
+        /// What was being waited for.
+        phase: Phase,
+    },
+    /// The server closed the connection before its response was complete.
+    #[error("connection closed before the response was complete")]
+    Closed,
+    /// The connection was reset or failed while in use.
+    #[error("connection failed: {0}")]
+    Reset(#[source] io::Error),
+    /// What the server sent is not HTTP.
+    #[error("invalid HTTP: {0}")]
+    Protocol(#[source] hyper::Error),
+    /// The response body exceeded [`ConnectorOptions::max_body`](crate::ConnectorOptions::max_body).
+    #[error("response body larger than {limit} bytes")]
+    BodyTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+}
+
+/// The part of an exchange that was under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Resolving, connecting or shaking hands.
+    Connect,
+    /// The request was being sent, or its response head awaited.
+    Head,
+    /// The response body was being received.
+    Body,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Phase::Connect => "connection",
+            Phase::Head => "response",
+            Phase::Body => "end of the response",
+        })
+    }
+}
+
+impl TransportError {
+    pub(crate) fn new(
+        failure: TransportFailure,
+        origin: Arc<str>,
+        timings: Timings,
+        sent: u32,
+        received: u32,
+        reused: bool,
+    ) -> Self {
+        Self(Box::new(Inner {
+            failure,
+            origin,
+            timings,
+            sent,
+            received,
+            reused,
+        }))
+    }
+
+    /// What went wrong.
+    pub fn failure(&self) -> &TransportFailure {
+        &self.0.failure
+    }
+
+    /// The origin spoken to, `scheme://host:port`.
+    pub fn origin(&self) -> &str {
+        &self.0.origin
+    }
+
+    /// When the exchange started, how far it came, and when it failed.
+    pub fn timings(&self) -> Timings {
+        self.0.timings
+    }
+
+    /// Bytes of HTTP sent for this exchange before it failed.
+    pub fn sent(&self) -> u32 {
+        self.0.sent
+    }
+
+    /// Bytes of HTTP received for this exchange before it failed.
+    pub fn received(&self) -> u32 {
+        self.0.received
+    }
+
+    /// Whether the connection had served an earlier exchange.
+    pub fn reused(&self) -> bool {
+        self.0.reused
+    }
+
+    /// Whether the time allowed ran out.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.0.failure, TransportFailure::Timeout { .. })
+    }
+
+    /// Whether no connection could be made at all.
+    pub fn is_connect(&self) -> bool {
+        matches!(
+            self.0.failure,
+            TransportFailure::Resolve(_)
+                | TransportFailure::Connect(_)
+                | TransportFailure::Tls(_)
+                | TransportFailure::Timeout {
+                    phase: Phase::Connect,
+                    ..
+                }
+        )
+    }
+
+    /// A short text without addresses, numbers or durations, by which equal causes can be grouped.
+    pub fn cause(&self) -> &'static str {
+        match &self.0.failure {
+            TransportFailure::Request(_) => "invalid request",
+            TransportFailure::Resolve(_) => "cannot resolve the host name",
+            TransportFailure::Connect(error) => match error.kind() {
+                io::ErrorKind::ConnectionRefused => "connection refused",
+                io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse => {
+                    "no local port left to connect from"
+                }
+                _ => "cannot connect",
+            },
+            TransportFailure::Tls(_) => "TLS handshake failed",
+            TransportFailure::Timeout { phase, .. } => match phase {
+                Phase::Connect => "timeout while connecting",
+                Phase::Head => "timeout while waiting for the response",
+                Phase::Body => "timeout while receiving the response",
+            },
+            TransportFailure::Closed => "connection closed before the response was complete",
+            TransportFailure::Reset(_) => "connection reset",
+            TransportFailure::Protocol(_) => "invalid HTTP",
+            TransportFailure::BodyTooLarge { .. } => "response body too large",
+        }
+    }
+}
+
+impl fmt::Debug for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TransportError")
+            .field("failure", &self.0.failure)
+            .field("origin", &self.0.origin)
+            .field("timings", &self.0.timings)
+            .field("sent", &self.0.sent)
+            .field("received", &self.0.received)
+            .field("reused", &self.0.reused)
+            .finish()
+    }
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.origin, self.0.failure)
+    }
+}
+
+impl std::error::Error for TransportError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.failure.source()
+    }
+}
+
+impl TransportFailure {
+    /// Sorts an error of the HTTP core by what it means for the exchange.
+    pub(crate) fn from_hyper(error: hyper::Error) -> Self {
+        if let Some(source) = find_io(&error) {
+            return match source.kind() {
+                io::ErrorKind::UnexpectedEof => Self::Closed,
+                _ => Self::Reset(io::Error::new(source.kind(), source.to_string())),
+            };
+        }
+        if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+            return Self::Closed;
+        }
+        Self::Protocol(error)
+    }
+}
+
+fn find_io(error: &hyper::Error) -> Option<&io::Error> {
+    let mut current: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = current {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return Some(io);
+        }
+        current = error.source();
+    }
+    None
+}
