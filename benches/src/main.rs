@@ -1,0 +1,33 @@
+//! Measures throng beside its peers, in one run on one machine: `cargo xtask bench` builds and calls it. It drives
+//! the real programs as processes and reads what they cost from the operating system; it shares no code with them.
+
+mod peer_rmcp;
+mod target;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Measures throng beside its peers.
+#[derive(Parser)]
+#[command(name = "throng-bench")]
+enum Command {
+    /// Serve the MCP server that the clients are measured against.
+    Target(target::Options),
+    /// Be a load generator on the `rmcp` crate's client.
+    PeerRmcp(peer_rmcp::Options),
+}
+
+fn main() -> ExitCode {
+    let done = match Command::parse() {
+        Command::Target(options) => target::run(&options),
+        Command::PeerRmcp(options) => peer_rmcp::run(&options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
