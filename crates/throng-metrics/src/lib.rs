@@ -6,6 +6,7 @@
 mod catalog;
 mod errors;
 mod event;
+mod generator;
 mod latency;
 mod recorder;
 mod tally;
@@ -18,6 +19,7 @@ pub use event::{
     IterationOutcome, IterationSample, Outcome, Sample, StartSample, StepId, UserId, WaitSample,
     WorkflowId,
 };
+pub use generator::GeneratorHealth;
 pub use latency::{CompactLatencies, Distribution, Latencies, Latency};
 pub use recorder::Recorder;
 pub use tally::{StartTally, StepTally, Tally, UserStep, UserTally, WaitTally, WorkflowTally};

@@ -1,0 +1,335 @@
+//! What one iteration gets to know, and the way by which it records.
+
+use std::{
+    any::Any,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use rand::rngs::SmallRng;
+use throng_metrics::{
+    Catalog, Event, IterationOutcome, Outcome, Recorder, Sample, StepId, UserId, WorkflowId,
+};
+
+use crate::{
+    Expectations, Load, StepClock, StopSignals,
+    clock::Clock,
+    scenario::{environment, rng},
+    starts::Start,
+};
+
+/// Whether what is recorded counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Load is really run, but its samples are thrown away.
+    Warmup,
+    /// Samples count.
+    Measured,
+}
+
+/// What all users of a run share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) load: Load,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) environment: Arc<dyn Any + Send + Sync>,
+    pub(crate) recorder: Recorder,
+    pub(crate) expectations: Arc<Expectations>,
+    /// The run's own signals: they follow the caller's, and are given when its time is up.
+    pub(crate) stop: StopSignals,
+    pub(crate) callers_stop: StopSignals,
+    /// Steps recorded in the warm-up.
+    pub(crate) discarded: AtomicU64,
+    /// Iterations running now.
+    pub(crate) busy: AtomicU32,
+    /// Set when the load begins.
+    pub(crate) clock: OnceLock<Clock>,
+}
+
+impl Shared {
+    /// The clock of a load that has begun.
+    pub(crate) fn clock(&self) -> Clock {
+        *self
+            .clock
+            .get()
+            .expect("the clock is set before the first start")
+    }
+
+    /// The phase is decided by the intended start, so that an iteration is in one phase as a whole.
+    pub(crate) fn phase_of(&self, intended: Duration) -> Phase {
+        if intended < self.load.warmup {
+            Phase::Warmup
+        } else {
+            Phase::Measured
+        }
+    }
+
+    /// Records an event of the measured phase, its offsets counted from the start of the measured window.
+    pub(crate) fn record(&self, by: UserId, mut event: Event) {
+        rebase(&mut event, self.load.warmup);
+        self.recorder.record(by, event);
+    }
+}
+
+fn rebase(event: &mut Event, origin: Duration) {
+    let offsets: &mut [&mut Duration] = match event {
+        Event::Step(it) => &mut [&mut it.intended, &mut it.started, &mut it.ended],
+        Event::Iteration(it) => &mut [&mut it.intended, &mut it.started, &mut it.ended],
+        Event::Wait(it) => &mut [&mut it.started],
+        Event::Count(it) => &mut [&mut it.at],
+        Event::Start(it) => &mut [&mut it.due, &mut it.started],
+        Event::Dropped(it) => &mut [&mut it.due],
+    };
+    for offset in offsets {
+        **offset = offset.saturating_sub(origin);
+    }
+}
+
+/// One iteration, as its scenario sees it. Cheap to clone; parallel branches may each have one.
+///
+/// All offsets are counted from the start of the load (warm-up included).
+#[derive(Debug, Clone)]
+pub struct IterCx(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    clock: Clock,
+    user: UserId,
+    number: u64,
+    intended: Duration,
+    started: Duration,
+    phase: Phase,
+    workflow: AtomicU32,
+    step_failed: AtomicBool,
+}
+
+const NO_WORKFLOW: u32 = u32::MAX;
+
+impl IterCx {
+    pub(crate) fn new(shared: &Arc<Shared>, user: UserId, start: &Start) -> Self {
+        Self(Arc::new(Inner {
+            clock: shared.clock(),
+            phase: shared.phase_of(start.intended),
+            shared: Arc::clone(shared),
+            user,
+            number: start.number,
+            intended: start.intended,
+            started: start.started,
+            workflow: AtomicU32::new(NO_WORKFLOW),
+            step_failed: AtomicBool::new(false),
+        }))
+    }
+
+    /// The virtual user that runs this iteration.
+    pub fn user(&self) -> UserId {
+        self.0.user
+    }
+
+    /// How many users the run has.
+    pub fn users(&self) -> u32 {
+        self.0.shared.load.users
+    }
+
+    /// In a closed model this user's nth iteration, in an open model the schedule's nth start; both from 0.
+    pub fn iteration(&self) -> u64 {
+        self.0.number
+    }
+
+    /// Whether what is recorded counts.
+    pub fn phase(&self) -> Phase {
+        self.0.phase
+    }
+
+    /// When the iteration should have started. In a closed model that is when it did.
+    pub fn intended(&self) -> Duration {
+        self.0.intended
+    }
+
+    /// When the iteration started.
+    pub fn started(&self) -> Duration {
+        self.0.started
+    }
+
+    /// The offset of this moment. Monotonic.
+    pub fn now(&self) -> Duration {
+        self.0.clock.now()
+    }
+
+    /// The offset of a monotonic instant, for times that were taken elsewhere (a client's timings).
+    pub fn offset_of(&self, instant: std::time::Instant) -> Duration {
+        self.0.clock.offset_of(instant)
+    }
+
+    /// Random numbers seeded by (seed, user, iteration): the same whatever the threads did. Each call starts anew;
+    /// take one and keep it.
+    pub fn rng(&self) -> SmallRng {
+        rng(self.0.shared.load.seed, self.0.user, self.0.number)
+    }
+
+    /// Says which workflow this iteration executes. Call it first; without it the catalog's first one is meant.
+    pub fn began(&self, workflow: WorkflowId) {
+        self.0.workflow.store(workflow.0, Ordering::Relaxed);
+    }
+
+    /// Records an event, with offsets as this context's clock gives them. In the warm-up it is only counted.
+    ///
+    /// Successful steps also teach what to expect of the next ones, in the warm-up too.
+    pub fn record(&self, event: Event) {
+        if let Event::Step(sample) = &event {
+            match &sample.outcome {
+                Outcome::Success if self.0.shared.load.is_open() => self
+                    .0
+                    .shared
+                    .expectations
+                    .learn(sample.step, sample.service()),
+                Outcome::Success | Outcome::Refused => {}
+                Outcome::Failed(_) | Outcome::Unfinished => {
+                    self.0.step_failed.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+        match self.0.phase {
+            Phase::Measured => self.0.shared.record(self.0.user, event),
+            Phase::Warmup => {
+                if matches!(event, Event::Step(_)) {
+                    self.0.shared.discarded.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// A step that starts now. Finish it with [`InFlight::finish`]; dropped before, it is recorded as unfinished, so
+    /// that what is in flight when the run ends is counted. It moves `clock` on when it is finished.
+    pub fn begin<'a>(&self, step: StepId, actor: UserId, clock: &'a mut StepClock) -> InFlight<'a> {
+        let started = self.now();
+        InFlight {
+            intended: clock.intended(started),
+            started,
+            step,
+            actor,
+            clock,
+            cx: Some(self.clone()),
+        }
+    }
+
+    /// The clock of the iteration's first actor's steps.
+    pub fn step_clock(&self) -> StepClock {
+        let expectations = Arc::clone(&self.0.shared.expectations);
+        if self.0.shared.load.is_open() {
+            StepClock::open(self.0.intended, expectations)
+        } else {
+            StepClock::closed(expectations)
+        }
+    }
+
+    /// The run's stop signals.
+    pub fn stop(&self) -> &StopSignals {
+        &self.0.shared.stop
+    }
+
+    /// The run's names.
+    pub fn catalog(&self) -> &Catalog {
+        &self.0.shared.catalog
+    }
+
+    /// What the caller of [`crate::run`] gave as environment.
+    ///
+    /// # Errors
+    /// If it is of another type.
+    pub fn environment<T: Any + Send + Sync>(&self) -> anyhow::Result<&T> {
+        environment(&self.0.shared.environment)
+    }
+
+    /// Whether a step that failed was recorded: then the iteration's error needs no record of its own.
+    pub(crate) fn step_failed(&self) -> bool {
+        self.0.step_failed.load(Ordering::Relaxed)
+    }
+
+    /// Records the iteration itself.
+    pub(crate) fn ended(&self, outcome: IterationOutcome) {
+        let workflow = match self.0.workflow.load(Ordering::Relaxed) {
+            NO_WORKFLOW => 0,
+            workflow => workflow,
+        };
+        self.record(Event::Iteration(throng_metrics::IterationSample {
+            workflow: WorkflowId(workflow),
+            user: self.0.user,
+            intended: self.0.intended,
+            started: self.0.started,
+            ended: self.now(),
+            outcome,
+        }));
+    }
+}
+
+/// A step that is running.
+#[derive(Debug)]
+pub struct InFlight<'a> {
+    cx: Option<IterCx>,
+    step: StepId,
+    actor: UserId,
+    intended: Duration,
+    started: Duration,
+    clock: &'a mut StepClock,
+}
+
+impl InFlight<'_> {
+    /// When it started.
+    pub fn started(&self) -> Duration {
+        self.started
+    }
+
+    /// When it should have started.
+    pub fn intended(&self) -> Duration {
+        self.intended
+    }
+
+    /// Records the step as ended now. Returns its service time.
+    pub fn finish(self, sent: u32, received: u32, outcome: Outcome) -> Duration {
+        let ended = self
+            .cx
+            .as_ref()
+            .map_or(self.started, |context| context.now());
+        self.finish_at(ended, sent, received, outcome)
+    }
+
+    /// Records the step as ended at an offset, where the client knows better when that was. Returns its service time.
+    pub fn finish_at(
+        mut self,
+        ended: Duration,
+        sent: u32,
+        received: u32,
+        outcome: Outcome,
+    ) -> Duration {
+        self.record(ended, sent, received, outcome);
+        ended.saturating_sub(self.started)
+    }
+
+    fn record(&mut self, ended: Duration, sent: u32, received: u32, outcome: Outcome) {
+        let Some(cx) = self.cx.take() else { return };
+        self.clock.completed(self.step, self.started, ended);
+        cx.record(Event::Step(Sample {
+            step: self.step,
+            user: self.actor,
+            intended: self.intended,
+            started: self.started,
+            ended,
+            sent,
+            received,
+            outcome,
+        }));
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        if let Some(cx) = &self.cx {
+            let now = cx.now();
+            self.record(now, 0, 0, Outcome::Unfinished);
+        }
+    }
+}

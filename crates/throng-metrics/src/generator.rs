@@ -1,0 +1,33 @@
+//! The load generator's own health: what it cost, and whether it kept its schedule.
+
+use std::time::Duration;
+
+use crate::StartTally;
+
+/// What the generator itself did and cost in the measured window.
+#[derive(Debug, Clone, Default)]
+pub struct GeneratorHealth {
+    /// Starts of the open model: lag, late and dropped ones.
+    pub starts: StartTally,
+    /// Length of the window.
+    pub wall: Duration,
+    /// Processor time of the generator's process in it.
+    pub cpu: Duration,
+    /// Processors that it may use.
+    pub cores: u32,
+    /// The most memory it had resident, in bytes; 0 where that is not known.
+    pub peak_rss: u64,
+    /// Steps of the warm-up, whose samples were thrown away.
+    pub discarded: u64,
+}
+
+impl GeneratorHealth {
+    /// Processor time as a share of one core: 1.5 means one and a half cores.
+    pub fn cpu_share(&self) -> f64 {
+        if self.wall.is_zero() {
+            0.0
+        } else {
+            self.cpu.as_secs_f64() / self.wall.as_secs_f64()
+        }
+    }
+}
