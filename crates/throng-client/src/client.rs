@@ -367,6 +367,11 @@ impl Progress {
         }
     }
 
+    /// What is being waited for.
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
+
     /// Bytes sent and received for this exchange so far.
     pub(crate) fn traffic(&self) -> (u32, u32) {
         match &self.traffic {

@@ -26,4 +26,4 @@ mod tls;
 pub use client::Client;
 pub use connector::{Connector, ConnectorError, ConnectorOptions, HttpVersion, Trust};
 pub use error::{Phase, TransportError, TransportFailure};
-pub use exchange::{Exchange, OpenExchange, Timings};
+pub use exchange::{EventStream, Exchange, OpenExchange, Timings};

@@ -1,0 +1,879 @@
+//! One identity's session: calls, and the messages that come while they wait.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use serde::Deserialize;
+use serde_json::{Map, Value, json, value::RawValue};
+
+use super::{
+    Answer, Authorize, Call, CallError, CallOptions, Era, ResourceResult, Server, ToolCall,
+    ToolResult, Tools, headers,
+    server::{METHOD, NAME, Negotiated, SESSION_ID},
+    wire::{self, Message, Outcome, Writer},
+};
+use crate::{
+    client::{Client, Progress},
+    error::{Phase, TransportFailure},
+    exchange::{EventStream, OpenExchange, Timings},
+    request::{Outgoing, Target},
+};
+
+/// How often one call may be asked for input.
+const MAX_ROUNDS: usize = 8;
+/// How long the end of an event stream is awaited after the response: servers should end it at once.
+const LINGER: Duration = Duration::from_millis(250);
+/// How long to wait before resuming a stream that names no time.
+const DEFAULT_RETRY: Duration = Duration::from_secs(1);
+
+/// One identity's open session. Calls may run concurrently, each on a connection of its own.
+///
+/// In the stateless era there is nothing to hold open, but it is used in the same way.
+pub struct Session {
+    pub(crate) server: Arc<Server>,
+    pub(crate) client: Client,
+    pub(crate) authorize: Arc<dyn Authorize>,
+    pub(crate) negotiated: Arc<Negotiated>,
+    pub(crate) id: Option<HeaderValue>,
+    pub(crate) next: AtomicU64,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("origin", &self.server.target.origin.text())
+            .field("era", &self.negotiated.era)
+            .field("version", &self.negotiated.version)
+            .field("has_id", &self.id.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is asked.
+pub(crate) struct Request<'a> {
+    pub(crate) method: &'a str,
+    /// The value of `Mcp-Name`.
+    pub(crate) name: Option<HeaderValue>,
+    pub(crate) params: Params<'a>,
+    /// `Mcp-Param-...`
+    pub(crate) mirrored: Vec<(HeaderName, HeaderValue)>,
+}
+
+pub(crate) enum Params<'a> {
+    Tool(&'a ToolCall),
+    /// A JSON object.
+    Object(&'a [u8]),
+}
+
+/// What the server wanted to know, and the answers.
+struct Input {
+    responses: Value,
+    state: Option<Box<RawValue>>,
+}
+
+/// The course of a call, kept outside of the future that performs it.
+pub(crate) struct Trace {
+    started: Instant,
+    progress: Progress,
+    ended: Option<Instant>,
+    response_event: Option<Instant>,
+    /// Of exchanges before the current one.
+    sent: u32,
+    received: u32,
+    resumed: u32,
+    pub(crate) session_id: Option<HeaderValue>,
+}
+
+impl Trace {
+    pub(crate) fn new() -> Self {
+        let started = Instant::now();
+        Self {
+            started,
+            progress: Progress::new(started),
+            ended: None,
+            response_event: None,
+            sent: 0,
+            received: 0,
+            resumed: 0,
+            session_id: None,
+        }
+    }
+
+    /// Another exchange follows in the same call.
+    fn next_exchange(&mut self) {
+        let (sent, received) = self.progress.traffic();
+        self.sent = self.sent.saturating_add(sent);
+        self.received = self.received.saturating_add(received);
+        self.progress = Progress::new(self.started);
+        self.ended = None;
+    }
+
+    /// Takes over what the exchange knows, now that it is over.
+    fn take(&mut self, exchange: &OpenExchange) {
+        self.progress = exchange.progress.clone();
+        self.progress.fix_traffic();
+        self.ended = exchange.ended;
+    }
+
+    pub(crate) fn into_call<T>(self, result: Result<T, CallError>) -> Call<T> {
+        let (sent, received) = self.progress.traffic();
+        // A stream that the server leaves open has no end of its own.
+        let ended = self
+            .ended
+            .or(self.response_event)
+            .unwrap_or_else(Instant::now);
+        Call {
+            timings: Some(Timings {
+                started: self.started,
+                ..self.progress.timings(ended)
+            }),
+            response_event: self.response_event,
+            sent: self.sent.saturating_add(sent),
+            received: self.received.saturating_add(received),
+            resumed: self.resumed,
+            result,
+        }
+    }
+}
+
+fn unsent<T>(error: CallError) -> Call<T> {
+    Call {
+        timings: None,
+        response_event: None,
+        sent: 0,
+        received: 0,
+        resumed: 0,
+        result: Err(error),
+    }
+}
+
+impl Session {
+    /// Calls a tool.
+    pub async fn call_tool(&self, call: &ToolCall, options: &CallOptions) -> Call<ToolResult> {
+        let mirrored = match self.mirrored(call) {
+            Ok(mirrored) => mirrored,
+            Err(reason) => return unsent(CallError::Protocol(reason)),
+        };
+        let request = Request {
+            method: "tools/call",
+            name: Some(call.name.header().clone()),
+            params: Params::Tool(call),
+            mirrored,
+        };
+        self.call(&request, options)
+            .await
+            .and_then(ToolResult::parse)
+    }
+
+    /// Reads a resource.
+    pub async fn read_resource(&self, uri: &str, options: &CallOptions) -> Call<ResourceResult> {
+        let params = json!({ "uri": uri }).to_string();
+        let request = Request {
+            method: "resources/read",
+            name: Some(headers::encode(uri)),
+            params: Params::Object(params.as_bytes()),
+            mirrored: Vec::new(),
+        };
+        self.call(&request, options)
+            .await
+            .and_then(|raw| Ok(ResourceResult::new(raw)))
+    }
+
+    /// Sends any request; `params` is a JSON object or null. The result comes as JSON, unparsed.
+    pub async fn request(
+        &self,
+        method: &str,
+        params: &Value,
+        options: &CallOptions,
+    ) -> Call<Bytes> {
+        if !params.is_object() && !params.is_null() {
+            let reason = format!("the parameters of {method} are no JSON object");
+            return unsent(CallError::Protocol(reason));
+        }
+        let key = match method {
+            "tools/call" | "prompts/get" => "name",
+            "resources/read" | "resources/subscribe" | "resources/unsubscribe" => "uri",
+            _ => "",
+        };
+        let name = params.get(key).and_then(Value::as_str).map(headers::encode);
+        let serialised = params.to_string();
+        let request = Request {
+            method,
+            name,
+            params: Params::Object(serialised.as_bytes()),
+            mirrored: Vec::new(),
+        };
+        self.call(&request, options).await
+    }
+
+    /// Sends a notification; `params` is a JSON object or null.
+    pub async fn notify(&self, method: &str, params: &Value, options: &CallOptions) -> Call<()> {
+        let serialised = params.to_string();
+        let mut writer = Writer::notification(method, serialised.len() + self.room_for_meta());
+        writer.members(serialised.as_bytes());
+        if self.negotiated.era == Era::Stateless {
+            writer.member("_meta", &self.negotiated.meta);
+        }
+        let post = self.post(method, None, &[], &options.headers, writer.finish());
+        self.acknowledged(&post, options.timeout).await
+    }
+
+    /// The tools of the server, listed by the first session that asks and kept in its [`Server`].
+    ///
+    /// # Errors
+    /// If a page of the list cannot be had; the next session to ask tries again.
+    pub async fn list_tools(&self, options: &CallOptions) -> Result<Arc<Tools>, CallError> {
+        let list = || async {
+            let mut tools = Tools::default();
+            let mut cursor: Option<String> = None;
+            loop {
+                let params = match &cursor {
+                    Some(cursor) => json!({ "cursor": cursor }),
+                    None => Value::Null,
+                };
+                let result = self.request("tools/list", &params, options).await.result?;
+                let mut page = Tools::parse_page(&result)?;
+                let next = page.next_cursor.take();
+                tools.add(page, self.negotiated.era);
+                match next {
+                    Some(next) if Some(&next) == cursor.as_ref() => {
+                        return Err(CallError::protocol(
+                            "tools/list leads back to the same page",
+                        ));
+                    }
+                    Some(next) => cursor = Some(next),
+                    None => return Ok(Arc::new(tools)),
+                }
+            }
+        };
+        self.server.tools.get_or_try_init(list).await.cloned()
+    }
+
+    /// Ends the session with DELETE, if there is one. A server that does not allow it (HTTP 405) is content as well.
+    pub async fn close(self, timeout: Duration) -> Call<()> {
+        if self.id.is_none() {
+            return Call {
+                timings: None,
+                response_event: None,
+                sent: 0,
+                received: 0,
+                resumed: 0,
+                result: Ok(()),
+            };
+        }
+        let mut post = self.post("", None, &[], &[], Bytes::new());
+        post.method = Method::DELETE;
+        let mut call = self.acknowledged(&post, timeout).await;
+        if let Err(CallError::Http {
+            status: StatusCode::METHOD_NOT_ALLOWED,
+            ..
+        }) = call.result
+        {
+            call.result = Ok(());
+        }
+        call
+    }
+
+    /// The protocol version agreed on.
+    pub fn protocol_version(&self) -> &str {
+        &self.negotiated.version
+    }
+
+    /// The server this session is with.
+    pub fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    /// The client whose connections this session uses.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) async fn call(&self, request: &Request<'_>, options: &CallOptions) -> Call<Bytes> {
+        let mut trace = Trace::new();
+        let result = self.traced(request, options, &mut trace).await;
+        trace.into_call(result)
+    }
+
+    pub(crate) async fn traced(
+        &self,
+        request: &Request<'_>,
+        options: &CallOptions,
+        trace: &mut Trace,
+    ) -> Result<Bytes, CallError> {
+        let rounds = self.rounds(request, options, trace);
+        match tokio::time::timeout(options.timeout, rounds).await {
+            Ok(result) => result,
+            Err(_elapsed) => Err(CallError::Timeout {
+                after: options.timeout,
+                phase: trace.progress.phase(),
+            }),
+        }
+    }
+
+    /// Asks, and asks again as long as the server wants input that the handler can give.
+    async fn rounds(
+        &self,
+        request: &Request<'_>,
+        options: &CallOptions,
+        trace: &mut Trace,
+    ) -> Result<Bytes, CallError> {
+        let mut input = None;
+        for _ in 0..MAX_ROUNDS {
+            let id = self.next.fetch_add(1, Ordering::Relaxed);
+            let body = self.write(id, request, options, input.as_ref());
+            let post = self.post(
+                request.method,
+                request.name.as_ref(),
+                &request.mirrored,
+                &options.headers,
+                body,
+            );
+            let result = self.round_trip(&post, id, trace).await?;
+            input = self.wanted(&result)?;
+            if input.is_none() {
+                return Ok(result);
+            }
+            trace.next_exchange();
+        }
+        Err(CallError::protocol(format_args!(
+            "{} asked for input {MAX_ROUNDS} times",
+            request.method
+        )))
+    }
+
+    /// One POST and its response, however it comes.
+    async fn round_trip(
+        &self,
+        post: &Post<'_>,
+        id: u64,
+        trace: &mut Trace,
+    ) -> Result<Bytes, CallError> {
+        let begun = self.client.begin(post, &mut trace.progress).await;
+        let mut exchange =
+            begun.map_err(|failure| trace.progress.fail(failure, &post.target.origin))?;
+        if self.id.is_none() && self.negotiated.era == Era::Sessions {
+            trace.session_id = exchange.headers.get(SESSION_ID).cloned();
+        }
+        let status = exchange.status;
+        if status == StatusCode::OK && is(&exchange.headers, "text/event-stream") {
+            return self.read_stream(exchange.into_events(), id, trace).await;
+        }
+        let body = exchange.read_all().await;
+        trace.take(&exchange);
+        let body = body.map_err(|failure| exchange.fail(failure))?;
+        if status != StatusCode::OK {
+            return Err(self.refusal(status, &exchange.headers, &body));
+        }
+        if !is(&exchange.headers, "application/json") {
+            return Err(CallError::protocol(format_args!(
+                "the response is neither JSON nor an event stream: {}",
+                super::error::excerpt(&body)
+            )));
+        }
+        match wire::parse(&body) {
+            Ok(Message::Response { id: of, outcome }) => concerning(of, id, outcome, status),
+            Ok(_) => Err(CallError::protocol(
+                "the response is a request or a notification",
+            )),
+            Err(reason) => Err(CallError::protocol(format_args!(
+                "the response is no JSON-RPC message: {reason}"
+            ))),
+        }
+    }
+
+    /// What a status other than 200 means.
+    fn refusal(&self, status: StatusCode, headers: &HeaderMap, body: &Bytes) -> CallError {
+        if status == StatusCode::NOT_FOUND && self.id.is_some() {
+            return CallError::SessionLost;
+        }
+        if status.is_success() {
+            return CallError::protocol(format_args!("HTTP {status} instead of a response"));
+        }
+        // Whatever the body says, the challenge is in the headers.
+        if status != StatusCode::UNAUTHORIZED
+            && status != StatusCode::FORBIDDEN
+            && let Ok(Message::Response {
+                outcome: Outcome::Error(error),
+                ..
+            }) = wire::parse(body)
+        {
+            return error.into_call_error(status);
+        }
+        CallError::http(status, headers, body)
+    }
+
+    /// Reads an event stream up to the response, resuming it where the protocol allows.
+    async fn read_stream(
+        &self,
+        mut events: EventStream,
+        id: u64,
+        trace: &mut Trace,
+    ) -> Result<Bytes, CallError> {
+        loop {
+            let failure = match self.read_events(&mut events, id, trace).await? {
+                Read::Response(outcome) => {
+                    trace.take(events.exchange());
+                    return outcome;
+                }
+                Read::Ended(failure) => failure,
+            };
+            trace.take(events.exchange());
+            let resume = events.parser().last_event_id().map(str::to_owned);
+            let (Some(last), Era::Sessions) = (resume, self.negotiated.era) else {
+                return Err(match failure {
+                    Some(failure) => events.exchange().fail(failure).into(),
+                    None => CallError::protocol("the event stream ended without a response"),
+                });
+            };
+            tokio::time::sleep(events.parser().retry().unwrap_or(DEFAULT_RETRY)).await;
+            trace.next_exchange();
+            trace.resumed += 1;
+            events = self.resume(Some(&last), trace).await?;
+        }
+    }
+
+    /// Reads events until the response or the end of the stream.
+    async fn read_events(
+        &self,
+        events: &mut EventStream,
+        id: u64,
+        trace: &mut Trace,
+    ) -> Result<Read, CallError> {
+        loop {
+            let event = match events.next().await {
+                Ok(Some(event)) => event,
+                Ok(None) => return Ok(Read::Ended(None)),
+                Err(failure @ TransportFailure::BodyTooLarge { .. }) => {
+                    return Err(events.exchange().fail(failure).into());
+                }
+                Err(failure) => return Ok(Read::Ended(Some(failure))),
+            };
+            if event.data.is_empty() {
+                continue;
+            }
+            match wire::parse(&event.data) {
+                Ok(Message::Response {
+                    id: Some(of),
+                    outcome,
+                }) if of == id => {
+                    trace.response_event = Some(event.received);
+                    self.read_rest(events).await;
+                    return Ok(Read::Response(concerning(
+                        Some(of),
+                        id,
+                        outcome,
+                        StatusCode::OK,
+                    )));
+                }
+                // A resumed stream may repeat the response to an earlier call.
+                Ok(Message::Response { .. }) => {}
+                Ok(message) => self.heed(message).await?,
+                Err(reason) => {
+                    return Err(CallError::protocol(format_args!(
+                        "an event is no JSON-RPC message: {reason}"
+                    )));
+                }
+            }
+        }
+    }
+
+    /// Waits a moment for the end of the stream, so that its connection can serve again. What else comes is of no
+    /// consequence for the call; if the stream stays open or breaks, its connection is dropped.
+    async fn read_rest(&self, events: &mut EventStream) {
+        let rest = async {
+            while let Ok(Some(event)) = events.next().await {
+                if let Ok(message) = wire::parse(&event.data)
+                    && let Err(error) = self.heed(message).await
+                {
+                    tracing::debug!(%error, "a request of the server could not be answered");
+                }
+            }
+        };
+        if tokio::time::timeout(LINGER, rest).await.is_err() {
+            tracing::debug!("an event stream stays open after its response");
+        }
+    }
+
+    /// Answers a request of the server; takes note of a notification.
+    pub(crate) async fn heed(&self, message: Message) -> Result<(), CallError> {
+        let (id, method, params) = match message {
+            Message::Response { .. } => return Ok(()),
+            Message::Notification { method, params } => {
+                if let Some(handler) = &self.server.options.handler {
+                    handler.notified(&method, params.as_deref());
+                }
+                return Ok(());
+            }
+            Message::Request { id, method, params } => (id, method, params),
+        };
+        if self.negotiated.era == Era::Stateless {
+            tracing::debug!(
+                method,
+                "a request of the server, which this protocol version does not know"
+            );
+            return Ok(());
+        }
+        let params = params.map_or(Value::Null, |raw| {
+            serde_json::from_slice(&raw).unwrap_or(Value::Null)
+        });
+        let body = match self.answer(&method, &params) {
+            Answer::Result(result) => wire::answer(&id, Ok(&result)),
+            Answer::Unsupported => wire::answer(&id, Err((-32601, "Method not found"))),
+        };
+        let post = self.post(&method, None, &[], &[], body);
+        let mut progress = Progress::new(Instant::now());
+        let begun = self.client.begin(&post, &mut progress).await;
+        let mut exchange = begun.map_err(|failure| progress.fail(failure, &post.target.origin))?;
+        exchange
+            .read_all()
+            .await
+            .map_err(|failure| exchange.fail(failure))?;
+        if !exchange.status.is_success() {
+            tracing::debug!(status = %exchange.status, method, "an answer was not accepted");
+        }
+        Ok(())
+    }
+
+    fn answer(&self, method: &str, params: &Value) -> Answer {
+        match (method, &self.server.options.handler) {
+            ("ping", _) => Answer::Result(json!({})),
+            (_, Some(handler)) => handler.answer(method, params),
+            (_, None) => Answer::Unsupported,
+        }
+    }
+
+    /// Answers what an `input_required` result asks for; `None` if the result is complete.
+    fn wanted(&self, result: &[u8]) -> Result<Option<Input>, CallError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct InputRequired {
+            #[serde(default)]
+            result_type: Option<String>,
+            #[serde(default)]
+            input_requests: Map<String, Value>,
+            #[serde(default)]
+            request_state: Option<Box<RawValue>>,
+        }
+        // The look at the bytes spares complete results the parsing.
+        if self.negotiated.era == Era::Sessions
+            || memchr::memmem::find(result, b"input_required").is_none()
+        {
+            return Ok(None);
+        }
+        let required: InputRequired = serde_json::from_slice(result)
+            .map_err(|error| CallError::protocol(format_args!("input_required: {error}")))?;
+        if required.result_type.as_deref() != Some("input_required") {
+            return Ok(None);
+        }
+        let mut responses = Map::new();
+        let mut unsupported = Vec::new();
+        for (key, request) in &required.input_requests {
+            let method = request.get("method").and_then(Value::as_str).unwrap_or("");
+            let params = request.get("params").unwrap_or(&Value::Null);
+            match self.answer(method, params) {
+                Answer::Result(result) => {
+                    responses.insert(key.clone(), result);
+                }
+                Answer::Unsupported => unsupported.push(method.to_owned()),
+            }
+        }
+        if !unsupported.is_empty() {
+            return Err(CallError::InputRequired {
+                methods: unsupported,
+            });
+        }
+        Ok(Some(Input {
+            responses: Value::Object(responses),
+            state: required.request_state,
+        }))
+    }
+
+    fn write(
+        &self,
+        id: u64,
+        request: &Request<'_>,
+        options: &CallOptions,
+        input: Option<&Input>,
+    ) -> Bytes {
+        let room = self.room_for_meta()
+            + match request.params {
+                Params::Tool(call) => call.name.json().len() + call.arguments.len() + 24,
+                Params::Object(object) => object.len(),
+            };
+        let mut writer = Writer::request(id, request.method, room);
+        let mut meta_written = self.negotiated.era == Era::Sessions;
+        match request.params {
+            Params::Tool(call) => {
+                writer.member("name", call.name.json().as_bytes());
+                writer.member("arguments", &call.arguments);
+            }
+            Params::Object(object) => {
+                if !meta_written
+                    && memchr::memmem::find(object, b"\"_meta\"").is_some()
+                    && let Some(merged) = self.merge_meta(object)
+                {
+                    writer.members(merged.as_bytes());
+                    meta_written = true;
+                } else {
+                    writer.members(object);
+                }
+            }
+        }
+        if let Some(input) = input {
+            writer.member("inputResponses", input.responses.to_string().as_bytes());
+            if let Some(state) = &input.state {
+                writer.member("requestState", state.get().as_bytes());
+            }
+        }
+        if !meta_written {
+            if options.headers.is_empty() {
+                writer.member("_meta", &self.negotiated.meta);
+            } else {
+                writer.member("_meta", self.meta_with_trace(&options.headers).as_bytes());
+            }
+        }
+        writer.finish()
+    }
+
+    fn room_for_meta(&self) -> usize {
+        match self.negotiated.era {
+            Era::Sessions => 0,
+            Era::Stateless => self.negotiated.meta.len() + 10,
+        }
+    }
+
+    /// `_meta` with the trace context that the headers carry.
+    fn meta_with_trace(&self, headers: &[(HeaderName, HeaderValue)]) -> String {
+        let mut meta = self.meta();
+        for (name, value) in headers {
+            if matches!(name.as_str(), "traceparent" | "tracestate" | "baggage")
+                && let Ok(text) = value.to_str()
+            {
+                meta.insert(name.as_str().to_owned(), text.into());
+            }
+        }
+        Value::Object(meta).to_string()
+    }
+
+    /// Parameters that bring a `_meta` of their own: both together, ours first.
+    fn merge_meta(&self, object: &[u8]) -> Option<String> {
+        let mut params: Map<String, Value> = serde_json::from_slice(object).ok()?;
+        let Some(Value::Object(theirs)) = params.get_mut("_meta") else {
+            return None;
+        };
+        for (key, value) in self.meta() {
+            theirs.insert(key, value);
+        }
+        Some(Value::Object(params).to_string())
+    }
+
+    fn meta(&self) -> Map<String, Value> {
+        match serde_json::from_slice(&self.negotiated.meta) {
+            Ok(Value::Object(meta)) => meta,
+            _ => Map::new(),
+        }
+    }
+
+    fn mirrored(&self, call: &ToolCall) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+        if self.negotiated.era == Era::Sessions {
+            return Ok(Vec::new());
+        }
+        match self
+            .server
+            .tools()
+            .and_then(|tools| tools.get(call.name.as_str()))
+        {
+            Some(tool) if !tool.header_params.is_empty() => {
+                headers::from_arguments(&tool.header_params, &call.arguments)
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    pub(crate) fn post<'a>(
+        &'a self,
+        method: &str,
+        name: Option<&'a HeaderValue>,
+        mirrored: &'a [(HeaderName, HeaderValue)],
+        more: &'a [(HeaderName, HeaderValue)],
+        body: Bytes,
+    ) -> Post<'a> {
+        let rpc_method = match (self.negotiated.era, method) {
+            (Era::Sessions, _) => None,
+            (Era::Stateless, "tools/call") => Some(HeaderValue::from_static("tools/call")),
+            (Era::Stateless, other) => Some(headers::encode(other)),
+        };
+        Post {
+            target: &self.server.target,
+            method: Method::POST,
+            template: &self.negotiated.headers,
+            authorization: self.authorize.authorization(),
+            session: self.id.as_ref(),
+            rpc_method,
+            name,
+            mirrored,
+            more,
+            body,
+        }
+    }
+
+    /// Sends what is answered by a status only.
+    pub(crate) async fn acknowledged(&self, post: &Post<'_>, timeout: Duration) -> Call<()> {
+        let mut trace = Trace::new();
+        let whole = async {
+            let begun = self.client.begin(post, &mut trace.progress).await;
+            let mut exchange =
+                begun.map_err(|failure| trace.progress.fail(failure, &post.target.origin))?;
+            let body = exchange.read_all().await;
+            trace.take(&exchange);
+            let body = body.map_err(|failure| exchange.fail(failure))?;
+            if exchange.status.is_success() {
+                Ok(())
+            } else {
+                Err(self.refusal(exchange.status, &exchange.headers, &body))
+            }
+        };
+        let result = match tokio::time::timeout(timeout, whole).await {
+            Ok(result) => result,
+            Err(_elapsed) => Err(CallError::Timeout {
+                after: timeout,
+                phase: Phase::Head,
+            }),
+        };
+        trace.into_call(result)
+    }
+
+    /// Opens the server's own stream, or resumes one (GET).
+    pub(crate) async fn resume(
+        &self,
+        last_event_id: Option<&str>,
+        trace: &mut Trace,
+    ) -> Result<EventStream, CallError> {
+        let mut more = vec![(
+            header::ACCEPT,
+            HeaderValue::from_static("text/event-stream"),
+        )];
+        if let Some(id) = last_event_id {
+            let value = HeaderValue::from_str(id)
+                .map_err(|_| CallError::protocol("the event id is no header value"))?;
+            more.push((HeaderName::from_static("last-event-id"), value));
+        }
+        let mut post = self.post("", None, &[], &more, Bytes::new());
+        post.method = Method::GET;
+        let begun = self.client.begin(&post, &mut trace.progress).await;
+        let mut exchange =
+            begun.map_err(|failure| trace.progress.fail(failure, &post.target.origin))?;
+        if exchange.status == StatusCode::OK && is(&exchange.headers, "text/event-stream") {
+            return Ok(exchange.into_events());
+        }
+        let body = exchange.read_all().await;
+        trace.take(&exchange);
+        let body = body.map_err(|failure| exchange.fail(failure))?;
+        Err(self.refusal(exchange.status, &exchange.headers, &body))
+    }
+}
+
+enum Read {
+    Response(Result<Bytes, CallError>),
+    Ended(Option<TransportFailure>),
+}
+
+/// The outcome, if it is that of request `id`. An error may come without an id (JSON-RPC 2.0, section 5).
+fn concerning(
+    of: Option<u64>,
+    id: u64,
+    outcome: Outcome,
+    status: StatusCode,
+) -> Result<Bytes, CallError> {
+    match outcome {
+        Outcome::Error(error) if of.is_none() || of == Some(id) => {
+            Err(error.into_call_error(status))
+        }
+        Outcome::Result(result) if of == Some(id) => Ok(result),
+        _ => Err(CallError::protocol("the response is to another request")),
+    }
+}
+
+/// Whether the content type is `kind`, whatever its parameters.
+fn is(headers: &HeaderMap, kind: &str) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| {
+        match value.as_bytes().get(..kind.len()) {
+            Some(start) => {
+                start.eq_ignore_ascii_case(kind.as_bytes())
+                    && matches!(value.as_bytes().get(kind.len()), None | Some(b';' | b' '))
+            }
+            None => false,
+        }
+    })
+}
+
+/// A message as an HTTP request.
+pub(crate) struct Post<'a> {
+    target: &'a Target,
+    pub(crate) method: Method,
+    template: &'a HeaderMap,
+    authorization: Option<HeaderValue>,
+    session: Option<&'a HeaderValue>,
+    rpc_method: Option<HeaderValue>,
+    name: Option<&'a HeaderValue>,
+    mirrored: &'a [(HeaderName, HeaderValue)],
+    more: &'a [(HeaderName, HeaderValue)],
+    body: Bytes,
+}
+
+impl Outgoing for Post<'_> {
+    fn target(&self) -> &Target {
+        self.target
+    }
+
+    fn method(&self) -> Method {
+        self.method.clone()
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let mut headers = self.template.clone();
+        fill(
+            &mut headers,
+            header::AUTHORIZATION,
+            self.authorization.as_ref(),
+        );
+        if self.template.contains_key(SESSION_ID) {
+            fill(&mut headers, SESSION_ID, self.session);
+        } else {
+            fill(&mut headers, METHOD, self.rpc_method.as_ref());
+            fill(&mut headers, NAME, self.name);
+        }
+        if self.method != Method::POST {
+            headers.remove(header::CONTENT_TYPE);
+        }
+        for (name, value) in self.mirrored.iter().chain(self.more) {
+            headers.insert(name.clone(), value.clone());
+        }
+        headers
+    }
+
+    fn body(&self) -> Bytes {
+        self.body.clone()
+    }
+}
+
+/// Fills a header that the template holds empty, or removes it.
+fn fill(headers: &mut HeaderMap, name: HeaderName, value: Option<&HeaderValue>) {
+    match value {
+        Some(value) => {
+            headers.insert(name, value.clone());
+        }
+        None => {
+            headers.remove(name);
+        }
+    }
+}
