@@ -33,6 +33,7 @@ mod secret;
 mod server;
 mod state;
 mod store;
+mod timestamp;
 
 pub use config::{Admin, NextcloudConfig, PreregisteredClient};
 pub use journal::{Baggage, Count, Counts, Entry, Journal, Outcome, Page, Planted, Server};

@@ -17,7 +17,7 @@ use rusqlite::{Connection, Transaction};
 pub(crate) use accounts::{Account, CreateAccount, NewAccount};
 
 /// The tables of all parts; later ones may reference earlier ones.
-const SCHEMAS: [&[&str]; 3] = [
+pub(crate) const SCHEMAS: [&[&str]; 3] = [
     &[accounts::SCHEMA],
     &[crate::oidc::SCHEMA],
     crate::nextcloud::SCHEMAS,
