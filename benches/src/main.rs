@@ -1,8 +1,16 @@
 //! Measures throng beside its peers, in one run on one machine: `cargo xtask bench` builds and calls it. It drives
 //! the real programs as processes and reads what they cost from the operating system; it shares no code with them.
 
+mod aims;
+mod child;
+mod clients;
+mod machine;
+mod mcp;
 mod peer_rmcp;
+mod stall;
+mod statistics;
 mod target;
+mod target_process;
 
 use std::process::ExitCode;
 
@@ -12,6 +20,10 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "throng-bench")]
 enum Command {
+    /// Compare what an MCP tool call costs, and what a session takes.
+    Mcp(mcp::Options),
+    /// Check the response times that throng reports of a server that stalls.
+    Stall(stall::Options),
     /// Serve the MCP server that the clients are measured against.
     Target(target::Options),
     /// Be a load generator on the `rmcp` crate's client.
@@ -20,6 +32,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Command::parse() {
+        Command::Mcp(options) => mcp::run(&options),
+        Command::Stall(options) => stall::run(&options),
         Command::Target(options) => target::run(&options),
         Command::PeerRmcp(options) => peer_rmcp::run(&options),
     };

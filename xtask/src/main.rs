@@ -3,6 +3,7 @@
 //! cargo and the built programs like a person would.
 
 mod audit;
+mod bench;
 mod licence;
 mod process;
 mod setup;
@@ -35,6 +36,8 @@ enum Chore {
     Test(test::Options),
     /// Check licences, duplicate versions, crate boundaries and lock files.
     Audit,
+    /// Measure throng beside its peers, in release builds; takes minutes and wants an idle machine.
+    Bench(bench::Options),
     /// Remove what `setup` installed.
     CleanThirdParty,
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Chore::Setup => setup::run(&workspace).map(|installed| installed.print()),
         Chore::Test(options) => test::run(&workspace, &options),
         Chore::Audit => audit::run(&workspace),
+        Chore::Bench(options) => bench::run(&workspace, &options),
         Chore::CleanThirdParty => setup::clean(&workspace),
     });
     match done {

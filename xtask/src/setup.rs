@@ -11,12 +11,15 @@
 //! | `THRONG_TEST_CONFORMANCE` | `conformance/node_modules/@modelcontextprotocol/conformance/dist/index.js` |
 
 mod debian;
+mod oha;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+
+pub(crate) use oha::install as install_oha;
 
 use crate::process;
 use crate::workspace::Workspace;
@@ -54,6 +57,13 @@ impl Installed {
             println!("export {name}='{}'", path.display());
         }
     }
+}
+
+/// The interpreter of the virtual environment, in which the `mcp` SDK is installed too.
+pub(crate) fn python(workspace: &Workspace) -> PathBuf {
+    workspace
+        .third_party()
+        .join("nextcloud-mcp-server/bin/python")
 }
 
 /// Install whatever is missing or differs from its pin.

@@ -45,6 +45,15 @@ pub(crate) fn npm() -> Result<()> {
     Ok(())
 }
 
+/// wrk, a peer in the benchmarks.
+pub(crate) fn wrk() -> Result<()> {
+    // Whatever it ends with: `wrk -v` prints its version and then fails.
+    if process::capture(Command::new("wrk").arg("-v")).is_ok() {
+        return Ok(());
+    }
+    install(&["wrk"])
+}
+
 fn install(packages: &[&str]) -> Result<()> {
     let names = packages.join(" ");
     if !process::works("apt-get", &["--version"]) {

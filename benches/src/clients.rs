@@ -1,0 +1,231 @@
+//! The load generators that are compared, and how each is told to do the same work.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use rmcp::model::Implementation;
+
+use crate::target_process::CapturedCall;
+
+const SDK_VERSION: &str = "import importlib.metadata as m, platform
+print('Python', platform.python_version() + ', mcp', m.version('mcp'))";
+
+/// Where the programs are. `cargo xtask bench` knows.
+#[derive(Args)]
+pub(crate) struct Programs {
+    /// The throng program, a release build.
+    #[arg(long)]
+    pub(crate) throng: PathBuf,
+    /// A Python that has the `mcp` SDK.
+    #[arg(long, default_value = "python3")]
+    python: PathBuf,
+    /// oha.
+    #[arg(long, default_value = "oha")]
+    oha: PathBuf,
+    /// The directory `benches` of the checkout.
+    #[arg(long)]
+    pub(crate) benches: PathBuf,
+    /// Where results and logs go.
+    #[arg(long)]
+    pub(crate) output: PathBuf,
+}
+
+/// A load generator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Client {
+    Throng,
+    /// The `rmcp` crate's client, all sessions on one HTTP client.
+    RmcpShared,
+    /// The `rmcp` crate's client, an HTTP client for each session.
+    RmcpEach,
+    PythonSdk,
+    /// Plain HTTP, posting the bytes that throng sends.
+    Oha,
+    /// As oha.
+    Wrk,
+}
+
+/// What a generator has to do.
+pub(crate) struct Work<'a> {
+    pub(crate) url: &'a str,
+    pub(crate) sessions: usize,
+    pub(crate) seconds: u64,
+    pub(crate) pause_ms: u64,
+    /// What throng sends, for those that post it again.
+    pub(crate) call: Option<&'a CapturedCall>,
+}
+
+impl Client {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Throng,
+        Self::Oha,
+        Self::Wrk,
+        Self::RmcpShared,
+        Self::RmcpEach,
+        Self::PythonSdk,
+    ];
+    /// Those that have sessions.
+    pub(crate) const WITH_SESSIONS: [Self; 4] = [
+        Self::Throng,
+        Self::RmcpShared,
+        Self::RmcpEach,
+        Self::PythonSdk,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Throng => "throng",
+            Self::RmcpShared => "rmcp, one HTTP client",
+            Self::RmcpEach => "rmcp, one each",
+            Self::PythonSdk => "Python mcp SDK",
+            Self::Oha => "oha, same bytes",
+            Self::Wrk => "wrk, same bytes",
+        }
+    }
+
+    /// The command that does `work`.
+    pub(crate) fn command(self, programs: &Programs, work: &Work) -> Result<Command> {
+        let (sessions, seconds, pause) = (
+            work.sessions.to_string(),
+            work.seconds.to_string(),
+            work.pause_ms.to_string(),
+        );
+        let mut command;
+        match self {
+            Self::Throng => {
+                command = programs.throng(&[]);
+                command
+                    .arg("run")
+                    .arg(programs.benches.join("scenarios/mcp-call.yaml"))
+                    .args(["--url", work.url]);
+                command.args([
+                    "--users",
+                    &sessions,
+                    "--duration",
+                    &seconds,
+                    "--warmup",
+                    "0",
+                ]);
+                command.args(["--pause", &format!("{pause}ms")]);
+            }
+            Self::RmcpShared | Self::RmcpEach => {
+                command = Command::new(std::env::current_exe().context("where is this program?")?);
+                command.args([
+                    "peer-rmcp",
+                    work.url,
+                    "--sessions",
+                    &sessions,
+                    "--seconds",
+                    &seconds,
+                ]);
+                command.args(["--pause-ms", &pause]);
+                if self == Self::RmcpShared {
+                    command.arg("--shared");
+                }
+            }
+            Self::PythonSdk => {
+                command = Command::new(&programs.python);
+                command
+                    .arg(programs.benches.join("peers/mcp_sdk.py"))
+                    .args([work.url, &sessions, &seconds, &pause]);
+            }
+            Self::Oha => {
+                let call = work.call.context("nothing to post was captured")?;
+                command = Command::new(&programs.oha);
+                command.args([
+                    "--no-tui",
+                    "--disable-compression",
+                    "--output-format",
+                    "json",
+                    "-z",
+                    &format!("{seconds}s"),
+                    "-c",
+                    &sessions,
+                ]);
+                command.args(["-m", "POST", "-d", &call.body]);
+                for (name, value) in &call.headers {
+                    command.args(["-H", &format!("{name}: {value}")]);
+                }
+                command.arg(work.url);
+            }
+            Self::Wrk => {
+                let call = work.call.context("nothing to post was captured")?;
+                let script = wrk_script(call);
+                let path = programs.output.join("wrk.lua");
+                std::fs::write(&path, script).context("cannot write wrk's script")?;
+                command = Command::new("wrk");
+                command
+                    .args([
+                        "-t",
+                        "1",
+                        "-c",
+                        &sessions,
+                        "-d",
+                        &format!("{seconds}s"),
+                        "-s",
+                    ])
+                    .arg(path)
+                    .arg(work.url);
+            }
+        }
+        Ok(command)
+    }
+}
+
+impl Programs {
+    /// A call of throng whose state stays in the output directory.
+    pub(crate) fn throng(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.throng);
+        command
+            .env("XDG_STATE_HOME", self.output.join("state"))
+            .args(arguments);
+        command
+    }
+
+    /// What each of the clients' programs says of its version.
+    pub(crate) fn versions(&self, clients: &[Client]) -> Result<Vec<String>> {
+        let mut versions = Vec::new();
+        for client in clients {
+            versions.push(match client {
+                Client::Throng => first_line(Command::new(&self.throng).arg("--version"))?,
+                Client::RmcpShared => format!("rmcp {}", Implementation::from_build_env().version),
+                Client::RmcpEach => continue,
+                Client::PythonSdk => {
+                    first_line(Command::new(&self.python).args(["-c", SDK_VERSION]))?
+                }
+                Client::Oha => first_line(Command::new(&self.oha).arg("--version"))?,
+                Client::Wrk => first_line(Command::new("wrk").arg("-v"))?,
+            });
+        }
+        Ok(versions)
+    }
+
+    /// The log of a client.
+    pub(crate) fn log(&self, client: Client) -> PathBuf {
+        self.output
+            .join(Path::new(
+                client.name().split([' ', ',']).next().unwrap_or("client"),
+            ))
+            .with_extension("log")
+    }
+}
+
+fn wrk_script(call: &CapturedCall) -> String {
+    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    let mut script = format!("wrk.method = \"POST\"\nwrk.body = {}\n", quoted(&call.body));
+    for (name, value) in &call.headers {
+        script += &format!("wrk.headers[{}] = {}\n", quoted(name), quoted(value));
+    }
+    script
+}
+
+/// The first line that a command prints, whatever it ends with (`wrk -v` ends with 1).
+fn first_line(command: &mut Command) -> Result<String> {
+    let output = command
+        .output()
+        .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    let text = String::from_utf8(output.stdout).context("a version that is not UTF-8")?;
+    Ok(text.lines().next().unwrap_or("unknown").trim().to_owned())
+}

@@ -1,0 +1,422 @@
+//! `mcp`: what one MCP tool call costs each client, and what one open session takes. The server has core 1, the
+//! client under measurement core 0. Calls are counted by the server; processor time and memory are what the operating
+//! system says of the client's process in a window of steady calling. Rounds are interleaved: in each, every client
+//! has its turn, so that ratios are taken between neighbours; processor time is scaled by a probe of the core's speed.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::aims::{self, Aim};
+use crate::child::{Child, GENERATOR};
+use crate::clients::{Client, Programs, Work};
+use crate::machine;
+use crate::statistics::median;
+use crate::target::Replies;
+use crate::target_process::{CapturedCall, TargetProcess};
+
+/// How long a client may take to open its sessions: the slowest needs 60 ms for each.
+const OPENING: Duration = Duration::from_secs(120);
+/// How long it calls before the window begins.
+const SETTLING: Duration = Duration::from_millis(700);
+/// The sessions whose memory is compared with that of one.
+const MANY: usize = 500;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    programs: Programs,
+    /// Rounds.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Length of each window, in seconds.
+    #[arg(long, default_value_t = 3)]
+    seconds: u64,
+    /// Sessions open at once.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 8, 32])]
+    sessions: Vec<usize>,
+}
+
+/// Measure, print the tables, write `mcp.json`.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let programs = &options.programs;
+    fs::create_dir_all(&programs.output).context("cannot create the output directory")?;
+    let versions = programs.versions(&Client::ALL)?;
+    let machine = machine::describe()?;
+    let mut rows = rows(options);
+    for replies in [Replies::Json, Replies::Sse] {
+        measure_calls(options, replies, &mut rows)?;
+    }
+    scale(&mut rows);
+    let memory = measure_memory(options)?;
+
+    println!(
+        "{} | generator on core 0, server on core 1",
+        versions.join(" | ")
+    );
+    println!(
+        "medians of {} interleaved rounds of {} s",
+        options.rounds, options.seconds
+    );
+    print_calls(options, &rows);
+    print_memory(&memory);
+    let aims = aims(options, &rows, &memory);
+    aims::print(&aims);
+    write(
+        &programs.output.join("mcp.json"),
+        &json!({
+            "machine": machine,
+            "versions": versions,
+            "method": {"rounds": options.rounds, "seconds": options.seconds, "generator_core": 0, "server_core": 1,
+                "cpu": "user + system time of the client's process in the window, scaled by a probe of the core's speed"},
+            "calls": rows.iter().map(Row::as_json).collect::<Vec<_>>(),
+            "memory": memory.iter().map(Memory::as_json).collect::<Vec<_>>(),
+            "aims": aims.iter().map(Aim::as_json).collect::<Vec<_>>(),
+        }),
+    )
+}
+
+/// A client at a number of sessions, with its windows, one a round.
+struct Row {
+    client: Client,
+    replies: Replies,
+    sessions: usize,
+    windows: Vec<Window>,
+}
+
+/// What was seen in one window.
+struct Window {
+    seconds: f64,
+    calls: f64,
+    /// Processor seconds; scaled once all windows are there.
+    cpu: f64,
+    /// The share of the window in which the server was busy: near 1, it is the server that bounds the calls.
+    server_busy: f64,
+    /// Seconds that the speed probe took beside this window.
+    probe: f64,
+}
+
+impl Window {
+    fn cpu_per_1000(&self) -> f64 {
+        self.cpu / self.calls * 1000.0
+    }
+}
+
+impl Row {
+    fn calls_per_second(&self) -> f64 {
+        median(
+            &self
+                .windows
+                .iter()
+                .map(|window| window.calls / window.seconds)
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    fn cpu_per_1000(&self) -> f64 {
+        median(
+            &self
+                .windows
+                .iter()
+                .map(Window::cpu_per_1000)
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    /// How many times the processor time of `other` a call takes: the median over the rounds.
+    fn against(&self, other: &Self) -> f64 {
+        let pairs = self.windows.iter().zip(&other.windows);
+        median(
+            &pairs
+                .map(|(mine, theirs)| mine.cpu_per_1000() / theirs.cpu_per_1000())
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    fn as_json(&self) -> Value {
+        let windows: Vec<_> = self.windows.iter().map(|window| {
+            json!({"seconds": window.seconds, "calls": window.calls, "cpu_seconds": window.cpu, "probe_seconds": window.probe, "server_busy": window.server_busy})
+        }).collect();
+        json!({
+            "client": self.client.name(), "replies": name(self.replies), "sessions": self.sessions,
+            "calls_per_second": self.calls_per_second(), "cpu_seconds_per_1000_calls": self.cpu_per_1000(),
+            "windows": windows,
+        })
+    }
+}
+
+fn name(replies: Replies) -> &'static str {
+    match replies {
+        Replies::Json => "JSON",
+        Replies::Sse => "SSE",
+    }
+}
+
+fn rows(options: &Options) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for replies in [Replies::Json, Replies::Sse] {
+        for client in Client::ALL {
+            for &sessions in &options.sessions {
+                rows.push(Row {
+                    client,
+                    replies,
+                    sessions,
+                    windows: Vec::new(),
+                });
+            }
+        }
+    }
+    rows
+}
+
+fn measure_calls(options: &Options, replies: Replies, rows: &mut [Row]) -> Result<()> {
+    let target = TargetProcess::start(replies, &[], &options.programs.output)?;
+    let call = target.capture(|| {
+        let work = Work {
+            url: &target.url,
+            sessions: 1,
+            seconds: 1,
+            pause_ms: 100,
+            call: None,
+        };
+        start(&options.programs, Client::Throng, &work)?.finish(Duration::from_secs(30))
+    })?;
+    for round in 1..=options.rounds {
+        for &sessions in &options.sessions {
+            for row in rows
+                .iter_mut()
+                .filter(|row| row.replies == replies && row.sessions == sessions)
+            {
+                eprintln!(
+                    "round {round}: {} replies, {sessions} sessions, {}",
+                    name(replies),
+                    row.client.name()
+                );
+                let window = window(options, &target, row, &call);
+                row.windows
+                    .push(window.with_context(|| format!("measuring {}", row.client.name()))?);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn start(programs: &Programs, client: Client, work: &Work) -> Result<Child> {
+    Child::start(
+        &mut client.command(programs, work)?,
+        GENERATOR,
+        &programs.log(client),
+    )
+}
+
+fn window(
+    options: &Options,
+    target: &TargetProcess,
+    row: &Row,
+    call: &CapturedCall,
+) -> Result<Window> {
+    let probe_before = machine::probe(GENERATOR)?;
+    // A second more than it takes, so that it calls until the window's end.
+    let seconds = options.seconds + SETTLING.as_secs() + 2;
+    let work = Work {
+        url: &target.url,
+        sessions: row.sessions,
+        seconds,
+        pause_ms: 0,
+        call: Some(call),
+    };
+    let before = target.calls()?;
+    let mut child = start(&options.programs, row.client, &work)?;
+    wait_for_calls(target, &mut child, before + 1)?;
+    std::thread::sleep(SETTLING);
+
+    let look =
+        |child: &Child| anyhow::Ok((Instant::now(), target.calls()?, child.cpu()?, target.cpu()?));
+    let (started, calls, cpu, server) = look(&child)?;
+    std::thread::sleep(Duration::from_secs(options.seconds));
+    let (ended, calls_then, cpu_then, server_then) = look(&child)?;
+    let (took, calls) = (ended - started, calls_then - calls);
+    child.must_run()?;
+    ensure!(calls > 0, "no call in the window");
+    child.finish(Duration::from_secs(30))?;
+    let probe = f64::midpoint(probe_before, machine::probe(GENERATOR)?);
+    #[allow(clippy::cast_precision_loss, reason = "calls of a few seconds")]
+    let calls = calls as f64;
+    Ok(Window {
+        seconds: took.as_secs_f64(),
+        calls,
+        cpu: (cpu_then - cpu).as_secs_f64(),
+        server_busy: (server_then - server).as_secs_f64() / took.as_secs_f64(),
+        probe,
+    })
+}
+
+fn wait_for_calls(target: &TargetProcess, child: &mut Child, calls: u64) -> Result<()> {
+    let deadline = Instant::now() + OPENING;
+    while target.calls()? < calls {
+        child.must_run()?;
+        ensure!(Instant::now() < deadline, "it does not call");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// Bring every window's processor time to the speed of the median probe.
+fn scale(rows: &mut [Row]) {
+    let probes: Vec<f64> = rows
+        .iter()
+        .flat_map(|row| row.windows.iter().map(|window| window.probe))
+        .collect();
+    let usual = median(&probes);
+    for window in rows.iter_mut().flat_map(|row| &mut row.windows) {
+        window.cpu *= usual / window.probe;
+    }
+}
+
+/// Resident bytes of a client with one session, and with many that call once a second.
+struct Memory {
+    client: Client,
+    one: u64,
+    many: u64,
+}
+
+impl Memory {
+    fn kib_per_session(&self) -> f64 {
+        #[allow(clippy::cast_precision_loss, reason = "bytes of a process")]
+        let bytes = self.many.saturating_sub(self.one) as f64;
+        #[allow(clippy::cast_precision_loss, reason = "a few hundred")]
+        let sessions = (MANY - 1) as f64;
+        bytes / 1024.0 / sessions
+    }
+
+    fn as_json(&self) -> Value {
+        json!({"client": self.client.name(), "sessions": MANY, "resident_bytes_at_1": self.one,
+            "resident_bytes": self.many, "kib_per_session": self.kib_per_session()})
+    }
+}
+
+fn measure_memory(options: &Options) -> Result<Vec<Memory>> {
+    let target = TargetProcess::start(Replies::Json, &[], &options.programs.output)?;
+    let resident = |client: Client, sessions: usize| -> Result<u64> {
+        eprintln!("memory: {sessions} sessions, {}", client.name());
+        // Long enough for every session to have called; it is killed when it was looked at.
+        let work = Work {
+            url: &target.url,
+            sessions,
+            seconds: 120,
+            pause_ms: 1000,
+            call: None,
+        };
+        let before = target.calls()?;
+        let mut child = start(&options.programs, client, &work)?;
+        wait_for_calls(&target, &mut child, before + 3 * u64::try_from(sessions)?)?;
+        child.resident()
+    };
+    let memory = |client| {
+        Ok(Memory {
+            client,
+            one: resident(client, 1)?,
+            many: resident(client, MANY)?,
+        })
+    };
+    Client::WITH_SESSIONS.into_iter().map(memory).collect()
+}
+
+fn print_calls(options: &Options, rows: &[Row]) {
+    for replies in [Replies::Json, Replies::Sse] {
+        println!(
+            "\ntools/call, {} replies: calls/s and client CPU seconds per 1000 calls",
+            name(replies)
+        );
+        print!("{:<24}", "sessions");
+        for sessions in &options.sessions {
+            print!("{sessions:>10}{:>10}", "");
+        }
+        println!();
+        for client in Client::ALL {
+            print!("{:<24}", client.name());
+            for row in rows
+                .iter()
+                .filter(|row| row.client == client && row.replies == replies)
+            {
+                print!(
+                    "{:>10.0}{:>10.4}",
+                    row.calls_per_second(),
+                    row.cpu_per_1000()
+                );
+            }
+            println!();
+        }
+    }
+}
+
+fn print_memory(memory: &[Memory]) {
+    println!(
+        "\nresident memory at {MANY} sessions, and for each: (at {MANY} - at 1) / {}",
+        MANY - 1
+    );
+    for row in memory {
+        #[allow(clippy::cast_precision_loss, reason = "bytes of a process")]
+        let mebibytes = row.many as f64 / 1024.0 / 1024.0;
+        println!(
+            "{:<24}{mebibytes:>10.1} MiB{:>10.1} KiB a session",
+            row.client.name(),
+            row.kib_per_session()
+        );
+    }
+}
+
+fn aims(options: &Options, rows: &[Row], memory: &[Memory]) -> Vec<Aim> {
+    let mut aims = Vec::new();
+    for replies in [Replies::Json, Replies::Sse] {
+        for &sessions in &options.sessions {
+            let find = |client| {
+                rows.iter().find(|row| {
+                    row.client == client && row.replies == replies && row.sessions == sessions
+                })
+            };
+            let Some(throng) = find(Client::Throng) else {
+                continue;
+            };
+            let against = |client| find(client).map_or(f64::NAN, |row| throng.against(row));
+            let at = format!("{} replies, {sessions} sessions", name(replies));
+            let rmcp = against(Client::RmcpShared).max(against(Client::RmcpEach));
+            aims.push(Aim {
+                what: format!("{at}: CPU a call against oha's"),
+                value: against(Client::Oha),
+                limit: 1.4,
+            });
+            aims.push(Aim {
+                what: format!("{at}: against rmcp's best"),
+                value: rmcp,
+                limit: 0.5,
+            });
+            let python = against(Client::PythonSdk);
+            aims.push(Aim {
+                what: format!("{at}: against the Python SDK's"),
+                value: python,
+                limit: 1.0 / 30.0,
+            });
+        }
+    }
+    if let Some(throng) = memory.iter().find(|row| row.client == Client::Throng) {
+        aims.push(Aim {
+            what: "KiB a session, plain HTTP".to_owned(),
+            value: throng.kib_per_session(),
+            limit: 20.0,
+        });
+    }
+    aims
+}
+
+/// Write the figures as JSON, and say where.
+pub(crate) fn write(path: &Path, document: &Value) -> Result<()> {
+    fs::write(path, format!("{document:#}\n"))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    println!("\nwritten: {}", path.display());
+    Ok(())
+}
