@@ -1,1 +1,25 @@
-//! throng-workflow
+//! Scenario files: what they may say, and how they run.
+//!
+//! A file is read ([`node`], with places), decoded ([`model`], every mistake reported), compiled ([`compile`](mod@compile), every name
+//! resolved) and interpreted. Provisioning users and logging them in is the work of `throng-identity`.
+
+pub mod blocks;
+pub mod builtin;
+pub mod compile;
+pub mod decode;
+pub mod file;
+pub mod model;
+pub mod node;
+pub mod path;
+pub mod problem;
+pub mod program;
+pub mod scalar;
+pub mod schema;
+pub mod template;
+pub mod users;
+
+pub use compile::compile;
+pub use file::{DirectoryOverrides, Environment, Overrides, ScenarioFile};
+pub use model::Scenario;
+pub use problem::Problem;
+pub use program::Program;

@@ -1,0 +1,288 @@
+//! A scenario file as a whole: read, given what flags say, checked, compiled.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use throng_identity::secret::Secret;
+use url::Url;
+
+use crate::builtin;
+use crate::compile::compile;
+use crate::decode::{At, Decode};
+use crate::model::Scenario;
+use crate::node::{self, Kind, Lookup, Node};
+use crate::problem::{Mark, Problem, Problems};
+use crate::program::Program;
+
+/// A scenario file without mistakes.
+#[derive(Clone, Debug)]
+pub struct ScenarioFile {
+    /// What it says, flags included.
+    pub scenario: Scenario,
+    /// Its workflows, ready to run.
+    pub program: Arc<Program>,
+    /// The file's path or the built-in scenario's name, as it was asked for.
+    pub origin: String,
+    /// Variables of the environment that are not set and have no default; only ever filled by
+    /// [`Environment::tolerant`].
+    pub unset: Vec<String>,
+}
+
+/// Where `${NAME}` is looked up.
+pub struct Environment<'a> {
+    lookup: Lookup<'a>,
+    tolerate_missing: bool,
+}
+
+impl<'a> Environment<'a> {
+    /// A variable that is not set and has no default is a mistake.
+    pub fn new(lookup: Lookup<'a>) -> Self {
+        Self {
+            lookup,
+            tolerate_missing: false,
+        }
+    }
+
+    /// For checking a file without running it: what is not set is only named.
+    pub fn tolerant(lookup: Lookup<'a>) -> Self {
+        Self {
+            lookup,
+            tolerate_missing: true,
+        }
+    }
+}
+
+/// What flags say instead of the file. They are put in before anything is checked, so that `${NAME}` in a value that a flag
+/// replaces need not be set.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--url`: the target's URL.
+    pub url: Option<String>,
+    /// `--users`: how many.
+    pub users: Option<u32>,
+    /// `--user-prefix`.
+    pub prefix: Option<String>,
+    /// `--duration` of the measured part.
+    pub duration: Option<Duration>,
+    /// `--warmup`.
+    pub warmup: Option<Duration>,
+    /// `--pause` between two workflows of a user.
+    pub pause: Option<Duration>,
+    /// `--rate`, such as `200/s`.
+    pub rate: Option<String>,
+    /// `--queue` of due starts.
+    pub queue: Option<u32>,
+    /// `--seed`.
+    pub seed: Option<u64>,
+    /// `--timeout` of one call.
+    pub timeout: Option<Duration>,
+    /// `--workload`: a workload's name, or a workflow's.
+    pub workload: Option<String>,
+    /// `--threshold`: added to those of the file.
+    pub thresholds: Vec<String>,
+    /// The directory, as far as it is given.
+    pub directory: DirectoryOverrides,
+    /// `--client-id`.
+    pub client_id: Option<String>,
+    /// `--client-secret`.
+    pub client_secret: Option<Secret>,
+}
+
+/// What flags (or a sandbox that was just started) say about the directory.
+#[derive(Clone, Debug, Default)]
+pub struct DirectoryOverrides {
+    /// Its URL.
+    pub url: Option<String>,
+    /// An administrator.
+    pub admin: Option<String>,
+    /// The administrator's password.
+    pub password: Option<Secret>,
+}
+
+impl Overrides {
+    fn apply(&self, root: &mut Node) {
+        let mut set = |path: &str, flag: &'static str, value: Option<String>| {
+            if let Some(value) = value {
+                root.set(path, Node::text(value, flag));
+            }
+        };
+        let span = |duration: Option<Duration>| {
+            duration.map(|duration| format!("{}us", duration.as_micros()))
+        };
+        set("target.url", "--url", self.url.clone());
+        set("target.timeout", "--timeout", span(self.timeout));
+        set("users.count", "--users", self.users.map(|n| n.to_string()));
+        set("users.prefix", "--user-prefix", self.prefix.clone());
+        set("load.duration", "--duration", span(self.duration));
+        set("load.warmup", "--warmup", span(self.warmup));
+        set("load.pause", "--pause", span(self.pause));
+        set("load.rate", "--rate", self.rate.clone());
+        set("load.queue", "--queue", self.queue.map(|n| n.to_string()));
+        set("load.seed", "--seed", self.seed.map(|n| n.to_string()));
+        set("workload", "--workload", self.workload.clone());
+        set(
+            "directory.url",
+            "--nextcloud-host",
+            self.directory.url.clone(),
+        );
+        set(
+            "directory.admin",
+            "--nextcloud-username",
+            self.directory.admin.clone(),
+        );
+        set("login.client.id", "--client-id", self.client_id.clone());
+        let mut secret = |path: &str, flag: &'static str, value: &Option<Secret>| {
+            if let Some(value) = value {
+                // Marked like a value of the environment, so that no message shows it.
+                root.set(
+                    path,
+                    Node {
+                        from_environment: true,
+                        ..Node::text(value.expose(), flag)
+                    },
+                );
+            }
+        };
+        secret(
+            "directory.password",
+            "--nextcloud-password",
+            &self.directory.password,
+        );
+        secret(
+            "login.client.secret",
+            "--client-secret",
+            &self.client_secret,
+        );
+        if !self.thresholds.is_empty() {
+            let mut all = match root.get("thresholds").map(|node| &node.kind) {
+                Some(Kind::List(items)) => items.clone(),
+                _ => Vec::new(),
+            };
+            all.extend(
+                self.thresholds
+                    .iter()
+                    .map(|text| Node::text(text.as_str(), "--threshold")),
+            );
+            root.set("thresholds", Node::list(all, "--threshold"));
+        }
+    }
+}
+
+impl ScenarioFile {
+    /// Reads a file, or a built-in scenario when `name` is one of [`builtin::names`] and no such file exists.
+    ///
+    /// # Errors
+    /// Every mistake in it, in the order of the file.
+    pub fn load(
+        name: &str,
+        overrides: &Overrides,
+        environment: &Environment<'_>,
+    ) -> Result<Self, Vec<Problem>> {
+        let path = Path::new(name);
+        if !path.is_file() {
+            if let Some(source) = builtin::scenario(name) {
+                return Self::parse(&format!("{name}.yaml"), source, overrides, environment).map(
+                    |file| Self {
+                        origin: name.to_owned(),
+                        ..file
+                    },
+                );
+            }
+        }
+        match std::fs::read_to_string(path) {
+            Ok(source) => Self::parse(name, &source, overrides, environment),
+            Err(error) => {
+                let mut problems = Problems::new(name, "");
+                let known: Vec<&str> = builtin::names().collect();
+                problems.add_with_help(
+                    Mark::default(),
+                    format!("cannot read the scenario file: {error}"),
+                    match crate::problem::nearest(name, known.iter().copied()) {
+                        Some(near) => format!("did you mean the built-in scenario `{near}`?"),
+                        None => format!(
+                            "built-in scenarios are {}; `throng init` writes a file to start from",
+                            known.join(", ")
+                        ),
+                    },
+                );
+                Err(problems.into_sorted())
+            }
+        }
+    }
+
+    /// Reads the text of a file called `name`.
+    ///
+    /// # Errors
+    /// Every mistake in it, in the order of the file.
+    pub fn parse(
+        name: &str,
+        source: &str,
+        overrides: &Overrides,
+        environment: &Environment<'_>,
+    ) -> Result<Self, Vec<Problem>> {
+        let mut problems = Problems::new(name, source);
+        let Some(mut root) = node::parse(source, &mut problems) else {
+            return Err(problems.into_sorted());
+        };
+        overrides.apply(&mut root);
+        let unset = node::substitute(
+            &mut root,
+            environment.lookup,
+            environment.tolerate_missing,
+            &mut problems,
+        );
+        let scenario = Scenario::decode(&root, &mut problems);
+        check_url(&scenario.target.url, &unset, &mut problems);
+        if let Some(directory) = &scenario.directory {
+            check_url(&directory.url, &unset, &mut problems);
+        }
+        check_load(&scenario, &mut problems);
+        let program = compile(&scenario, &mut problems);
+        if problems.is_empty() {
+            Ok(Self {
+                scenario,
+                program: Arc::new(program),
+                origin: name.to_owned(),
+                unset,
+            })
+        } else {
+            Err(problems.into_sorted())
+        }
+    }
+}
+
+fn check_url(url: &At<String>, unset: &[String], problems: &mut Problems) {
+    if url.value.is_empty()
+        || problems.reported_in(url.mark)
+        || unset
+            .iter()
+            .any(|name| url.value.contains(&format!("${{{name}")))
+    {
+        return;
+    }
+    let why = match Url::parse(url) {
+        Ok(parsed) if matches!(parsed.scheme(), "http" | "https") => return,
+        Ok(parsed) => format!("the scheme `{}` is not http or https", parsed.scheme()),
+        Err(error) => error.to_string(),
+    };
+    problems.add_with_help(
+        url.mark,
+        format!("this is not a URL: {why}"),
+        "write it whole, such as http://localhost:8001/mcp",
+    );
+}
+
+fn check_load(scenario: &Scenario, problems: &mut Problems) {
+    let load = &scenario.load;
+    if load.duration.0.is_zero() {
+        problems.add(load.mark, "load.duration must be more than 0");
+    }
+    if let (Some(queue), None) = (&load.queue, &load.rate) {
+        problems.add_with_help(
+            queue.mark,
+            "`queue` needs a `rate`",
+            "without a rate nothing is ever queued",
+        );
+    }
+}

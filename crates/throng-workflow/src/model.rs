@@ -1,0 +1,464 @@
+//! What a scenario file may say: its keys, their types and defaults. Reading, the JSON Schema and this page are one
+//! declaration; what the names in it refer to is checked in [`crate::compile`].
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use crate::decode::{At, Decode, Named, OneOrMany, record, words};
+use crate::node::{Kind, Node};
+use crate::path::Path;
+use crate::problem::{Mark, Problems};
+use crate::scalar::{Pattern, RateText, SecretText, Span};
+use crate::template::{JsonTemplate, Template};
+
+pub use crate::blocks::{Actor, ActorCount, Block, ForEach, OneOf, Parallel, Sequence};
+
+record! {
+    /// A scenario: the target, the users, the workflows and how they are mixed.
+    Scenario ("a scenario") {
+        /// Name of the scenario, as it appears in reports.
+        "name" name: String;
+        /// What it is for, in a sentence.
+        "description" description: Option<String>;
+        /// The system under test.
+        "target" target: Target;
+        /// Where the users are created and deleted.
+        "directory" directory: Option<Directory>;
+        /// How the users log in.
+        "login" login: Login = Login::default();
+        /// The users that are created for the run.
+        "users" users: Users = Users::with_defaults();
+        /// How long and how hard.
+        "load" load: Load = Load::with_defaults();
+        /// Conditions on the result, such as `error_rate<1%` or `note_share.p95<500ms`.
+        "thresholds" thresholds: Vec<At<String>>;
+        /// The workload that runs unless another is asked for.
+        "workload" workload: Option<At<String>>;
+        /// Mixes of workflows: name -> { workflow: weight }.
+        "workloads" workloads: Named<Named<At<u32>>>;
+        /// The workflows.
+        "workflows" workflows: Named<Workflow>;
+    }
+}
+
+words! {
+    /// The protocol of the target.
+    Protocol {
+        /// The Model Context Protocol over streamable HTTP.
+        Mcp = "mcp",
+    } default Mcp
+}
+
+record! {
+    /// The system under test.
+    Target ("the target") {
+        /// What it speaks.
+        "protocol" protocol: Protocol = Protocol::Mcp;
+        /// Where it is, such as http://localhost:8001/mcp.
+        "url" url: At<String>;
+        /// How long one call may take.
+        "timeout" timeout: Span = Span::seconds(30);
+        /// Whether each call carries a W3C `baggage` header that names its step and phase.
+        "baggage" baggage: bool = true;
+        /// Headers that every call carries.
+        "headers" headers: Named<String>;
+    }
+}
+
+words! {
+    /// What creates and deletes the users.
+    DirectoryKind {
+        /// Nextcloud's user provisioning API (OCS).
+        Nextcloud = "nextcloud",
+    } default Nextcloud
+}
+
+record! {
+    /// Where the users are created and deleted.
+    Directory ("the directory") {
+        /// What it is.
+        "kind" kind: DirectoryKind;
+        /// Where it is.
+        "url" url: At<String>;
+        /// Name of an administrator.
+        "admin" admin: String;
+        /// The administrator's password; better given as `${NAME}`.
+        "password" password: SecretText;
+    }
+}
+
+words! {
+    /// How users log in.
+    LoginKind {
+        /// OAuth 2 / OpenID Connect, found out from the target.
+        OAuth = "oauth",
+    } default OAuth
+}
+
+record! {
+    /// How the users log in.
+    Login ("the login") {
+        /// The way.
+        "kind" kind: LoginKind = LoginKind::OAuth;
+        /// Scopes to ask for; else those that the target's challenge names, else all that it supports.
+        "scopes" scopes: Option<Vec<String>>;
+        /// A client that is registered already.
+        "client" client: Option<Client>;
+        /// Requests that each user sends once after the login.
+        "after" after: Vec<NamedRequest>;
+    }
+}
+
+record! {
+    /// An OAuth client that is registered already.
+    Client ("a client") {
+        /// The client id, or the URL of a client-id metadata document.
+        "id" id: String;
+        /// The client secret.
+        "secret" secret: Option<SecretText>;
+    }
+}
+
+record! {
+    /// An HTTP request. Its templates know `{user.name}`, `{user.password}`, `{user.email}`, `{user.display_name}`,
+    /// `{target.url}`, `{target.origin}`, `{directory.url}` and what earlier requests saved.
+    Request ("a request") {
+        /// GET this URL.
+        "get" get: Option<Template>;
+        /// POST to this URL.
+        "post" post: Option<Template>;
+        /// PUT to this URL.
+        "put" put: Option<Template>;
+        /// DELETE this URL.
+        "delete" delete: Option<Template>;
+        /// Name and password for Basic authentication.
+        "basic" basic: Option<Vec<Template>>;
+        /// Headers.
+        "headers" headers: Named<Template>;
+        /// A JSON body.
+        "json" json: Option<JsonTemplate>;
+        /// A form body.
+        "form" form: Named<Template>;
+        /// The status, or statuses, that mean success; any 2xx when left out.
+        "expect" expect: OneOrMany<u16>;
+        /// Values kept from the JSON answer: name -> JSONPath.
+        "save" save: Named<Path>;
+    }
+}
+
+/// The method and URL of a [`Request`].
+impl Request {
+    /// The method and the template of the URL; `None` when the file does not have exactly one.
+    pub fn target(&self) -> Option<(&'static str, &Template)> {
+        let mut given = [
+            ("GET", &self.get),
+            ("POST", &self.post),
+            ("PUT", &self.put),
+            ("DELETE", &self.delete),
+        ]
+        .into_iter()
+        .filter_map(|(method, url)| url.as_ref().map(|url| (method, url)));
+        match (given.next(), given.next()) {
+            (Some(one), None) => Some(one),
+            _ => None,
+        }
+    }
+}
+
+/// A request with a name, written as a map with one key.
+#[derive(Clone, Debug, Default)]
+pub struct NamedRequest {
+    /// The name.
+    pub name: At<String>,
+    /// The request.
+    pub request: Request,
+}
+
+impl Decode for NamedRequest {
+    fn decode(node: &Node, problems: &mut Problems) -> Self {
+        match &node.kind {
+            Kind::Map(entries) if entries.len() == 1 => {
+                let (name, body) = &entries[0];
+                let request = Request::decode(body, problems);
+                if request.target().is_none() {
+                    problems.add(
+                        name.mark,
+                        "a request needs exactly one of get, post, put, delete",
+                    );
+                }
+                if let Some(basic) = request.basic.as_ref().filter(|basic| basic.len() != 2) {
+                    let mark = basic.first().map_or(request.mark, |first| first.mark);
+                    problems.add(
+                        mark,
+                        format!("`basic` needs a name and a password, found {}", basic.len()),
+                    );
+                }
+                Self {
+                    name: name.into(),
+                    request,
+                }
+            }
+            _ => {
+                problems.wrong_kind(node, "a request under its name: `- name: { get: ... }`");
+                Self::default()
+            }
+        }
+    }
+}
+
+impl JsonSchema for NamedRequest {
+    fn schema_name() -> Cow<'static, str> {
+        "NamedRequest".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let request = generator.subschema_for::<Request>();
+        json_schema!({ "type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": request })
+    }
+}
+
+record! {
+    /// The users that are created for the run.
+    Users ("users") {
+        /// How many.
+        "count" count: At<u32> = given(2_u32);
+        /// What `{prefix}` stands for; cleaning up finds the users by it.
+        "prefix" prefix: At<String> = given("loadtest");
+        /// Login name: `{prefix}`, and `{n}` counted from 1.
+        "name" name: At<String> = given("{prefix}_user_{n}");
+        /// Display name; also knows `{name}`.
+        "display_name" display_name: At<String> = given("Load Test User {n}");
+        /// Mail address; also knows `{name}`.
+        "email" email: At<String> = given("{name}@benchmark.local");
+    }
+}
+
+/// A value that stands nowhere in the file.
+fn given<T>(value: impl Into<T>) -> At<T> {
+    At {
+        value: value.into(),
+        mark: Mark::default(),
+    }
+}
+
+impl Users {
+    /// What holds when the file does not say otherwise.
+    pub fn with_defaults() -> Self {
+        Self {
+            mark: Mark::default(),
+            count: given(2_u32),
+            prefix: given("loadtest"),
+            name: given("{prefix}_user_{n}"),
+            display_name: given("Load Test User {n}"),
+            email: given("{name}@benchmark.local"),
+        }
+    }
+}
+
+record! {
+    /// How long and how hard.
+    Load ("the load") {
+        /// Load whose samples are thrown away, before the measured part.
+        "warmup" warmup: Span = Span::seconds(5);
+        /// Length of the measured part.
+        "duration" duration: Span = Span::seconds(30);
+        /// Pause of a user between two workflows.
+        "pause" pause: Span = Span::milliseconds(50);
+        /// Starts at this rate whatever the target does (constant-arrival-rate); else each user works as fast as it can.
+        "rate" rate: Option<At<RateText>>;
+        /// With a rate: how many starts may wait for a free user before further ones are dropped (and counted).
+        "queue" queue: Option<At<u32>>;
+        /// How long what is in flight may take at the end.
+        "graceful_stop" graceful_stop: Span = Span::seconds(30);
+        /// How long `finally` may take after the run was aborted.
+        "abort_grace" abort_grace: Span = Span::seconds(10);
+        /// Seed of every random choice; drawn and reported when left out.
+        "seed" seed: Option<u64>;
+    }
+}
+
+impl Load {
+    /// What holds when the file does not say otherwise.
+    pub fn with_defaults() -> Self {
+        Self {
+            mark: Mark::default(),
+            warmup: Span::seconds(5),
+            duration: Span::seconds(30),
+            pause: Span::milliseconds(50),
+            rate: None,
+            queue: None,
+            graceful_stop: Span::seconds(30),
+            abort_grace: Span::seconds(10),
+            seed: None,
+        }
+    }
+}
+
+words! {
+    /// What a workflow counts as in the report.
+    Role {
+        /// A workflow of its own.
+        Workflow = "workflow",
+        /// Single-user operations: the report's baseline section.
+        Baseline = "baseline",
+    } default Workflow
+}
+
+record! {
+    /// Actors and what they do.
+    Workflow ("a workflow") {
+        /// What it counts as in the report.
+        "role" role: Role = Role::Workflow;
+        /// What it is for, in a sentence.
+        "description" description: Option<String>;
+        /// Who takes part. The first is the virtual user that runs the workflow; the others are drawn at random for each
+        /// execution, all distinct. `{ editors: 3 }` is a group, `{ editors: 1..3 }` one that takes fewer when there are
+        /// fewer users, `{ others: rest }` everybody else.
+        "actors" actors: Vec<Actor>;
+        /// Whether nobody else uses these users meanwhile.
+        "exclusive" exclusive: bool = false;
+        /// What they do, one after the other. A step that fails fails the workflow; the rest is left out.
+        "steps" steps: Vec<Block>;
+        /// What is always done in the end. A step here that needs a value that was never saved is left out; a failure is
+        /// recorded and does not keep the others from running.
+        "finally" finally: Vec<Block>;
+    }
+}
+
+record! {
+    /// One measured operation of an actor.
+    Step ("a step") {
+        /// Who does it; may be left out when there is only one actor.
+        "as" actor: Option<At<String>>;
+        /// Call this MCP tool.
+        "call" call: Option<At<String>>;
+        /// The tool's arguments.
+        "with" with: Option<JsonTemplate>;
+        /// Read this MCP resource.
+        "resource" resource: Option<Template>;
+        /// Only when this has a value that is not empty, not false and not null.
+        "when" when: Option<Template>;
+        /// Not when this has a value that is not empty, not false and not null.
+        "unless" unless: Option<Template>;
+        /// How long the call may take; else the target's timeout.
+        "timeout" timeout: Option<Span>;
+        /// Called again and again until this holds. Each call is a sample of its own; the time until it holds is the
+        /// propagation, and no server latency.
+        "until" until: Option<Until>;
+        /// A refusal that is expected, and no error.
+        "refused" refused: Option<Refused>;
+        /// Done instead of `save` and `append_to` when the call was refused.
+        "or_else" or_else: Vec<Block>;
+        /// What must hold for the result; else the step failed.
+        "check" check: OneOrMany<Check>;
+        /// Values kept from the result: variable -> JSONPath, or actor.property -> JSONPath.
+        "save" save: Named<Path>;
+        /// Values added to a list of this execution: list -> value.
+        "append_to" append_to: Named<JsonTemplate>;
+    }
+}
+
+record! {
+    /// An expected refusal.
+    Refused ("a refusal") {
+        /// The error must match this.
+        "error" error: Pattern;
+        /// Counts refusals under this name.
+        "count" count: Option<At<String>>;
+        /// Whether the step fails when it is not refused.
+        "must" must: bool = false;
+    }
+}
+
+words! {
+    /// The types of JSON.
+    JsonType {
+        /// `null`
+        Null = "null",
+        /// `true` or `false`
+        Boolean = "boolean",
+        /// any number
+        Number = "number",
+        /// a text
+        Text = "string",
+        /// `[...]`
+        Array = "array",
+        /// `{...}`
+        Object = "object",
+    } default Null
+}
+
+/// Declares a record with the keys of a condition and some more.
+macro_rules! condition_record {
+    ($(#[doc = $doc:literal])* $name:ident ($what:literal) { $($extra:tt)* }) => {
+        record! {
+            $(#[doc = $doc])*
+            $name ($what) {
+                /// Where in the result; the whole of it when left out.
+                "path" path: Path = Path::default();
+                /// Whether there is something at the path.
+                "exists" exists: Option<bool>;
+                /// It is this value.
+                "equals" equals: Option<JsonTemplate>;
+                /// It is not this value.
+                "not_equals" not_equals: Option<JsonTemplate>;
+                /// A text that has this in it, or an array that has this element.
+                "contains" contains: Option<JsonTemplate>;
+                /// A text that does not have this in it, or an array that does not have this element.
+                "not_contains" not_contains: Option<JsonTemplate>;
+                /// A text that has every element of this list in it, or an array that has every one as element.
+                "contains_each" contains_each: Option<JsonTemplate>;
+                /// With `contains_each`: count what is missing under this name instead of failing.
+                "count_missing" count_missing: Option<At<String>>;
+                /// A text that matches this regular expression.
+                "matches" matches: Option<Pattern>;
+                /// It has this JSON type.
+                "type" json_type: Option<JsonType>;
+                /// Length of a text (in characters), an array or an object.
+                "length" length: Option<u64>;
+                /// A number, or a length of a text, array or object, not below this.
+                "at_least" at_least: Option<f64>;
+                /// A number, or a length of a text, array or object, not above this.
+                "at_most" at_most: Option<f64>;
+                $($extra)*
+            }
+        }
+    };
+}
+
+condition_record! {
+    /// What must hold for the result.
+    Check ("a check") {}
+}
+
+condition_record! {
+    /// What is waited for.
+    Until ("an until") {
+        /// Time between two calls; it bounds the error of the measured propagation.
+        "every" every: Span = Span::milliseconds(50);
+        /// How long it is waited for.
+        "within" within: Span = Span::seconds(10);
+    }
+}
+
+impl Until {
+    /// What is waited for, without the times.
+    pub fn condition(&self) -> Check {
+        Check {
+            mark: self.mark,
+            path: self.path.clone(),
+            exists: self.exists,
+            equals: self.equals.clone(),
+            not_equals: self.not_equals.clone(),
+            contains: self.contains.clone(),
+            not_contains: self.not_contains.clone(),
+            contains_each: self.contains_each.clone(),
+            count_missing: self.count_missing.clone(),
+            matches: self.matches.clone(),
+            json_type: self.json_type,
+            length: self.length,
+            at_least: self.at_least,
+            at_most: self.at_most,
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! What is wrong with a scenario file, and where.
+//!
+//! Everything that reads the file reports into one [`Problems`], so that a person sees all mistakes at once. This module
+//! knows nothing of the file's meaning.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::node::{Kind, Node};
+
+/// A place in a scenario file: lines and columns count from 1, columns and length in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Mark {
+    /// Line, counted from 1; 0 when the value does not come from the file.
+    pub line: u32,
+    /// Column, counted from 1, in characters.
+    pub column: u32,
+    /// Length in characters; at least 1 where it is known.
+    pub length: u32,
+    /// The command-line flag that gave the value instead of the file.
+    pub flag: Option<&'static str>,
+}
+
+impl Mark {
+    /// A place that a flag such as `--users` gave.
+    pub fn flag(flag: &'static str) -> Self {
+        Self {
+            flag: Some(flag),
+            ..Self::default()
+        }
+    }
+
+    /// The place of a part of the scalar `text` that stands here, `offset` and `length` in characters. Exact unless the
+    /// scalar has escapes or several lines.
+    pub fn within(self, text: &str, offset: usize, length: usize) -> Self {
+        let characters = text.chars().count() as u32;
+        // Two more characters than the text are its quotes.
+        let quote = u32::from(self.length == characters + 2);
+        if self.line == 0 || offset as u32 + quote >= self.length.max(1) {
+            return self;
+        }
+        Self {
+            column: self.column + quote + offset as u32,
+            length: length.max(1) as u32,
+            ..self
+        }
+    }
+}
+
+/// One mistake: where, what was found, what was expected, and the nearest right word when there is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Name of the file or of the built-in scenario.
+    pub file: Arc<str>,
+    /// The place in it.
+    pub mark: Mark,
+    /// What was found and what was expected, in one lowercase sentence.
+    pub message: String,
+    /// What to do about it, such as "did you mean `title`?".
+    pub help: Option<String>,
+    /// The line of the file, for display.
+    pub excerpt: Option<String>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.mark.flag {
+            Some(flag) => write!(f, "{flag}: {}", self.message)?,
+            None if self.mark.line == 0 => write!(f, "{}: {}", self.file, self.message)?,
+            None => write!(
+                f,
+                "{}:{}:{}: {}",
+                self.file, self.mark.line, self.mark.column, self.message
+            )?,
+        }
+        if let Some(line) = &self.excerpt {
+            let number = self.mark.line.to_string();
+            let pad = " ".repeat(number.len());
+            let before: String = line
+                .chars()
+                .take(self.mark.column.saturating_sub(1) as usize)
+                .map(|c| if c == '\t' { '\t' } else { ' ' })
+                .collect();
+            let left = line
+                .chars()
+                .count()
+                .saturating_sub(before.chars().count())
+                .max(1);
+            let carets = "^".repeat((self.mark.length.max(1) as usize).min(left));
+            write!(
+                f,
+                "\n {pad} |\n {number} | {line}\n {pad} | {before}{carets}"
+            )?;
+        }
+        if let Some(help) = &self.help {
+            write!(f, "\n  help: {help}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problem {}
+
+/// The problems found so far in one file.
+#[derive(Debug)]
+pub struct Problems {
+    file: Arc<str>,
+    lines: Vec<String>,
+    found: Vec<Problem>,
+}
+
+impl Problems {
+    /// No problems yet in `file`, whose text is `source`.
+    pub fn new(file: &str, source: &str) -> Self {
+        Self {
+            file: file.into(),
+            lines: source.lines().map(str::to_owned).collect(),
+            found: Vec::new(),
+        }
+    }
+
+    /// Reports a problem.
+    pub fn add(&mut self, mark: Mark, message: impl Into<String>) {
+        self.report(mark, message.into(), None);
+    }
+
+    /// Reports a problem with advice.
+    pub fn add_with_help(
+        &mut self,
+        mark: Mark,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.report(mark, message.into(), Some(help.into()));
+    }
+
+    /// Reports that `found` is none of `known`, with the nearest of them. `what` is a noun such as "actor".
+    pub fn unknown<'a>(
+        &mut self,
+        mark: Mark,
+        what: &str,
+        found: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) {
+        let known: Vec<&str> = known.into_iter().collect();
+        self.report(
+            mark,
+            format!("unknown {what} `{found}`"),
+            Some(suggest(found, &known)),
+        );
+    }
+
+    /// Reports that a node of the wrong kind was found.
+    pub fn wrong_kind(&mut self, node: &Node, expected: &str) {
+        self.add(
+            node.mark,
+            format!("expected {expected}, found {}", describe(node)),
+        );
+    }
+
+    fn report(&mut self, mark: Mark, message: String, help: Option<String>) {
+        let excerpt = (mark.flag.is_none() && mark.line > 0)
+            .then(|| self.lines.get(mark.line as usize - 1).cloned())
+            .flatten();
+        let problem = Problem {
+            file: self.file.clone(),
+            mark,
+            message,
+            help,
+            excerpt,
+        };
+        if !self.found.contains(&problem) {
+            self.found.push(problem);
+        }
+    }
+
+    /// Whether something was reported inside this place already.
+    pub fn reported_in(&self, mark: Mark) -> bool {
+        let columns = mark.column..mark.column + mark.length.max(1);
+        self.found.iter().any(|problem| {
+            problem.mark.flag == mark.flag
+                && problem.mark.line == mark.line
+                && columns.contains(&problem.mark.column)
+        })
+    }
+
+    /// Whether nothing was found.
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// How many were found so far.
+    pub fn len(&self) -> usize {
+        self.found.len()
+    }
+
+    /// The problems in the order of the file.
+    pub fn into_sorted(mut self) -> Vec<Problem> {
+        self.found
+            .sort_by_key(|p| (p.mark.flag, p.mark.line, p.mark.column));
+        self.found
+    }
+}
+
+/// What a node is, in words for a message: its kind, and its text when it is short. Never the text of a value that came
+/// out of the environment, which may be a secret.
+pub fn describe(node: &Node) -> String {
+    if node.from_environment {
+        return "a value from the environment".to_owned();
+    }
+    match &node.kind {
+        Kind::Null => "nothing".to_owned(),
+        Kind::Bool(value) => format!("the boolean {value}"),
+        Kind::Number(value) => format!("the number {value}"),
+        Kind::Text(text) if text.chars().count() <= 40 => format!("the text {text:?}"),
+        Kind::Text(_) => "a text".to_owned(),
+        Kind::List(items) => format!("a list of {}", items.len()),
+        Kind::Map(entries) if entries.is_empty() => "an empty map".to_owned(),
+        Kind::Map(entries) => {
+            let keys: Vec<&str> = entries
+                .iter()
+                .take(3)
+                .map(|(key, _)| key.text.as_str())
+                .collect();
+            let more = if entries.len() > 3 { ", ..." } else { "" };
+            format!("a map with {}{more}", keys.join(", "))
+        }
+    }
+}
+
+/// The advice for an unknown word: the nearest known one, else all of them when they are few.
+pub fn suggest(found: &str, known: &[&str]) -> String {
+    match nearest(found, known.iter().copied()) {
+        Some(word) => format!("did you mean `{word}`?"),
+        None if known.is_empty() => "none is known here".to_owned(),
+        None if known.len() == 1 => format!("expected `{}`", known[0]),
+        None => {
+            let shown: Vec<String> = known
+                .iter()
+                .take(24)
+                .map(|word| format!("`{word}`"))
+                .collect();
+            let more = if known.len() > 24 { ", ..." } else { "" };
+            format!("expected one of {}{more}", shown.join(", "))
+        }
+    }
+}
+
+/// The word nearest to `found`, if one is near enough to be a likely slip of the keyboard.
+pub fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = found.to_lowercase();
+    known
+        .into_iter()
+        .map(|word| {
+            let other = word.to_lowercase();
+            let mut score = strsim::jaro_winkler(&lower, &other);
+            if strsim::damerau_levenshtein(&lower, &other) <= 1 + lower.chars().count() / 4 {
+                score += 0.5;
+            }
+            (score, word)
+        })
+        .filter(|(score, _)| *score >= 0.87)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, word)| word)
+}

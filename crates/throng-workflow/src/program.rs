@@ -1,0 +1,373 @@
+//! A workflow as it is run: every name is an index, every text is cut into pieces, every header is built.
+//!
+//! Made by [`crate::compile`]; interpreted by [`crate::run`]. Nothing here looks a name up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use regex::Regex;
+use serde_json::Value;
+use throng_metrics::{Catalog, CounterId, StepId, WorkflowId};
+
+use crate::blocks::ActorCount;
+use crate::model::{JsonType, Role};
+use crate::path::Path;
+use crate::problem::Mark;
+use crate::template::Filter;
+
+/// All workflows of a scenario, ready to run, and the names of everything that will be measured.
+#[derive(Debug)]
+pub struct Program {
+    /// The workflows, in the order of the file; the index is the [`WorkflowId`].
+    pub workflows: Vec<Workflow>,
+    /// The workload: workflow and weight. The weights are exact and their sum is more than 0.
+    pub mix: Vec<(WorkflowId, u32)>,
+    /// Names of workflows, steps, users and counters.
+    pub catalog: Arc<Catalog>,
+    /// The counters that the interpreter itself counts.
+    pub counters: Counters,
+    /// Every tool call of the file, for comparison with what the server offers.
+    pub tools: Vec<ToolUse>,
+}
+
+/// The counters that every scenario has.
+#[derive(Clone, Copy, Debug)]
+pub struct Counters {
+    /// Access tokens that were renewed because the target refused them.
+    pub token_refreshes: CounterId,
+    /// Calls that were sent again.
+    pub retries: CounterId,
+}
+
+/// A workflow.
+#[derive(Debug)]
+pub struct Workflow {
+    /// Its index.
+    pub id: WorkflowId,
+    /// Its name.
+    pub name: String,
+    /// What it counts as.
+    pub role: Role,
+    /// How many users each actor is; the first is the virtual user.
+    pub actors: Vec<ActorCount>,
+    /// Whether nobody else uses the users meanwhile.
+    pub exclusive: bool,
+    /// How many values the root scope has room for.
+    pub variables: usize,
+    /// How many properties each participant has room for.
+    pub properties: usize,
+    /// How many lists there are.
+    pub lists: usize,
+    /// What is done.
+    pub steps: Vec<Statement>,
+    /// What is always done in the end.
+    pub finally: Vec<Statement>,
+}
+
+impl Workflow {
+    /// The fewest users that it needs.
+    pub fn minimum_users(&self) -> u32 {
+        self.actors.iter().map(|actor| actor.minimum()).sum()
+    }
+}
+
+/// A part of a workflow.
+#[derive(Debug)]
+pub enum Statement {
+    /// One operation.
+    Step(Box<Step>),
+    /// The same for each user of a group.
+    ForEach(ForEach),
+    /// Several at once.
+    Parallel(Vec<Statement>),
+    /// One of several, by weight.
+    OneOf(Vec<(u32, Vec<Statement>)>),
+    /// One after the other.
+    Sequence(Vec<Statement>),
+    /// Time to think.
+    Pause(Duration),
+}
+
+/// The same for each user of a group.
+#[derive(Debug)]
+pub struct ForEach {
+    /// Which actor is the group.
+    pub group: usize,
+    /// Whether all at once.
+    pub at_once: bool,
+    /// How many values each one's own scope has room for.
+    pub variables: usize,
+    /// What each does.
+    pub steps: Vec<Statement>,
+}
+
+/// One measured operation.
+#[derive(Debug)]
+pub struct Step {
+    /// Its index.
+    pub id: StepId,
+    /// Its name.
+    pub name: String,
+    /// Who does it.
+    pub actor: ActorRef,
+    /// Only when this has a value.
+    pub when: Option<Pieces>,
+    /// Only when this has none.
+    pub unless: Option<Pieces>,
+    /// What is done.
+    pub action: Action,
+    /// How long one call may take.
+    pub timeout: Duration,
+    /// The `baggage` header of each phase; `None` when the target wants none.
+    pub baggage: Option<Baggage>,
+    /// What is waited for.
+    pub until: Option<Until>,
+    /// An expected refusal.
+    pub refused: Option<Refused>,
+    /// What must hold.
+    pub checks: Vec<Condition>,
+    /// What is kept.
+    pub saves: Vec<Save>,
+    /// What is added to lists.
+    pub appends: Vec<(usize, Pieces)>,
+    /// What is done when it was refused.
+    pub or_else: Vec<Statement>,
+    /// The values that it cannot do without: in `finally`, it is left out when one was never saved.
+    pub needs: Vec<Source>,
+}
+
+impl Step {
+    /// Whether anything looks at the result; else it need not even be parsed.
+    pub fn reads_result(&self) -> bool {
+        self.until.is_some() || !self.checks.is_empty() || !self.saves.is_empty()
+    }
+}
+
+/// The `baggage` header, by phase.
+#[derive(Clone, Debug)]
+pub struct Baggage {
+    /// While the samples are thrown away.
+    pub warmup: HeaderValue,
+    /// While they count.
+    pub measured: HeaderValue,
+    /// In `finally`, while they count.
+    pub finally: HeaderValue,
+}
+
+/// What is done.
+#[derive(Debug)]
+pub enum Action {
+    /// An MCP tool is called.
+    Call {
+        /// Its name.
+        tool: Arc<str>,
+        /// Its arguments: a JSON object.
+        arguments: Pieces,
+    },
+    /// An MCP resource is read.
+    Resource {
+        /// Its URI.
+        uri: Pieces,
+    },
+}
+
+/// Who does something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActorRef {
+    /// The actor with this index.
+    One(usize),
+    /// The user of the loop this many scopes out.
+    Loop(usize),
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// A text that is unique to this execution.
+    Uid,
+    /// What is unique to this run.
+    Run,
+    /// The number of this execution, among those of its virtual user.
+    Iteration,
+    /// What is known of an actor from the start.
+    Actor(ActorRef, ActorField),
+    /// What a step saved for an actor.
+    Property(ActorRef, usize),
+    /// What a step saved.
+    Variable {
+        /// How many scopes out.
+        up: usize,
+        /// Which value there.
+        slot: usize,
+    },
+    /// A list.
+    List(usize),
+}
+
+/// What is known of an actor from the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActorField {
+    /// Its login name.
+    Name,
+    /// Its display name.
+    DisplayName,
+    /// Its mail address.
+    Email,
+}
+
+/// A text or a JSON value cut into what is fixed and what is put in.
+#[derive(Clone, Debug, Default)]
+pub struct Pieces(pub Vec<Piece>);
+
+/// A part of it.
+#[derive(Clone, Debug)]
+pub enum Piece {
+    /// Fixed.
+    Fixed(Box<str>),
+    /// A value.
+    Value {
+        /// Where it comes from.
+        source: Source,
+        /// What is done with it.
+        filter: Filter,
+        /// How it is put in.
+        form: Form,
+        /// Its name, for messages.
+        name: Box<str>,
+    },
+}
+
+/// How a value is put in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As JSON of its own type.
+    Json,
+    /// As text inside a JSON string: escaped.
+    InString,
+    /// As text.
+    Text,
+}
+
+impl Pieces {
+    /// The text, when nothing is put in.
+    pub fn fixed(&self) -> Option<&str> {
+        match self.0.as_slice() {
+            [] => Some(""),
+            [Piece::Fixed(text)] => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// A path and where its placeholders come from, in their order.
+#[derive(Clone, Debug)]
+pub struct PathProgram {
+    /// The path.
+    pub path: Path,
+    /// The sources.
+    pub sources: Vec<Source>,
+}
+
+/// What must hold for a result.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    /// Where.
+    pub path: PathProgram,
+    /// What.
+    pub tests: Vec<Test>,
+}
+
+/// One thing that must hold.
+#[derive(Clone, Debug)]
+pub enum Test {
+    /// There is something, or nothing.
+    Exists(bool),
+    /// Equal.
+    Equals(Expected),
+    /// Not equal.
+    NotEquals(Expected),
+    /// Has in it.
+    Contains(Expected),
+    /// Does not have in it.
+    NotContains(Expected),
+    /// Has every element in it; what is missing fails, or is counted.
+    ContainsEach(Expected, Option<CounterId>),
+    /// Matches.
+    Matches(Regex),
+    /// Has a type.
+    Type(JsonType),
+    /// Has a length.
+    Length(u64),
+    /// Number or length from.
+    AtLeast(f64),
+    /// Number or length up to.
+    AtMost(f64),
+}
+
+/// A value to compare with.
+#[derive(Clone, Debug)]
+pub enum Expected {
+    /// Known when the file is read.
+    Fixed(Value),
+    /// JSON to be put together.
+    Computed(Pieces),
+}
+
+/// What is waited for.
+#[derive(Clone, Debug)]
+pub struct Until {
+    /// It.
+    pub condition: Condition,
+    /// Time between two calls.
+    pub every: Duration,
+    /// How long it is waited for.
+    pub within: Duration,
+}
+
+/// An expected refusal.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// The error matches this.
+    pub error: Regex,
+    /// It is counted here.
+    pub count: Option<CounterId>,
+    /// The step fails without it.
+    pub must: bool,
+}
+
+/// A value to keep.
+#[derive(Clone, Debug)]
+pub struct Save {
+    /// Its name, for messages.
+    pub name: String,
+    /// Where it is in the result.
+    pub path: PathProgram,
+    /// Where it goes.
+    pub target: SaveTarget,
+}
+
+/// Where a value goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SaveTarget {
+    /// To a variable.
+    Variable {
+        /// How many scopes out.
+        up: usize,
+        /// Which value there.
+        slot: usize,
+    },
+    /// To a property of an actor.
+    Property(ActorRef, usize),
+}
+
+/// A tool call of the file.
+#[derive(Clone, Debug)]
+pub struct ToolUse {
+    /// The tool.
+    pub tool: String,
+    /// Where it is named.
+    pub mark: Mark,
+    /// Its arguments, where they stand, and their values as far as they are fixed.
+    pub arguments: Vec<(String, Mark, Option<Value>)>,
+}

@@ -1,0 +1,40 @@
+//! The names of the users of a scenario, by the rules of the directory that will create them.
+
+use throng_identity::directory::names::{NameError, NameTemplates, Prefix};
+
+use crate::model::Users;
+use crate::problem::Problems;
+
+/// The checked templates of the file.
+pub fn templates(users: &Users) -> Result<(NameTemplates, Prefix), NameError> {
+    Ok((
+        NameTemplates::new(&users.name, &users.display_name, &users.email)?,
+        Prefix::new(&users.prefix)?,
+    ))
+}
+
+/// The login names of all users, in order. Mistakes are reported.
+pub(crate) fn names(users: &Users, problems: &mut Problems) -> Vec<String> {
+    if users.count.value == 0 {
+        problems.add(users.count.mark, "there must be at least one user");
+    }
+    match templates(users) {
+        Ok((templates, prefix)) => (1..=users.count.value)
+            .map(|n| templates.name.render(&prefix, n))
+            .collect(),
+        Err(error) => {
+            let mark = match &error {
+                NameError::EmptyPrefix | NameError::PrefixCharacter { .. } => users.prefix.mark,
+                NameError::Placeholder { template, .. } => {
+                    [&users.name, &users.display_name, &users.email]
+                        .into_iter()
+                        .find(|at| at.value == *template)
+                        .map_or(users.mark, |at| at.mark)
+                }
+                NameError::Missing { .. } | NameError::DigitBesideNumber { .. } => users.name.mark,
+            };
+            problems.add(mark, error.to_string());
+            Vec::new()
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! What people are told about their mistakes.
+
+use throng_workflow::{Environment, Overrides, ScenarioFile};
+
+use crate::format::environment;
+
+fn problems_with(source: &str, overrides: &Overrides) -> String {
+    match ScenarioFile::parse(
+        "my.yaml",
+        source,
+        overrides,
+        &Environment::new(&environment),
+    ) {
+        Ok(_) => panic!("no problem was found"),
+        Err(problems) => {
+            let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            all.join("\n\n")
+        }
+    }
+}
+
+fn problems(source: &str) -> String {
+    problems_with(source, &Overrides::default())
+}
+
+/// A file whose only workflow has these steps, indented by six.
+fn steps(actors: &str, steps: &str) -> String {
+    problems(&format!(
+        "name: t\ntarget: {{ url: \"http://localhost/mcp\" }}\nusers: {{ count: 4 }}\nworkflows:\n  w:\n    actors: {actors}\n    steps:\n{steps}"
+    ))
+}
+
+macro_rules! snapshot {
+    ($name:ident, $found:expr) => {
+        #[test]
+        fn $name() {
+            insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!($found); });
+        }
+    };
+}
+
+snapshot!(
+    syntax,
+    problems("name: t\ntarget: { url: \"x\nworkflows: 3")
+);
+snapshot!(duplicate_key, problems("name: t\nname: u\n"));
+snapshot!(empty, problems(""));
+snapshot!(not_a_map, problems("- a\n- b\n"));
+snapshot!(missing_keys, problems("description: nothing else\n"));
+
+snapshot!(
+    many_at_once,
+    problems(
+        "nam: t
+target: { protocl: mcp, url: localhost:80, timeout: 30 }
+directory: { kind: nextclod, url: \"${NEXTCLOUD_HOST}\", admin: \"${NOBODY}\", password: 1234 }
+users: { count: many, prefix: \"a b\", name: \"{prefix}-{m}\" }
+load: { duration: 0s, warmup: 5 minutes, rate: 5/day, queue: 3 }
+workload: mixd
+workloads:
+  mixed: { w: 50, nothing: -1, v: 0 }
+  none: { w: 0 }
+workflows:
+  w:
+    actors: [alice, bob]
+    steps:
+      - one: { as: alcie, call: a_tool, with: { x: \"{uid}\" }, save: { note: $.id } }
+      - two: { as: bob, cal: a_tool }
+      - three: { as: bob, call: a_tool, with: { n: \"{nte}\", m: \"{note\" }, chekc: { path: id, equals: 1 } }
+"
+    )
+);
+
+snapshot!(too_few_users, {
+    let overrides = Overrides {
+        users: Some(1),
+        ..Overrides::default()
+    };
+    problems_with(
+        "name: t
+target: { url: \"http://localhost/mcp\" }
+workflows:
+  w: { actors: [a, { others: 2..5 }], steps: [ { s: { as: a, call: t } } ] }
+",
+        &overrides,
+    )
+});
+
+snapshot!(bad_flags, {
+    let overrides = Overrides {
+        url: Some("ftp://x".to_owned()),
+        rate: Some("fast".to_owned()),
+        workload: Some("baselin".to_owned()),
+        prefix: Some(String::new()),
+        ..Overrides::default()
+    };
+    problems_with(
+        throng_workflow::builtin::scenario("nextcloud").unwrap(),
+        &overrides,
+    )
+});
+
+snapshot!(actors, {
+    steps(
+        "[{ first: 2 }, bob, bob, { editors: 0 }, { all: rest }, \"9x\"]",
+        "      - s: { as: editors, call: t }
+      - t: { call: t }
+      - for_each: bob
+        in: editors
+        steps: []
+      - for_each: one
+        in: bob
+        steps: []
+      - for_each: one
+        in: edtors
+        steps: []
+",
+    )
+});
+
+snapshot!(variables, {
+    steps(
+        "[me, { others: 2 }]",
+        "      - early: { as: me, call: t, with: { a: \"{later}\", b: \"{me}\", c: \"{me.nam}\", d: \"{uidd}\", e: \"{you.name}\", f: \"{others.name}\" } }
+      - late: { as: me, call: t, save: { later: $.id, uid: $.id, me: $.id, a-b: $.id, me.name: $.id, me.thing: $.id } }
+      - ok: { as: me, call: t, with: { a: \"{later}\", b: \"{me.thing}\" } }
+      - for_each: one
+        in: others
+        steps:
+          - inner: { as: one, call: t, save: { inside: $.id, one.own: $.id, later: $.id } }
+          - inner_ok: { as: one, call: t, with: { a: \"{inside}\", b: \"{one.own}\" } }
+      - outside: { as: me, call: t, with: { a: \"{inside}\", b: \"{one.own}\" } }
+      - for_each: again
+        in: others
+        steps:
+          - again_ok: { as: again, call: t, with: { b: \"{again.own}\" } }
+      - parallel:
+          - left: { as: me, call: t, save: { l: $.id, same: $.id } }
+          - right: { as: me, call: t, with: { l: \"{l}\" }, save: { same: $.id } }
+      - after: { as: me, call: t, with: { l: \"{l}\" }, append_to: { things: \"{l}\" } }
+      - lists: { as: me, call: t, with: { l: \"{things}\", m: \"{thinks}\" } }
+",
+    )
+});
+
+snapshot!(step_keys, {
+    steps(
+        "[me]",
+        "      - nothing: {}
+      - both: { call: t, resource: \"x://y\" }
+      - same: { call: t }
+      - same: { call: t }
+      - arguments: { call: t, with: [1] }
+      - alone: { resource: \"x://y\", with: { a: \"{uid}\" } }
+      - bad_paths: { call: t, save: { x: id, y: \"$.a[\", z: 3 } }
+      - bad_checks: { call: t, check: [ { path: $.x }, { path: $.x, matches: \"(\" }, { path: $.x, count_missing: lost }, { path: $.x, type: text } ] }
+      - bad_until: { call: t, until: { path: $.x, exists: yes, every: 0ms, within: soon } }
+      - bad_refusal: { call: t, refused: { count: \"no good\" }, or_else: [] }
+      - no_refusal: { call: t, or_else: [ { pause: 1s } ] }
+      - wrong_indent:
+        call: t
+      - just a text
+      - parallel: [ { only: { call: t } } ]
+      - one_of: [ { weight: 0, steps: [] } ]
+      - pause: 1 second
+",
+    )
+});
+
+snapshot!(unset_environment, {
+    problems(
+        "name: t
+target: { url: \"http://${HOST}:${PORT:-80}/mcp\", headers: { X-Key: \"${KEY\", Y: \"${}\" } }
+workflows:
+  w: { actors: [me], steps: [ { s: { call: t } } ] }
+",
+    )
+});
+
+snapshot!(login_requests, {
+    problems(
+        "name: t
+target: { url: \"http://localhost/mcp\" }
+login:
+  kind: saml
+  after:
+    - a: { get: \"x\", post: \"y\" }
+    - b: { basic: [one] }
+    - c
+workflows:
+  w: { actors: [me], steps: [ { s: { call: t } } ] }
+",
+    )
+});
+
+snapshot!(missing_file, {
+    let found = ScenarioFile::load(
+        "nextclod",
+        &Overrides::default(),
+        &Environment::new(&environment),
+    )
+    .unwrap_err();
+    found[0].to_string()
+});
+
+#[test]
+fn secrets_never_show_in_messages() {
+    let secret = |name: &str| (name == "SECRET").then(|| "hunter2".to_owned());
+    let source = "name: \"${SECRET}\"
+target: { url: \"${SECRET}\", timeout: \"${SECRET}\", protocol: \"${SECRET}\", baggage: \"${SECRET}\" }
+directory: { kind: \"${SECRET}\", url: \"${SECRET}\", admin: a, password: \"${SECRET}\" }
+users: { count: \"${SECRET}\" }
+load: { rate: \"${SECRET}\" }
+workflows: \"${SECRET}\"
+";
+    let found = ScenarioFile::parse(
+        "my.yaml",
+        source,
+        &Overrides::default(),
+        &Environment::new(&secret),
+    )
+    .unwrap_err();
+    assert!(found.len() > 5);
+    for problem in found {
+        assert!(!problem.to_string().contains("hunter2"), "{problem}");
+    }
+}
