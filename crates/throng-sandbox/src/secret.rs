@@ -4,7 +4,8 @@ use std::fmt;
 
 /// A secret string. `Debug` shows `[redacted]`; there is no `Display` and no `Serialize`, so that
 /// it cannot leave the process by accident. [`Secret::expose`] is the only way to read it.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash, serde::Deserialize)]
+#[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {

@@ -3,22 +3,37 @@
 //! It authenticates nobody itself: the login form and browser sessions are Nextcloud's
 //! ([`crate::nextcloud`]). The MCP server asks [`verify_access_token`] and knows nothing else of it.
 
+mod authorize;
+mod client;
+mod consent;
+mod discovery;
+mod error;
+mod introspect;
+mod issue;
 mod keys;
+mod registration;
 mod store;
+mod token;
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 
 use crate::state::AppState;
 use crate::store::{StoreError, unix_now};
 
+pub(crate) use authorize::AuthorizationRequest;
+pub(crate) use consent::FreshConsent;
 pub use keys::KeyError;
 pub(crate) use store::SCHEMA;
 
 /// The provider's state beside the database.
 pub(crate) struct Provider {
     pub(crate) key: keys::SigningKey,
+    codes: Mutex<HashMap<[u8; 32], issue::Code>>,
+    registrations: registration::Limiter,
 }
 
 impl Provider {
@@ -26,12 +41,27 @@ impl Provider {
     pub(crate) fn new(data: Option<&Path>) -> Result<Self, KeyError> {
         Ok(Self {
             key: keys::SigningKey::load_or_generate(data)?,
+            codes: Mutex::default(),
+            registrations: registration::Limiter::default(),
         })
+    }
+
+    /// The authorization codes given out, by their digests.
+    fn codes(&self) -> MutexGuard<'_, HashMap<[u8; 32], issue::Code>> {
+        self.codes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// All routes of the provider, written without `/index.php`.
 pub(crate) fn router(state: AppState) -> Router {
-    Router::new().with_state(state)
+    Router::new()
+        .merge(discovery::router())
+        .merge(registration::router())
+        .merge(authorize::router())
+        .merge(consent::router())
+        .merge(token::router())
+        .merge(introspect::router())
+        .with_state(state)
 }
 
 /// Whom an access token speaks for.
@@ -80,16 +110,7 @@ pub(crate) fn verify_access_token(
     token: &str,
     resource: &str,
 ) -> Result<Principal, TokenError> {
-    let token = state
-        .store
-        .access_token(token)?
-        .ok_or(TokenError::Unknown)?;
-    if token.revoked {
-        return Err(TokenError::Revoked);
-    }
-    if token.expires_at <= unix_now() {
-        return Err(TokenError::Expired);
-    }
+    let token = valid_token(state, token)?;
     let origin = resource.strip_suffix("/mcp").unwrap_or(resource);
     let audience = token.audience.trim_end_matches('/');
     if audience != resource && audience != origin {
@@ -101,4 +122,19 @@ pub(crate) fn verify_access_token(
         scopes: token.scope.split_whitespace().map(str::to_owned).collect(),
         expires_at: token.expires_at,
     })
+}
+
+/// An access token that is known, not revoked and not over, for whatever audience.
+fn valid_token(state: &AppState, token: &str) -> Result<store::StoredToken, TokenError> {
+    let token = state
+        .store
+        .access_token(token)?
+        .ok_or(TokenError::Unknown)?;
+    if token.revoked {
+        return Err(TokenError::Revoked);
+    }
+    if token.expires_at <= unix_now() {
+        return Err(TokenError::Expired);
+    }
+    Ok(token)
 }
