@@ -35,6 +35,17 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
+    /// For a limit that is counted per minute without the server saying so (Nextcloud's client registration): 12 attempts
+    /// within 2 minutes.
+    pub const fn patient() -> Self {
+        Self {
+            attempts: 12,
+            budget: Duration::from_secs(120),
+            first_wait: Duration::from_millis(500),
+            longest_wait: Duration::from_secs(15),
+        }
+    }
+
     /// No second attempt.
     pub const fn once() -> Self {
         Self {

@@ -1,4 +1,171 @@
-//! The target's user directory: the names and passwords of the users that a run creates.
+//! The target's user directory: creating, finding and deleting the users of a run.
+//!
+//! [`Directory`] is the seam for other kinds; [`nextcloud`] is the first. What belongs to us is decided by [`names`], what was
+//! created is written down by [`crate::ledger`]; a directory only does what it is told.
 
 pub mod names;
+pub mod nextcloud;
 pub mod password;
+
+use std::fmt;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use http::StatusCode;
+use throng_client::TransportError;
+use url::Url;
+
+use crate::secret::Secret;
+
+/// A user to be created.
+#[derive(Debug, Clone)]
+pub struct NewUser {
+    /// Login name.
+    pub name: String,
+    /// Shown name.
+    pub display_name: String,
+    /// Mail address.
+    pub email: String,
+    /// Login password.
+    pub password: Secret,
+}
+
+/// What a deletion found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// There was such a user, and now there isn't.
+    Deleted,
+    /// There was no such user.
+    AlreadyGone,
+}
+
+/// An API for users.
+pub trait Directory: fmt::Debug + Send + Sync {
+    /// The word for its kind in scenario files and in the ledger, e.g. `nextcloud`.
+    fn kind(&self) -> &'static str;
+    /// Its address, as in the ledger.
+    fn url(&self) -> &Url;
+    /// As whom we act, as in the ledger.
+    fn admin(&self) -> &str;
+    /// Finds out whether it can be reached and whether we may create users.
+    fn check(&self) -> BoxFuture<'_, Result<(), DirectoryError>>;
+    /// Creates a user. One attempt: a repetition could meet the user that the first one created.
+    fn create<'a>(&'a self, user: &'a NewUser) -> BoxFuture<'a, Result<(), DirectoryError>>;
+    /// Deletes a user. One attempt.
+    fn delete<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Deletion, DirectoryError>>;
+    /// All user names that may begin with `stem`: strangers among them, since searching is fuzzy.
+    fn list<'a>(&'a self, stem: &'a str) -> BoxFuture<'a, Result<Vec<String>, DirectoryError>>;
+}
+
+/// What went wrong with a directory.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DirectoryError {
+    /// No complete response; whether something was done is not known.
+    #[error("{method} {url}: {source}")]
+    Transport {
+        /// HTTP method.
+        method: &'static str,
+        /// Address.
+        url: String,
+        /// What went wrong.
+        source: TransportError,
+    },
+    /// The user is there already.
+    #[error(
+        "user {name} exists already at {url}; remove what an earlier run left with `throng cleanup`, or choose another --user-prefix"
+    )]
+    Exists {
+        /// The name.
+        name: String,
+        /// The directory.
+        url: String,
+    },
+    /// The administrator's password is wrong.
+    #[error(
+        "{url} refused the password of {admin} (401); check NEXTCLOUD_USERNAME and NEXTCLOUD_PASSWORD or the directory's admin and password"
+    )]
+    Unauthorized {
+        /// The directory.
+        url: String,
+        /// As whom we tried.
+        admin: String,
+    },
+    /// The account may not manage users.
+    #[error("{admin} is not allowed to manage users at {url} (403); an administrator is needed")]
+    Forbidden {
+        /// The directory.
+        url: String,
+        /// As whom we tried.
+        admin: String,
+    },
+    /// The directory does not accept the user as described.
+    #[error("{url} refused user {name}: {explanation} (statuscode {code}: {said})")]
+    Refused {
+        /// The directory.
+        url: String,
+        /// The user.
+        name: String,
+        /// What the code means.
+        explanation: &'static str,
+        /// The directory's own code.
+        code: i64,
+        /// What it said.
+        said: String,
+    },
+    /// Too many requests, or the server failed; may pass.
+    #[error("{method} {url}: {status}{}; it said: {said}", retry_after.map_or(String::new(), |wait| format!(" (try again after {} s)", wait.as_secs())))]
+    Busy {
+        /// HTTP method.
+        method: &'static str,
+        /// Address.
+        url: String,
+        /// The status.
+        status: StatusCode,
+        /// How long it wants us to wait.
+        retry_after: Option<Duration>,
+        /// What the body says.
+        said: String,
+    },
+    /// Anything else.
+    #[error("{method} {url}: expected {expected}, got {status}; it said: {said}")]
+    Unexpected {
+        /// HTTP method.
+        method: &'static str,
+        /// Address.
+        url: String,
+        /// What would have been right.
+        expected: &'static str,
+        /// The status.
+        status: StatusCode,
+        /// What the body says.
+        said: String,
+    },
+}
+
+impl DirectoryError {
+    /// A further attempt may succeed.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Transport { .. } | Self::Busy { .. })
+    }
+
+    /// How long the directory asked us to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// It is certain that the failed creation left no user of ours.
+    pub fn nothing_was_created(&self) -> bool {
+        match self {
+            Self::Exists { .. }
+            | Self::Unauthorized { .. }
+            | Self::Forbidden { .. }
+            | Self::Refused { .. } => true,
+            Self::Busy { status, .. } | Self::Unexpected { status, .. } => status.is_client_error(),
+            Self::Transport { .. } => false,
+        }
+    }
+}

@@ -101,6 +101,19 @@ impl Document {
                 .all(|form| form.hidden || form.scripted);
         document
     }
+    /// What the page says to a person: its title and its errors, or else the start of its text. Not cleaned of secrets.
+    pub fn says(&self) -> String {
+        let body = if self.errors.is_empty() {
+            self.text.clone()
+        } else {
+            self.errors.join("; ")
+        };
+        match (self.title.is_empty(), body.is_empty()) {
+            (true, _) => body,
+            (false, true) => self.title.clone(),
+            (false, false) => format!("{}: {body}", self.title),
+        }
+    }
 }
 
 fn read_form(element: ElementRef<'_>) -> Form {

@@ -1,0 +1,242 @@
+//! Answers the pages of a login: which request follows from which page.
+
+use std::time::Duration;
+
+use http::header::HeaderName;
+use throng_client::Exchange;
+use url::{Url, form_urlencoded};
+
+use super::LoginPlan;
+use super::callback;
+use super::error::{Failure, Problem};
+use super::walk::{Next, Purpose, Step};
+use crate::pages::form::{Login, Submission};
+use crate::pages::nextcloud::{ConsentPage, LoginPage};
+use crate::pages::{self, Document, FormMethod, Page};
+use crate::secret::Secret;
+use crate::wire;
+
+/// What has been answered so far in one attempt.
+pub(super) struct Answers<'a> {
+    plan: &'a LoginPlan,
+    user: &'a str,
+    password: &'a Secret,
+    sent_user: bool,
+    sent_password: bool,
+    /// The last request to a Nextcloud authorization endpoint, which its redirect page wants repeated.
+    authorize: Option<Url>,
+}
+
+impl<'a> Answers<'a> {
+    pub(super) fn new(plan: &'a LoginPlan, user: &'a str, password: &'a Secret) -> Self {
+        Self {
+            plan,
+            user,
+            password,
+            sent_user: false,
+            sent_password: false,
+            authorize: None,
+        }
+    }
+
+    /// Remembers what may have to be repeated.
+    pub(super) fn note(&mut self, step: &Step) {
+        if step.form.is_none() && step.url.path().ends_with("/apps/oidc/authorize") {
+            self.authorize = Some(step.url.clone());
+        }
+    }
+
+    /// Reads the page found at `url` and says what to do.
+    pub(super) async fn page(&mut self, url: &Url, exchange: &Exchange) -> Result<Next, Failure> {
+        let html = String::from_utf8_lossy(&exchange.body);
+        match pages::read(url, &html) {
+            Page::NextcloudLogin(page) => self.nextcloud_login(url, &page).await,
+            Page::NextcloudRedirect(page) => {
+                let remembered = self
+                    .authorize
+                    .clone()
+                    .filter(|known| known.origin() == url.origin());
+                let again = remembered.or_else(|| page.authorize_url(url));
+                let again = again.ok_or(Problem::Page { needs_script: true })?;
+                Ok(Next::Step(Step::get(Purpose::Authorize, again)))
+            }
+            Page::NextcloudConsent(page) => Ok(Next::Step(nextcloud_consent(url, &page))),
+            Page::Login(document, login) | Page::Identifier(document, login) => {
+                self.credentials(url, &document, &login)
+            }
+            Page::Consent(_, consent) => {
+                let submission = consent.form.submit(&[], Some(consent.button));
+                self.submitted(url, Purpose::Consent, submission)
+            }
+            Page::AutoSubmit(_, form) => {
+                self.submitted(url, Purpose::Forward, form.submit(&[], None))
+            }
+            Page::Refresh(target) => Ok(Next::Step(Step::get(Purpose::Follow, target))),
+            Page::Unknown(document) => Err(self.unknown(&document, exchange)),
+        }
+    }
+
+    fn unknown(&self, document: &Document, exchange: &Exchange) -> Failure {
+        let problem = if exchange.status.is_success() {
+            Problem::Page {
+                needs_script: document.needs_script,
+            }
+        } else {
+            Problem::Status {
+                expected: "a page or a redirect",
+                status: exchange.status,
+            }
+        };
+        // JSON errors are read as such, pages by their text.
+        let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(&exchange.body).is_ok();
+        let said = if is_json {
+            wire::said(exchange, &[self.password])
+        } else {
+            document.says()
+        };
+        Failure::saying(problem, &said, &[self.password])
+    }
+
+    fn credentials(
+        &mut self,
+        url: &Url,
+        document: &Document,
+        login: &Login,
+    ) -> Result<Next, Failure> {
+        let asks_again = match login.password {
+            Some(_) => self.sent_password,
+            None => self.sent_user,
+        };
+        if asks_again {
+            return Err(Failure::saying(
+                Problem::Credentials,
+                &document.says(),
+                &[self.password],
+            ));
+        }
+        let mut filled = Vec::with_capacity(2);
+        if let Some(user) = login.user {
+            filled.push((user, self.user));
+            self.sent_user = true;
+        }
+        if let Some(password) = login.password {
+            filled.push((password, self.password.expose()));
+            self.sent_password = true;
+        }
+        let submission = login.form.submit(&filled, login.button);
+        if let Some(submission) = submission.as_ref().filter(|_| login.password.is_some())
+            && url.scheme() == "https"
+            && submission.url.scheme() == "http"
+        {
+            return Err(Problem::Unsafe(crate::redact::url(&submission.url)).into());
+        }
+        self.submitted(url, Purpose::Credentials, submission)
+    }
+
+    fn submitted(
+        &self,
+        page: &Url,
+        purpose: Purpose,
+        submission: Option<Submission>,
+    ) -> Result<Next, Failure> {
+        let submission = submission.ok_or(Problem::Page { needs_script: true })?;
+        if callback::is_callback(&submission.url, &self.plan.redirect_uri) {
+            return Ok(Next::Arrived(callback::parameters(
+                &submission.url,
+                &submission.body,
+            )));
+        }
+        let step = match (submission.method, submission.content_type) {
+            (FormMethod::Post, Some(content_type)) => {
+                Step::post(purpose, submission.url, &content_type, submission.body)
+            }
+            _ => Step::get(purpose, submission.url),
+        };
+        Ok(Next::Step(step.sent_from(page)))
+    }
+
+    async fn nextcloud_login(&mut self, url: &Url, page: &LoginPage) -> Result<Next, Failure> {
+        if self.sent_password {
+            let said = page
+                .errors
+                .iter()
+                .chain(&page.messages)
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(", ");
+            // Without an error the form itself was not accepted (its token, the origin).
+            let problem = if page.errors.is_empty() || said.contains("csrf") {
+                Problem::RequestToken
+            } else {
+                Problem::Credentials
+            };
+            return Err(Failure::saying(problem, &said, &[self.password]));
+        }
+        if page.form_hidden {
+            let said = "the login form is hidden: only other ways to log in are offered";
+            return Err(Failure::saying(
+                Problem::Page { needs_script: true },
+                said,
+                &[],
+            ));
+        }
+        let delay = Duration::from_millis(page.throttle_delay_ms);
+        if delay > self.plan.retry.budget {
+            let status = http::StatusCode::OK;
+            let said = "too many wrong passwords came from this address; the login is throttled";
+            return Err(Failure::saying(
+                Problem::Throttled {
+                    status,
+                    retry_after: Some(delay),
+                },
+                said,
+                &[],
+            ));
+        }
+        tokio::time::sleep(delay).await;
+        let redirect_url = if page.redirect_url.is_empty() {
+            url.query_pairs()
+                .find(|(name, _)| name == "redirect_url")
+                .map(|(_, value)| value.into_owned())
+                .unwrap_or_default()
+        } else {
+            page.redirect_url.clone()
+        };
+        let body = form_urlencoded::Serializer::new(String::new())
+            .append_pair("user", self.user)
+            .append_pair("password", self.password.expose())
+            .append_pair("timezone", "UTC")
+            .append_pair("timezone_offset", "0")
+            .append_pair("requesttoken", page.request_token.expose())
+            .append_pair("redirect_url", &redirect_url)
+            .finish();
+        (self.sent_user, self.sent_password) = (true, true);
+        let mut target = url.clone();
+        target.set_query(None);
+        target.set_fragment(None);
+        let step = Step::post(Purpose::Credentials, target, wire::FORM, body);
+        // The server itself holds the answer back for as long again.
+        Ok(Next::Step(Step {
+            patience: delay,
+            nextcloud_login: true,
+            ..step.sent_from(url)
+        }))
+    }
+}
+
+fn nextcloud_consent(url: &Url, page: &ConsentPage) -> Step {
+    let body = form_urlencoded::Serializer::new(String::new())
+        .append_pair("scopes", &page.scopes)
+        .finish();
+    let mut step = Step::post(
+        Purpose::Consent,
+        ConsentPage::grant_url(url),
+        wire::FORM,
+        body,
+    )
+    .sent_from(url);
+    let token = wire::sensitive(page.request_token.expose());
+    step.headers
+        .push((HeaderName::from_static("requesttoken"), token));
+    step
+}

@@ -1,0 +1,250 @@
+//! Why a login failed: the hop, what was expected there, and what the page said.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::StatusCode;
+use throng_client::TransportError;
+
+use super::id_token::IdTokenError;
+use super::walk::Hop;
+use crate::redact;
+use crate::secret::Secret;
+
+/// A failed login of one user. Shows no password, code, token or cookie.
+#[derive(Debug)]
+pub struct LoginError(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    user: String,
+    at: Option<At>,
+    problem: Problem,
+    said: Option<String>,
+    attempts: u32,
+    hops: Vec<Hop>,
+}
+
+/// The request at which a login failed.
+#[derive(Debug, Clone)]
+pub(super) struct At {
+    pub(super) number: u32,
+    pub(super) method: &'static str,
+    /// Without secrets.
+    pub(super) url: String,
+}
+
+/// What was expected and what came instead.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// No complete response.
+    #[error("expected a response, got none: {0}")]
+    Transport(#[source] TransportError),
+    /// Too many requests or logins.
+    #[error("expected a page or a redirect, got {status}{}", asked(.retry_after))]
+    Throttled {
+        /// 429, or 503 with `Retry-After`, or 200 for a page that names a delay.
+        status: StatusCode,
+        /// How long the server wants us to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The provider failed.
+    #[error("expected a page or a redirect, got {0}")]
+    Server(StatusCode),
+    /// The provider refused.
+    #[error("expected {expected}, got {status}")]
+    Status {
+        /// What would have been right.
+        expected: &'static str,
+        /// What came.
+        status: StatusCode,
+    },
+    /// The login form came back after the credentials were sent.
+    #[error(
+        "expected to be logged in after sending user name and password, got the login page again: the credentials were refused"
+    )]
+    Credentials,
+    /// Nextcloud's form token was not accepted, which it doesn't say: it redirects on without a login.
+    #[error(
+        "expected the nc_token cookie after the login form, got a redirect without it: the form's request token was refused"
+    )]
+    RequestToken,
+    /// A page without anything that a plain client can answer.
+    #[error("expected a login form, a consent form or a redirect, got a page without any{}", script(.needs_script))]
+    Page {
+        /// It has scripts and no form.
+        needs_script: bool,
+    },
+    /// A redirect that cannot be followed.
+    #[error("expected a redirect to an http(s) address, got {0}")]
+    Redirect(String),
+    /// The password would have gone over an unencrypted connection although the page came over an encrypted one, or to a foreign
+    /// address by a redirect.
+    #[error("expected the form to keep the password safe, but it would be sent to {0}")]
+    Unsafe(String),
+    /// Redirects or pages without end.
+    #[error("expected to arrive at the redirect URI within {0} hops")]
+    TooManyHops(u32),
+    /// The provider's error response (RFC 6749 section 4.1.2.1).
+    #[error("expected a code, got the error {0}")]
+    Denied(String),
+    /// `state` is not ours (RFC 6749 section 10.12).
+    #[error("expected our state in the authorization response, got {}", if *.missing { "none" } else { "another one" })]
+    State {
+        /// There was none at all.
+        missing: bool,
+    },
+    /// `iss` is not the issuer (RFC 9207).
+    #[error("expected iss={expected} in the authorization response, got {}", .found.as_deref().unwrap_or("none although the server promises it"))]
+    Issuer {
+        /// The issuer asked.
+        expected: String,
+        /// What the response says.
+        found: Option<String>,
+    },
+    /// A response without a code.
+    #[error("expected a code in the authorization response, got neither code nor error")]
+    NoCode,
+    /// The token endpoint's answer is no token response.
+    #[error("expected a token response, got {0}")]
+    Tokens(String),
+    /// The id token is not to be trusted.
+    #[error("expected a valid id token: {0}")]
+    IdToken(#[source] IdTokenError),
+}
+
+fn asked(wait: &Option<Duration>) -> String {
+    wait.map_or(String::new(), |wait| {
+        format!(" (try again after {} s)", wait.as_secs_f64().ceil())
+    })
+}
+
+fn script(needs_script: &bool) -> &'static str {
+    if *needs_script {
+        "; the page needs script, and is none that throng knows: log in with a browser instead"
+    } else {
+        ""
+    }
+}
+
+impl Problem {
+    /// May go away by itself, so that a further attempt is worth making.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Transport(_) | Self::Throttled { .. } | Self::Server(_) | Self::RequestToken => {
+                true
+            }
+            Self::IdToken(error) => error.is_passing(),
+            _ => false,
+        }
+    }
+
+    /// How long the server asked us to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Throttled { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+impl LoginError {
+    pub(super) fn new(
+        user: &str,
+        at: Option<At>,
+        problem: Problem,
+        said: Option<String>,
+        attempts: u32,
+        hops: Vec<Hop>,
+    ) -> Self {
+        Self(Box::new(Inner {
+            user: user.to_owned(),
+            at,
+            problem,
+            said,
+            attempts,
+            hops,
+        }))
+    }
+
+    /// Whose login.
+    pub fn user(&self) -> &str {
+        &self.0.user
+    }
+
+    /// What was expected and what came.
+    pub fn problem(&self) -> &Problem {
+        &self.0.problem
+    }
+
+    /// Number of the hop that failed, from 1 within its attempt.
+    pub fn hop(&self) -> Option<u32> {
+        self.0.at.as_ref().map(|at| at.number)
+    }
+
+    /// What the page said, cleaned.
+    pub fn said(&self) -> Option<&str> {
+        self.0.said.as_deref()
+    }
+
+    /// Every request made, of all attempts.
+    pub fn hops(&self) -> &[Hop] {
+        &self.0.hops
+    }
+
+    /// Attempts made.
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts
+    }
+}
+
+impl fmt::Display for LoginError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &self.0;
+        write!(f, "login of {} failed", inner.user)?;
+        if let Some(at) = &inner.at {
+            write!(f, " at hop {} ({} {})", at.number, at.method, at.url)?;
+        }
+        write!(f, ": {}", inner.problem)?;
+        if let Some(said) = inner.said.as_deref().filter(|said| !said.is_empty()) {
+            write!(f, "; the page said: {said}")?;
+        }
+        if inner.attempts > 1 {
+            write!(f, " ({} attempts)", inner.attempts)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for LoginError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.0.problem)
+    }
+}
+
+/// A problem together with what the page said, on its way to a [`LoginError`].
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) problem: Problem,
+    pub(super) said: Option<String>,
+}
+
+impl Failure {
+    /// With the page's words, cleaned of these secrets.
+    pub(super) fn saying(problem: Problem, said: &str, secrets: &[&Secret]) -> Self {
+        Self {
+            problem,
+            said: Some(redact::text(said, secrets)),
+        }
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self {
+            problem,
+            said: None,
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The token endpoint: what is sent to it and what its answers mean (RFC 6749 sections 4.1.3, 5 and 6).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, header};
+use serde::{Deserialize, Deserializer};
+use tokio::time::Instant;
+use url::form_urlencoded;
+
+use super::id_token::IdClaims;
+use crate::discovery::Authorization;
+use crate::registration::{OAuthClient, TokenAuth};
+use crate::secret::Secret;
+use crate::wire;
+
+/// The tokens of one user.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    /// The access token.
+    pub access: Secret,
+    /// How long it is good for, if the provider says.
+    pub lifetime: Option<Duration>,
+    /// When it was received.
+    pub obtained: Instant,
+    /// For renewing it without a login, if the provider gives one.
+    pub refresh: Option<Secret>,
+    /// What was granted, if the provider says.
+    pub scope: Option<String>,
+    /// The validated id token's claims, of a login at an OpenID provider.
+    pub claims: Option<IdClaims>,
+}
+
+#[derive(Deserialize)]
+struct Response {
+    access_token: Secret,
+    token_type: Option<String>,
+    #[serde(default, deserialize_with = "seconds")]
+    expires_in: Option<f64>,
+    refresh_token: Option<Secret>,
+    id_token: Option<Secret>,
+    scope: Option<String>,
+}
+
+/// Some providers write the number as text.
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Number {
+        Number(f64),
+        Text(String),
+    }
+    Ok(match Option::<Number>::deserialize(deserializer)? {
+        Some(Number::Number(seconds)) => Some(seconds),
+        Some(Number::Text(text)) => text.trim().parse().ok(),
+        None => None,
+    })
+}
+
+/// A request to the token endpoint: the grant's own fields, the resource, and the client's authentication.
+pub(crate) fn request(
+    authorization: &Authorization,
+    client: &OAuthClient,
+    grant: &[(&str, &str)],
+) -> Request<Bytes> {
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.extend_pairs(grant)
+        .append_pair("resource", &authorization.resource);
+    let mut builder = wire::request(Method::POST, &authorization.token_endpoint)
+        .header(header::CONTENT_TYPE, wire::FORM)
+        .header(header::ACCEPT, "application/json");
+    match (client.auth, &client.secret) {
+        (TokenAuth::Basic, Some(secret)) => {
+            // RFC 6749 section 2.3.1: both parts are form-encoded before Basic encodes them.
+            let encode =
+                |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+            let credentials =
+                wire::basic(&encode(&client.id), &Secret::new(encode(secret.expose())));
+            builder = builder.header(header::AUTHORIZATION, credentials);
+        }
+        (TokenAuth::Post, Some(secret)) => {
+            form.append_pair("client_id", &client.id)
+                .append_pair("client_secret", secret.expose());
+        }
+        _ => {
+            form.append_pair("client_id", &client.id);
+        }
+    }
+    wire::finish(builder, form.finish())
+}
+
+/// Reads a successful answer; the id token is returned unchecked. The error says what is wrong without showing the body.
+pub(crate) fn parse(body: &[u8]) -> Result<(Tokens, Option<Secret>), String> {
+    let response: Response = serde_json::from_slice(body).map_err(|error| {
+        // serde's message may quote a value; the category and place say enough.
+        format!(
+            "JSON that is none ({:?} error at line {} column {})",
+            error.classify(),
+            error.line(),
+            error.column()
+        )
+    })?;
+    if response.access_token.expose().is_empty() {
+        return Err("an empty access_token".to_owned());
+    }
+    if let Some(kind) = response
+        .token_type
+        .as_deref()
+        .filter(|kind| !kind.eq_ignore_ascii_case("bearer"))
+    {
+        return Err(format!(
+            "the token type {:?}; only Bearer is known",
+            crate::redact::text(kind, &[])
+        ));
+    }
+    let lifetime = response
+        .expires_in
+        .filter(|s| s.is_finite() && *s > 0.0)
+        .map(|s| Duration::from_secs_f64(s.min(1e9)));
+    let tokens = Tokens {
+        access: response.access_token,
+        lifetime,
+        obtained: Instant::now(),
+        refresh: response
+            .refresh_token
+            .filter(|token| !token.expose().is_empty()),
+        scope: response.scope,
+        claims: None,
+    };
+    Ok((tokens, response.id_token))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_read_tolerantly_but_not_blindly() {
+        let parsed = |json: &str| parse(json.as_bytes());
+        let (tokens, id) = parsed(
+            r#"{"access_token":"a","token_type":"bearer","expires_in":"900","id_token":"i"}"#,
+        )
+        .unwrap();
+        assert_eq!(tokens.lifetime, Some(Duration::from_secs(900)));
+        assert_eq!(id.unwrap().expose(), "i");
+        assert!(tokens.refresh.is_none());
+        let (tokens, _) =
+            parsed(r#"{"access_token":"a","refresh_token":"r","expires_in":null}"#).unwrap();
+        assert_eq!(
+            (tokens.lifetime, tokens.refresh.unwrap().expose()),
+            (None, "r")
+        );
+        for bad in [
+            r#"{"access_token":""}"#,
+            r#"{"access_token":"a","token_type":"mac"}"#,
+            "{}",
+            "<html>",
+        ] {
+            assert!(parsed(bad).is_err(), "{bad}");
+        }
+        let error = parsed(r#"{"access_token":{"s3cret":1}}"#).unwrap_err();
+        assert!(!error.contains("s3cret"), "{error}");
+    }
+}

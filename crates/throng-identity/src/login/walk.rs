@@ -1,0 +1,374 @@
+//! From the authorization endpoint to the redirect URI, one request at a time.
+
+use std::time::{Duration, Instant};
+
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use throng_client::{Client, Exchange};
+use url::Url;
+
+use super::LoginPlan;
+use super::answer::Answers;
+use super::callback::{self, Response, is_callback};
+use super::error::{At, Failure, Problem};
+use super::token::{self, Tokens};
+use crate::pkce::Pkce;
+use crate::redact;
+use crate::retry;
+use crate::secret::Secret;
+use crate::wire;
+
+/// What a request of a login was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// The authorization request, first or repeated.
+    Authorize,
+    /// A redirect or a refresh followed.
+    Follow,
+    /// The user name or the password sent.
+    Credentials,
+    /// Consent given.
+    Consent,
+    /// A form that the page itself submits.
+    Forward,
+    /// The code exchanged for tokens.
+    Token,
+}
+
+/// One request of a login and how long it took, for the report.
+#[derive(Debug, Clone)]
+pub struct Hop {
+    /// Attempt of the login it belongs to, from 1.
+    pub attempt: u32,
+    /// Its number within the attempt, from 1.
+    pub number: u32,
+    /// What it was for.
+    pub purpose: Purpose,
+    /// `GET` or `POST`.
+    pub method: &'static str,
+    /// Address without secrets.
+    pub url: String,
+    /// The answer's status; none if there was no answer.
+    pub status: Option<u16>,
+    /// Since the login's start.
+    pub started: Duration,
+    /// Until the last byte of the answer.
+    pub took: Duration,
+}
+
+/// The next request.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) purpose: Purpose,
+    pub(super) url: Url,
+    /// Content type and body; `GET` without.
+    pub(super) form: Option<(String, String)>,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    /// Time that the server is known to take on top of the usual.
+    pub(super) patience: Duration,
+    /// Nextcloud's login form, whose success shows in a cookie only.
+    pub(super) nextcloud_login: bool,
+}
+
+impl Step {
+    pub(super) fn get(purpose: Purpose, url: Url) -> Self {
+        Self {
+            purpose,
+            url,
+            form: None,
+            headers: Vec::new(),
+            patience: Duration::ZERO,
+            nextcloud_login: false,
+        }
+    }
+
+    pub(super) fn post(purpose: Purpose, url: Url, content_type: &str, body: String) -> Self {
+        Self {
+            form: Some((content_type.to_owned(), body)),
+            ..Self::get(purpose, url)
+        }
+    }
+
+    /// With what a browser adds to a form: where it comes from.
+    pub(super) fn sent_from(mut self, page: &Url) -> Self {
+        let origin = page.origin().ascii_serialization();
+        let referer = if page.origin() == self.url.origin() {
+            let mut referer = page.clone();
+            referer.set_fragment(None);
+            referer.to_string()
+        } else {
+            format!("{origin}/")
+        };
+        if self.form.is_some() {
+            self.headers
+                .push((header::ORIGIN, wire::sensitive(&origin)));
+        }
+        self.headers
+            .push((header::REFERER, wire::sensitive(&referer)));
+        self
+    }
+
+    fn method(&self) -> Method {
+        if self.form.is_some() {
+            Method::POST
+        } else {
+            Method::GET
+        }
+    }
+}
+
+/// What follows from an answer.
+pub(super) enum Next {
+    Step(Step),
+    Arrived(Response),
+}
+
+/// One attempt at a login.
+pub(super) struct Walk<'a> {
+    pub(super) plan: &'a LoginPlan,
+    pub(super) client: &'a Client,
+    pub(super) user: &'a str,
+    pub(super) password: &'a Secret,
+    pub(super) hops: Vec<Hop>,
+    attempt: u32,
+    started: Instant,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(
+        plan: &'a LoginPlan,
+        client: &'a Client,
+        user: &'a str,
+        password: &'a Secret,
+        attempt: u32,
+        started: Instant,
+    ) -> Self {
+        Self {
+            plan,
+            client,
+            user,
+            password,
+            hops: Vec::new(),
+            attempt,
+            started,
+        }
+    }
+
+    /// The request made last.
+    pub(super) fn at(&self) -> Option<At> {
+        self.hops.last().map(|hop| At {
+            number: hop.number,
+            method: hop.method,
+            url: hop.url.clone(),
+        })
+    }
+
+    /// Walks until the redirect URI is reached, which is not requested.
+    pub(super) async fn reach_callback(&mut self, authorize: Url) -> Result<Response, Failure> {
+        let mut answers = Answers::new(self.plan, self.user, self.password);
+        let mut step = Step::get(Purpose::Authorize, authorize);
+        loop {
+            answers.note(&step);
+            let exchange = self.send(&step).await?;
+            let next = match self.redirected(&step, &exchange)? {
+                Some(next) => next,
+                None => {
+                    self.check_status(&exchange)?;
+                    answers.page(&step.url, &exchange).await?
+                }
+            };
+            let next = match next {
+                Next::Arrived(response) => return Ok(response),
+                Next::Step(next) => next,
+            };
+            if is_callback(&next.url, &self.plan.redirect_uri) {
+                let body = next.form.as_ref().map_or("", |(_, body)| body);
+                return Ok(callback::parameters(&next.url, body));
+            }
+            step = next;
+        }
+    }
+
+    async fn send(&mut self, step: &Step) -> Result<Exchange, Failure> {
+        if self.hops.len() >= self.plan.max_hops as usize {
+            return Err(Problem::TooManyHops(self.plan.max_hops).into());
+        }
+        let mut builder = wire::request(step.method(), &step.url)
+            .header(
+                header::ACCEPT,
+                "text/html,application/xhtml+xml,application/json;q=0.8,*/*;q=0.5",
+            )
+            // Pages are read by their words, which are English here.
+            .header(header::ACCEPT_LANGUAGE, "en");
+        for (name, value) in &step.headers {
+            builder = builder.header(name, value);
+        }
+        let request = match &step.form {
+            Some((content_type, body)) => wire::finish(
+                builder.header(header::CONTENT_TYPE, content_type),
+                body.clone(),
+            ),
+            None => wire::finish(builder, ""),
+        };
+        self.perform(
+            step.purpose,
+            step.method(),
+            &step.url,
+            request,
+            self.client,
+            step.patience,
+        )
+        .await
+    }
+
+    /// Sends a request and notes the hop, whatever comes of it.
+    async fn perform(
+        &mut self,
+        purpose: Purpose,
+        method: Method,
+        url: &Url,
+        request: http::Request<bytes::Bytes>,
+        client: &Client,
+        patience: Duration,
+    ) -> Result<Exchange, Failure> {
+        let begun = Instant::now();
+        let result = client.send(request, self.plan.timeout + patience).await;
+        self.hops.push(Hop {
+            attempt: self.attempt,
+            number: self.hops.len() as u32 + 1,
+            purpose,
+            method: if method == Method::POST {
+                "POST"
+            } else {
+                "GET"
+            },
+            url: redact::url(url),
+            status: result
+                .as_ref()
+                .ok()
+                .map(|exchange| exchange.status.as_u16()),
+            started: begun.duration_since(self.started),
+            took: begun.elapsed(),
+        });
+        result.map_err(|error| Problem::Transport(error).into())
+    }
+
+    /// The step that a redirect asks for; nothing if the answer is none.
+    fn redirected(&self, step: &Step, exchange: &Exchange) -> Result<Option<Next>, Failure> {
+        let status = exchange.status;
+        if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+            return Ok(None);
+        }
+        let target = wire::location(exchange, &step.url)
+            .ok_or_else(|| Problem::Redirect(format!("{status} without a usable Location")))?;
+        if is_callback(&target, &self.plan.redirect_uri) {
+            return Ok(Some(Next::Arrived(callback::parameters(&target, ""))));
+        }
+        if !matches!(target.scheme(), "http" | "https") {
+            // The scheme alone: what follows it may be a code for somebody's application.
+            return Err(Problem::Redirect(format!("one to a {}: address", target.scheme())).into());
+        }
+        if step.nextcloud_login
+            && !sets_login_cookie(exchange)
+            && !target.path().ends_with("/login")
+        {
+            return Err(Problem::RequestToken.into());
+        }
+        let keeps_method = matches!(
+            status,
+            StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
+        );
+        let Some((content_type, body)) = step.form.clone().filter(|_| keeps_method) else {
+            return Ok(Some(Next::Step(Step::get(Purpose::Follow, target))));
+        };
+        if target.origin() != step.url.origin() {
+            return Err(Problem::Unsafe(redact::url(&target)).into());
+        }
+        let again = Step {
+            headers: step.headers.clone(),
+            nextcloud_login: step.nextcloud_login,
+            ..Step::post(step.purpose, target, &content_type, body)
+        };
+        Ok(Some(Next::Step(again)))
+    }
+
+    fn check_status(&self, exchange: &Exchange) -> Result<(), Failure> {
+        let status = exchange.status;
+        let retry_after = retry::retry_after(&exchange.headers);
+        let problem = if status == StatusCode::TOO_MANY_REQUESTS
+            || (status == StatusCode::SERVICE_UNAVAILABLE && retry_after.is_some())
+        {
+            Problem::Throttled {
+                status,
+                retry_after,
+            }
+        } else if status.is_server_error() {
+            Problem::Server(status)
+        } else {
+            return Ok(());
+        };
+        Err(Failure::saying(
+            problem,
+            &wire::said(exchange, &[self.password]),
+            &[self.password],
+        ))
+    }
+
+    /// Exchanges the code (RFC 6749 section 4.1.3, RFC 7636 section 4.5, RFC 8707 section 2.2). Returns the tokens and the id
+    /// token, which is not yet believed.
+    pub(super) async fn redeem(
+        &mut self,
+        code: &Secret,
+        pkce: &Pkce,
+    ) -> Result<(Tokens, Option<Secret>), Failure> {
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("code", code.expose()),
+            ("redirect_uri", self.plan.redirect_uri.as_str()),
+            ("code_verifier", pkce.verifier.expose()),
+        ];
+        let request = token::request(&self.plan.authorization, &self.plan.oauth_client, &form);
+        // A token endpoint is an API: the login's cookies are none of its business.
+        let bare = self.client.without_cookies();
+        let url = &self.plan.authorization.token_endpoint;
+        let exchange = self
+            .perform(
+                Purpose::Token,
+                Method::POST,
+                url,
+                request,
+                &bare,
+                Duration::ZERO,
+            )
+            .await?;
+        self.check_status(&exchange)?;
+        let secrets = [self.password, code, &pkce.verifier];
+        if exchange.status != StatusCode::OK {
+            let problem = Problem::Status {
+                expected: "200 with tokens",
+                status: exchange.status,
+            };
+            return Err(Failure::saying(
+                problem,
+                &wire::said(&exchange, &secrets),
+                &secrets,
+            ));
+        }
+        token::parse(&exchange.body).map_err(|problem| Problem::Tokens(problem).into())
+    }
+}
+
+/// The answer sets Nextcloud's login cookie; clearing it doesn't count.
+fn sets_login_cookie(exchange: &Exchange) -> bool {
+    exchange
+        .headers
+        .get_all(header::SET_COOKIE)
+        .iter()
+        .any(|cookie| {
+            let value = cookie
+                .as_bytes()
+                .strip_prefix(b"nc_token=")
+                .unwrap_or_default();
+            let value = value.split(|b| *b == b';').next().unwrap_or_default();
+            !value.is_empty() && value != b"deleted"
+        })
+}

@@ -1,0 +1,455 @@
+//! Creates a run's users, logs them in and runs their hooks: all in parallel, bounded, measured, written to the ledger first.
+//!
+//! A failed user does not undo the others; whatever was created is in the ledger, and [`crate::cleanup`] removes it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use throng_client::{Client, Connector};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::directory::names::{NameTemplates, Prefix, UserName};
+use crate::directory::{Directory, DirectoryError, NewUser, password};
+use crate::hooks::{self, Hook, HookError, Values};
+use crate::ledger::{EntryId, Kind, Ledger, LedgerError, Place, RunId, State};
+use crate::login::{Hop, Login, LoginError, LoginPlan, log_in};
+use crate::retry::RetryPolicy;
+use crate::secret::Secret;
+use crate::tokens::TokenCell;
+
+/// What is to be provisioned.
+#[derive(Debug, Clone)]
+pub struct ProvisionPlan {
+    /// How many users.
+    pub users: u32,
+    /// What their names begin with.
+    pub prefix: Prefix,
+    /// How they are named.
+    pub names: NameTemplates,
+    /// Where they are created.
+    pub directory: Arc<dyn Directory>,
+    /// What makes each user's own connections.
+    pub connector: Connector,
+    /// How they log in.
+    pub login: Arc<LoginPlan>,
+    /// What happens after each login.
+    pub after_login: Arc<[Hook]>,
+    /// Users worked on at once, at least 1.
+    pub concurrency: usize,
+    /// Attempts and time for one user's creation, and for each hook.
+    pub retry: RetryPolicy,
+    /// Start no further users once one has failed.
+    pub stop_at_failure: bool,
+    /// The run they belong to.
+    pub run: RunId,
+}
+
+/// A user that is logged in and ready to work.
+#[derive(Clone)]
+pub struct Identity {
+    /// Dense number from 0, in the order of names.
+    pub index: u32,
+    /// Number in the name, from 1.
+    pub n: u32,
+    /// Login name.
+    pub name: String,
+    /// Shown name.
+    pub display_name: String,
+    /// Mail address.
+    pub email: String,
+    /// Login password.
+    pub password: Secret,
+    /// Connections and cookies of this user alone.
+    pub client: Client,
+    /// The access token.
+    pub tokens: TokenCell,
+    /// What the hooks saved.
+    pub saved: Values,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("index", &self.index)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How long one user took. A stage that did not succeed has its time until it failed.
+#[derive(Debug, Clone)]
+pub struct UserTimings {
+    /// Number in the name, from 1.
+    pub n: u32,
+    /// Login name.
+    pub name: String,
+    /// Creating, retries included.
+    pub create: Option<Duration>,
+    /// Logging in, retries included.
+    pub login: Option<Duration>,
+    /// All hooks.
+    pub after_login: Option<Duration>,
+    /// Attempts at the login.
+    pub login_attempts: u32,
+    /// The login's requests.
+    pub hops: Vec<Hop>,
+}
+
+/// Where provisioning a user failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProvisionError {
+    /// The ledger could not be written; nothing was created.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The directory did not create the user.
+    #[error("creating {name}: {source}")]
+    Create {
+        /// The user.
+        name: String,
+        /// What went wrong.
+        source: DirectoryError,
+    },
+    /// The user could not log in.
+    #[error(transparent)]
+    Login(#[from] LoginError),
+    /// A hook failed.
+    #[error("after the login of {name}: {source}")]
+    Hook {
+        /// The user.
+        name: String,
+        /// What went wrong.
+        source: HookError,
+    },
+    /// Given up because the run was.
+    #[error("{name}: interrupted")]
+    Interrupted {
+        /// The user.
+        name: String,
+    },
+    /// The user's task died, which is a bug.
+    #[error("provisioning user {n} ended without a result: {reason}")]
+    Lost {
+        /// Number in the name.
+        n: u32,
+        /// What the runtime says.
+        reason: String,
+    },
+}
+
+/// Something to show while it goes on.
+#[derive(Debug)]
+pub enum ProvisionEvent<'a> {
+    /// Work on a user begins.
+    Started(&'a UserName),
+    /// The user exists now.
+    Created(&'a UserName, Duration),
+    /// The user is logged in.
+    LoggedIn(&'a UserName, Duration),
+    /// The user is ready to work.
+    Ready(&'a UserName),
+    /// The user is not.
+    Failed(&'a UserName, &'a ProvisionError),
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Provisioned {
+    /// Those who are ready, by number, densely indexed.
+    pub identities: Vec<Identity>,
+    /// Those who are not, and why, by number.
+    pub failures: Vec<(u32, ProvisionError)>,
+    /// How long each took that was started, by number.
+    pub timings: Vec<UserTimings>,
+    /// Users never started: after a failure or an interruption.
+    pub not_started: u32,
+    /// The whole phase.
+    pub took: Duration,
+}
+
+type OnEvent = Arc<dyn Fn(ProvisionEvent<'_>) + Send + Sync>;
+
+/// Provisions all users. Returns when every started one is ready or has failed; `cancel` gives up logins and hooks at once, while
+/// creations under way are waited for, so that the ledger tells the truth.
+pub async fn provision(
+    plan: &ProvisionPlan,
+    ledger: &Ledger,
+    cancel: &CancellationToken,
+    on_event: OnEvent,
+) -> Provisioned {
+    let started = Instant::now();
+    let plan = Arc::new(plan.clone());
+    let permits = Arc::new(Semaphore::new(plan.concurrency.max(1)));
+    let failed = Arc::new(AtomicBool::new(false));
+    let mut tasks = JoinSet::new();
+    let mut numbers = std::collections::HashMap::new();
+    for n in 1..=plan.users {
+        let user = User {
+            names: plan.names.user(&plan.prefix, n),
+            plan: plan.clone(),
+            ledger: ledger.clone(),
+            cancel: cancel.clone(),
+            on_event: on_event.clone(),
+        };
+        let (permits, failed) = (permits.clone(), failed.clone());
+        let handle = tasks.spawn(async move {
+            // Never closed.
+            let _permit = permits.acquire().await.ok()?;
+            if user.cancel.is_cancelled()
+                || (user.plan.stop_at_failure && failed.load(Ordering::Relaxed))
+            {
+                return None;
+            }
+            let outcome = user.bring_up().await;
+            failed.fetch_or(outcome.1.is_err(), Ordering::Relaxed);
+            Some(outcome)
+        });
+        numbers.insert(handle.id(), n);
+    }
+    let mut provisioned = Provisioned {
+        identities: Vec::new(),
+        failures: Vec::new(),
+        timings: Vec::new(),
+        not_started: 0,
+        took: Duration::ZERO,
+    };
+    while let Some(joined) = tasks.join_next_with_id().await {
+        match joined {
+            Ok((_, None)) => provisioned.not_started += 1,
+            Ok((_, Some((timings, result)))) => {
+                match result {
+                    Ok(identity) => provisioned.identities.push(identity),
+                    Err(error) => provisioned.failures.push((timings.n, error)),
+                }
+                provisioned.timings.push(timings);
+            }
+            Err(error) => {
+                let n = numbers.get(&error.id()).copied().unwrap_or(0);
+                provisioned.failures.push((
+                    n,
+                    ProvisionError::Lost {
+                        n,
+                        reason: error.to_string(),
+                    },
+                ));
+            }
+        }
+    }
+    provisioned.identities.sort_by_key(|identity| identity.n);
+    for (index, identity) in provisioned.identities.iter_mut().enumerate() {
+        identity.index = index as u32;
+    }
+    provisioned.failures.sort_by_key(|(n, _)| *n);
+    provisioned.timings.sort_by_key(|timings| timings.n);
+    provisioned.took = started.elapsed();
+    provisioned
+}
+
+/// One user on the way.
+struct User {
+    names: UserName,
+    plan: Arc<ProvisionPlan>,
+    ledger: Ledger,
+    cancel: CancellationToken,
+    on_event: OnEvent,
+}
+
+impl User {
+    async fn bring_up(&self) -> (UserTimings, Result<Identity, ProvisionError>) {
+        let mut timings = UserTimings {
+            n: self.names.n,
+            name: self.names.name.clone(),
+            create: None,
+            login: None,
+            after_login: None,
+            login_attempts: 0,
+            hops: Vec::new(),
+        };
+        (self.on_event)(ProvisionEvent::Started(&self.names));
+        let result = self.stages(&mut timings).await;
+        (self.on_event)(match &result {
+            Ok(_) => ProvisionEvent::Ready(&self.names),
+            Err(error) => ProvisionEvent::Failed(&self.names, error),
+        });
+        (timings, result)
+    }
+
+    async fn stages(&self, timings: &mut UserTimings) -> Result<Identity, ProvisionError> {
+        let begun = Instant::now();
+        let password = password::generate();
+        let created = self.create(&password).await;
+        timings.create = Some(begun.elapsed());
+        created?;
+        (self.on_event)(ProvisionEvent::Created(&self.names, begun.elapsed()));
+
+        let begun = Instant::now();
+        let client = Client::with_cookies(&self.plan.connector);
+        let logged_in = self.log_in(&client, &password, timings).await;
+        timings.login = Some(begun.elapsed());
+        let login = logged_in?;
+        (self.on_event)(ProvisionEvent::LoggedIn(&self.names, begun.elapsed()));
+
+        let begun = Instant::now();
+        let hooks = self.after_login(&client, &password, &login).await;
+        if !self.plan.after_login.is_empty() {
+            timings.after_login = Some(begun.elapsed());
+        }
+        let saved = hooks?;
+        Ok(Identity {
+            index: 0,
+            n: self.names.n,
+            name: self.names.name.clone(),
+            display_name: self.names.display_name.clone(),
+            email: self.names.email.clone(),
+            tokens: TokenCell::new(
+                login.tokens,
+                self.plan.login.clone(),
+                client.clone(),
+                &self.names.name,
+                password.clone(),
+            ),
+            client,
+            password,
+            saved,
+        })
+    }
+
+    /// Ledger first, then the directory. Not interrupted: half a creation is no user's friend.
+    async fn create(&self, password: &Secret) -> Result<(), ProvisionError> {
+        let directory = &self.plan.directory;
+        let (run, place, name) = (
+            self.plan.run.clone(),
+            Place::of(&**directory),
+            self.names.name.clone(),
+        );
+        let entry = self
+            .ledger
+            .run(move |ledger| ledger.plan(&run, Kind::User, &place, &name))
+            .await?;
+        let user = NewUser {
+            name: self.names.name.clone(),
+            display_name: self.names.display_name.clone(),
+            email: self.names.email.clone(),
+            password: password.clone(),
+        };
+        let mut attempts = self.plan.retry.start();
+        // Set once an attempt may have created the user although it looked like a failure.
+        let mut perhaps = false;
+        let error = loop {
+            match directory.create(&user).await {
+                Ok(()) => break None,
+                // It was the earlier attempt: nobody else creates this name now, and the password that it was given is ours.
+                Err(DirectoryError::Exists { .. }) if perhaps => break None,
+                Err(error) => {
+                    perhaps |= !error.nothing_was_created();
+                    let wait = if error.is_passing() {
+                        attempts.next_wait(error.retry_after())
+                    } else {
+                        None
+                    };
+                    match wait.filter(|_| !self.cancel.is_cancelled()) {
+                        Some(wait) => tokio::time::sleep(wait).await,
+                        None => break Some(error),
+                    }
+                }
+            }
+        };
+        let Some(source) = error else {
+            self.set_state(entry, State::Created).await?;
+            return Ok(());
+        };
+        if !perhaps {
+            // Certainly nothing of ours: a later cleanup must not take it for that.
+            self.ledger.run(move |ledger| ledger.forget(entry)).await?;
+        }
+        Err(ProvisionError::Create {
+            name: self.names.name.clone(),
+            source,
+        })
+    }
+
+    async fn set_state(&self, entry: EntryId, state: State) -> Result<(), LedgerError> {
+        self.ledger
+            .run(move |ledger| ledger.set_state(entry, state))
+            .await
+    }
+
+    async fn log_in(
+        &self,
+        client: &Client,
+        password: &Secret,
+        timings: &mut UserTimings,
+    ) -> Result<Login, ProvisionError> {
+        let login = log_in(&self.plan.login, client, &self.names.name, password);
+        let login = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => return Err(self.interrupted()),
+            login = login => login,
+        };
+        match login {
+            Ok(mut login) => {
+                timings.login_attempts = login.attempts;
+                timings.hops = std::mem::take(&mut login.hops);
+                Ok(login)
+            }
+            Err(error) => {
+                timings.login_attempts = error.attempts();
+                timings.hops = error.hops().to_vec();
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn after_login(
+        &self,
+        client: &Client,
+        password: &Secret,
+        login: &Login,
+    ) -> Result<Values, ProvisionError> {
+        if self.plan.after_login.is_empty() {
+            return Ok(Values::new());
+        }
+        let names = &self.names;
+        let given = [
+            ("name", Secret::new(names.name.clone())),
+            ("display_name", Secret::new(names.display_name.clone())),
+            ("email", Secret::new(names.email.clone())),
+            ("n", Secret::new(names.n.to_string())),
+            ("password", password.clone()),
+            ("token", login.tokens.access.clone()),
+        ];
+        let mut values: Values = given
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect();
+        let run = hooks::run(
+            &self.plan.after_login,
+            client,
+            &mut values,
+            &self.plan.retry,
+            self.plan.login.timeout,
+        );
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => return Err(self.interrupted()),
+            result = run => result.map_err(|source| ProvisionError::Hook { name: names.name.clone(), source })?,
+        }
+        values.retain(|key, _| {
+            self.plan
+                .after_login
+                .iter()
+                .any(|hook| hook.save.iter().any(|(name, _)| name == key))
+        });
+        Ok(values)
+    }
+
+    fn interrupted(&self) -> ProvisionError {
+        ProvisionError::Interrupted {
+            name: self.names.name.clone(),
+        }
+    }
+}
