@@ -36,6 +36,8 @@ pub(crate) struct Programs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Client {
     Throng,
+    /// throng's client library, without engine, workflows and metrics.
+    Library,
     /// The `rmcp` crate's client, all sessions on one HTTP client.
     RmcpShared,
     /// The `rmcp` crate's client, an HTTP client for each session.
@@ -58,8 +60,9 @@ pub(crate) struct Work<'a> {
 }
 
 impl Client {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Throng,
+        Self::Library,
         Self::Oha,
         Self::Wrk,
         Self::RmcpShared,
@@ -67,8 +70,9 @@ impl Client {
         Self::PythonSdk,
     ];
     /// Those that have sessions.
-    pub(crate) const WITH_SESSIONS: [Self; 4] = [
+    pub(crate) const WITH_SESSIONS: [Self; 5] = [
         Self::Throng,
+        Self::Library,
         Self::RmcpShared,
         Self::RmcpEach,
         Self::PythonSdk,
@@ -77,6 +81,7 @@ impl Client {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Throng => "throng",
+            Self::Library => "throng's client alone",
             Self::RmcpShared => "rmcp, one HTTP client",
             Self::RmcpEach => "rmcp, one each",
             Self::PythonSdk => "Python mcp SDK",
@@ -110,10 +115,14 @@ impl Client {
                 ]);
                 command.args(["--pause", &format!("{pause}ms")]);
             }
-            Self::RmcpShared | Self::RmcpEach => {
+            Self::Library | Self::RmcpShared | Self::RmcpEach => {
                 command = Command::new(std::env::current_exe().context("where is this program?")?);
                 command.args([
-                    "peer-rmcp",
+                    if self == Self::Library {
+                        "peer-client"
+                    } else {
+                        "peer-rmcp"
+                    },
                     work.url,
                     "--sessions",
                     &sessions,
@@ -191,7 +200,7 @@ impl Programs {
             versions.push(match client {
                 Client::Throng => first_line(Command::new(&self.throng).arg("--version"))?,
                 Client::RmcpShared => format!("rmcp {}", Implementation::from_build_env().version),
-                Client::RmcpEach => continue,
+                Client::Library | Client::RmcpEach => continue,
                 Client::PythonSdk => {
                     first_line(Command::new(&self.python).args(["-c", SDK_VERSION]))?
                 }

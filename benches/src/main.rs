@@ -1,11 +1,12 @@
 //! Measures throng beside its peers, in one run on one machine: `cargo xtask bench` builds and calls it. It drives
-//! the real programs as processes and reads what they cost from the operating system; it shares no code with them.
+//! the real programs as processes and reads what they cost from the operating system.
 
 mod aims;
 mod child;
 mod clients;
 mod machine;
 mod mcp;
+mod peer_client;
 mod peer_rmcp;
 mod stall;
 mod statistics;
@@ -28,6 +29,8 @@ enum Command {
     Target(target::Options),
     /// Be a load generator on the `rmcp` crate's client.
     PeerRmcp(peer_rmcp::Options),
+    /// Be a load generator on throng's client library alone.
+    PeerClient(peer_client::Options),
 }
 
 fn main() -> ExitCode {
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         Command::Stall(options) => stall::run(&options),
         Command::Target(options) => target::run(&options),
         Command::PeerRmcp(options) => peer_rmcp::run(&options),
+        Command::PeerClient(options) => peer_client::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
