@@ -59,6 +59,12 @@ impl FromRequestParts<AppState> for Authenticated {
                 if let Some(note) = parts.extensions.get::<Note>() {
                     note.user(&authenticated.account.id);
                 }
+                if let Some(peer) = peer {
+                    state
+                        .login
+                        .throttle
+                        .succeeded(peer.0, &authenticated.account.id);
+                }
                 Ok(authenticated)
             }
             Ok(None) => {

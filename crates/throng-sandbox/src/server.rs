@@ -301,9 +301,7 @@ async fn serve_connection(stream: TcpStream, peer: SocketAddr, app: Router) {
                 Ok(response)
             }
         });
-    let mut builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-    builder.http1().pipeline_flush(true);
-    let served = builder
+    let served = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new())
         .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = served {

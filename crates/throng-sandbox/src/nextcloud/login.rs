@@ -4,7 +4,7 @@ use axum::Router;
 use axum::extract::{Extension, Form, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -64,7 +64,7 @@ async fn form(
         Ok(Some(_)) => {
             return Redirect::to(&target(&state, query.redirect_url.as_deref())).into_response();
         }
-        Err(response) => return response,
+        Err(error) => return error.into_response(),
     }
     let (session, cookies) = state.login.sessions.open(&headers);
     let errors = state
@@ -137,7 +137,7 @@ async fn submit(
     };
     let foreign = headers
         .get(header::ORIGIN)
-        .is_some_and(|origin| origin != state.url.as_str());
+        .is_some_and(|origin| !is_own_origin(&state, &headers, origin));
     let token = Some(form.requesttoken.as_str());
     if foreign || check_request_token(&state, &session, &headers, token).is_err() {
         return Redirect::to(&target).into_response();
@@ -175,6 +175,14 @@ async fn submit(
     }
 }
 
+/// Whether a form was sent from a page of this server, under its public or its other names.
+fn is_own_origin(state: &AppState, headers: &HeaderMap, origin: &HeaderValue) -> bool {
+    let host = headers
+        .get(header::HOST)
+        .and_then(|value| value.to_str().ok());
+    *origin == state.url.as_str() || host.is_some_and(|host| *origin == format!("http://{host}"))
+}
+
 /// The absolute URL that a login leads to. Only paths of this server are followed.
 fn target(state: &AppState, redirect_url: Option<&str>) -> String {
     let path = redirect_url
@@ -195,8 +203,8 @@ async fn logout(
     headers: HeaderMap,
 ) -> Response {
     let token = query.requesttoken.as_deref();
-    if let Err(response) = check_request_token(&state, &browser.session, &headers, token) {
-        return response;
+    if let Err(failed) = check_request_token(&state, &browser.session, &headers, token) {
+        return failed.into_response();
     }
     let cookies = state.login.sessions.end(&browser.session);
     cookies.on(Redirect::to(&format!("{}/login?clear=1", state.url)))

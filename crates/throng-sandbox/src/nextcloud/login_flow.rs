@@ -239,8 +239,8 @@ async fn grant(
     Form(form): Form<GrantForm>,
 ) -> Response {
     let token = form.requesttoken.as_deref();
-    if let Err(response) = check_request_token(&state, &browser.session, &headers, token) {
-        return response;
+    if let Err(failed) = check_request_token(&state, &browser.session, &headers, token) {
+        return failed.into_response();
     }
     let Some((pending, application)) = pending_flow(&state, &browser, &form.state_token) else {
         return gone();

@@ -24,7 +24,7 @@ use crate::state::AppState;
 
 pub(crate) use login::LoginState;
 pub(crate) use pages::Page;
-pub(crate) use session::{Browser, check_request_token, login_required};
+pub(crate) use session::{Browser, CsrfFailed, check_request_token, login_required};
 
 /// The tables of the Nextcloud's parts.
 pub(crate) const SCHEMAS: &[&str] = &[content::SCHEMA];

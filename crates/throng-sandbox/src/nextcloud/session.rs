@@ -19,7 +19,7 @@ use crate::journal::Note;
 use crate::oidc::{AuthorizationRequest, FreshConsent};
 use crate::secret::{Secret, random_alphanumeric};
 use crate::state::AppState;
-use crate::store::{Account, unix_now};
+use crate::store::{Account, StoreError, unix_now};
 
 /// PHP forgets a session that has not been used for this long.
 const IDLE: Duration = Duration::from_secs(1440);
@@ -248,7 +248,7 @@ pub(crate) struct Browser {
 
 impl Browser {
     /// The browser's user, if one is logged in.
-    pub(crate) fn find(state: &AppState, headers: &HeaderMap) -> Result<Option<Self>, Response> {
+    pub(crate) fn find(state: &AppState, headers: &HeaderMap) -> Result<Option<Self>, StoreError> {
         let sessions = &state.login.sessions;
         let Some(session) = sessions.find(headers) else {
             return Ok(None);
@@ -257,10 +257,7 @@ impl Browser {
         let Some((user, auth_time)) = login.flatten() else {
             return Ok(None);
         };
-        let account = state
-            .store
-            .account(&user)
-            .map_err(IntoResponse::into_response)?;
+        let account = state.store.account(&user)?;
         Ok(account.map(|account| Self {
             session,
             account,
@@ -273,7 +270,8 @@ impl FromRequestParts<AppState> for Browser {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Response> {
-        if let Some(browser) = Self::find(state, &parts.headers)? {
+        let found = Self::find(state, &parts.headers).map_err(IntoResponse::into_response)?;
+        if let Some(browser) = found {
             if let Some(note) = parts.extensions.get::<Note>() {
                 note.user(&browser.account.id);
             }
@@ -300,13 +298,25 @@ pub(crate) fn login_required(state: &AppState, headers: &HeaderMap, then: &str) 
     Redirect::to(&format!("{}/login?{query}", state.url)).into_response()
 }
 
-/// Checks the request token of a form or of the `requesttoken` header; the error is Nextcloud's 412.
+/// A request that did not come from one of the session's own pages; Nextcloud's 412.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CsrfFailed;
+
+impl IntoResponse for CsrfFailed {
+    fn into_response(self) -> Response {
+        let body = axum::Json(json!({ "message": "CSRF check failed" }));
+        (StatusCode::PRECONDITION_FAILED, body).into_response()
+    }
+}
+
+/// Checks the request token of a form or of the `requesttoken` header, and the cookie that a browser
+/// sends with requests from the same site only.
 pub(crate) fn check_request_token(
     state: &AppState,
     session: &SessionId,
     headers: &HeaderMap,
     field: Option<&str>,
-) -> Result<(), Response> {
+) -> Result<(), CsrfFailed> {
     let token = headers
         .get("requesttoken")
         .and_then(|value| value.to_str().ok())
@@ -316,11 +326,11 @@ pub(crate) fn check_request_token(
         .login
         .sessions
         .with(session, |session| session.accepts(token));
-    if good == Some(true) {
+    let same_site = cookie(headers, "nc_sameSiteCookiestrict") == Some("true");
+    if same_site && good == Some(true) {
         return Ok(());
     }
-    let body = axum::Json(json!({ "message": "CSRF check failed" }));
-    Err((StatusCode::PRECONDITION_FAILED, body).into_response())
+    Err(CsrfFailed)
 }
 
 #[cfg(test)]

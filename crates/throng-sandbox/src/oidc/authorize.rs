@@ -17,6 +17,7 @@ use crate::nextcloud::{Browser, Page, login_required};
 use crate::ocs::escape;
 use crate::secret::digest;
 use crate::state::AppState;
+use crate::store::StoreError;
 
 pub(super) fn router() -> Router<AppState> {
     Router::new()
@@ -145,7 +146,7 @@ async fn authorize(
 
     let browser = match Browser::find(&state, &headers) {
         Ok(browser) => browser,
-        Err(response) => return response,
+        Err(error) => return error.into_response(),
     };
     let Some(browser) = browser else {
         if request.prompts("none") {
@@ -173,7 +174,7 @@ async fn authorize(
                 .with(&browser.session, |session| session.pending = Some(request));
             Redirect::to(&format!("{}/apps/oidc/consent", state.url)).into_response()
         }
-        Err(response) => response,
+        Err(error) => error.into_response(),
     }
 }
 
@@ -221,7 +222,7 @@ fn consented_scope(
     browser: &Browser,
     client: &Client,
     request: &AuthorizationRequest,
-) -> Result<Option<String>, Response> {
+) -> Result<Option<String>, StoreError> {
     let asked = client.allowed_scope(request.scope.as_deref().unwrap_or("openid profile email"));
     let fresh = state
         .login
@@ -240,8 +241,7 @@ fn consented_scope(
     }
     let earlier = state
         .store
-        .consented_scope(&browser.account.id, &client.id)
-        .map_err(IntoResponse::into_response)?;
+        .consented_scope(&browser.account.id, &client.id)?;
     Ok(earlier
         .filter(|earlier| within(&asked, earlier) == asked)
         .map(|_| asked))

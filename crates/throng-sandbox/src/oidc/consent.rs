@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::authorize::{AuthorizationRequest, within};
 use super::client;
-use crate::nextcloud::{Browser, Page, check_request_token};
+use crate::nextcloud::{Browser, CsrfFailed, Page, check_request_token};
 use crate::ocs::escape;
 use crate::state::AppState;
 
@@ -66,13 +66,34 @@ struct Decision {
     requesttoken: Option<String>,
 }
 
+/// Why a decision does not count.
+enum Undecided {
+    Csrf(CsrfFailed),
+    NothingPending,
+}
+
+impl From<CsrfFailed> for Undecided {
+    fn from(failed: CsrfFailed) -> Self {
+        Self::Csrf(failed)
+    }
+}
+
+impl IntoResponse for Undecided {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Csrf(failed) => failed.into_response(),
+            Self::NothingPending => nothing_pending(),
+        }
+    }
+}
+
 /// The authorization request that was decided on, if the form came from one of our pages.
 fn decided(
     state: &AppState,
     browser: &Browser,
     headers: &HeaderMap,
     form: &Decision,
-) -> Result<AuthorizationRequest, Response> {
+) -> Result<AuthorizationRequest, Undecided> {
     let token = form.requesttoken.as_deref();
     check_request_token(state, &browser.session, headers, token)?;
     state
@@ -80,7 +101,7 @@ fn decided(
         .sessions
         .with(&browser.session, |session| session.pending.take())
         .flatten()
-        .ok_or_else(nothing_pending)
+        .ok_or(Undecided::NothingPending)
 }
 
 async fn grant(
@@ -91,7 +112,7 @@ async fn grant(
 ) -> Response {
     let request = match decided(&state, &browser, &headers, &form) {
         Ok(request) => request,
-        Err(response) => return response,
+        Err(undecided) => return undecided.into_response(),
     };
     let asked = request.scope.as_deref().unwrap_or("openid profile email");
     let scope = within(asked, &form.scopes);
@@ -120,7 +141,7 @@ async fn deny(
             let parameters = [("error", "access_denied"), ("error_description", text)];
             request.answer(&state, &parameters)
         }
-        Err(response) => response,
+        Err(undecided) => undecided.into_response(),
     }
 }
 

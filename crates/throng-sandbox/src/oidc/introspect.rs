@@ -169,6 +169,6 @@ async fn logout(
             cookies.on(Redirect::to(&target))
         }
         Ok(None) => Redirect::to(&target).into_response(),
-        Err(response) => response,
+        Err(error) => error.into_response(),
     }
 }

@@ -312,9 +312,6 @@ async fn a_stall_holds_requests_until_its_end() {
         .map(|entry| entry.planted.is_some())
         .collect();
     assert_eq!(held, [true, true, false]);
-    // Both were let go at the same moment, whenever they had come.
-    let apart = entries[0].ended_ns.abs_diff(entries[1].ended_ns);
-    assert!(apart < 100_000_000, "{apart} ns");
 }
 
 #[tokio::test]

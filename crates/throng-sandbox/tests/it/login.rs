@@ -66,6 +66,9 @@ async fn a_bad_request_token_redirects_without_a_login() {
         "no session"
     );
     assert_eq!(http.get(&target).await.status, 303, "still not logged in");
+    let strict = http.forget("nc_sameSiteCookiestrict");
+    assert!(!http.post("/login", &form).await.sets_cookie("nc_token"));
+    http.remember("nc_sameSiteCookiestrict", &strict);
     let own = [("origin", sandbox.url())];
     assert!(
         http.post_with("/login", &form, &own)
@@ -206,12 +209,12 @@ async fn login_flow_v2() {
 
     let mut browser = Http::new(&sandbox);
     let hop = browser.get(started["login"].as_str().unwrap()).await;
-    let page = browser.get(&hop.location().to_owned()).await;
+    let page = browser.get(hop.location()).await;
     assert!(page.body.contains("An &lt;app&gt;"), "{}", page.body);
     let grant = page.attribute("href");
     let hop = browser.get(&grant).await;
-    let hop = log_in(&mut browser, &hop.location().to_owned()).await;
-    let page = browser.get(&hop.location().to_owned()).await;
+    let hop = log_in(&mut browser, hop.location()).await;
+    let page = browser.get(hop.location()).await;
     let state_token = page
         .body
         .split_once("name=\"stateToken\" value=\"")

@@ -5,4 +5,6 @@ mod http;
 mod login;
 mod nextcloud;
 mod oidc;
+mod registration;
 mod support;
+mod tokens;

@@ -9,6 +9,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use throng_sandbox::{NextcloudConfig, NextcloudSandbox, Secret};
@@ -118,6 +119,17 @@ impl Http {
             cookies: BTreeMap::new(),
             accept: "text/html",
         }
+    }
+
+    /// Takes a cookie out of the jar and gives back its value.
+    pub(crate) fn forget(&mut self, cookie: &str) -> String {
+        self.cookies
+            .remove(cookie)
+            .expect("the cookie is in the jar")
+    }
+
+    pub(crate) fn remember(&mut self, cookie: &str, value: &str) {
+        self.cookies.insert(cookie.to_owned(), value.to_owned());
     }
 
     pub(crate) async fn try_send(
@@ -376,4 +388,29 @@ pub(crate) async fn userinfo(http: &mut Http, token: &str) -> Reply {
     let bearer = format!("Bearer {token}");
     http.get_with("/apps/oidc/userinfo", &[("authorization", &bearer)])
         .await
+}
+
+/// Verifies a JWT with the provider's published keys, by a library of its own.
+pub(crate) async fn verified(
+    sandbox: &NextcloudSandbox,
+    http: &mut Http,
+    token: &str,
+    audience: &str,
+) -> (jsonwebtoken::Header, Value) {
+    let keys = http.get("/apps/oidc/jwks").await.json();
+    let header = jsonwebtoken::decode_header(token).expect("a JWT");
+    let key = keys["keys"]
+        .as_array()
+        .expect("keys")
+        .iter()
+        .find(|key| key["kid"].as_str() == header.kid.as_deref())
+        .expect("the key of the kid");
+    let text = |name: &str| key[name].as_str().expect("a component");
+    let key = DecodingKey::from_rsa_components(text("n"), text("e")).expect("an RSA key");
+    let mut validation = Validation::new(Algorithm::RS256);
+    validation.set_audience(&[audience]);
+    validation.set_issuer(&[sandbox.url()]);
+    validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+    let decoded = jsonwebtoken::decode::<Value>(token, &key, &validation).expect("a valid token");
+    (header, decoded.claims)
 }
