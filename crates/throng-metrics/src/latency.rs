@@ -57,7 +57,8 @@ impl Extent {
         if self.count == 0 {
             0.0
         } else {
-            self.sum as f64 / self.count as f64 / 1e6
+            // To whole microseconds, as all other figures.
+            (self.sum as f64 / self.count as f64).round() / 1e6
         }
     }
 }

@@ -8,9 +8,14 @@ mod errors;
 mod event;
 mod generator;
 mod latency;
+mod phase;
 mod recorder;
+pub mod report;
+mod table;
 mod tally;
+pub mod threshold;
 mod timeline;
+mod verdict;
 
 pub use catalog::{Catalog, CounterInfo, StepInfo, WorkflowInfo, WorkflowRole};
 pub use errors::{ErrorGroup, ErrorGroups, OTHER_CAUSES, Silence, SilentTail};
@@ -21,6 +26,15 @@ pub use event::{
 };
 pub use generator::GeneratorHealth;
 pub use latency::{CompactLatencies, Distribution, Latencies, Latency};
+pub use phase::{PHASES, PhaseTally};
 pub use recorder::Recorder;
+pub use report::{
+    Cleanup, EndpointReport, ErrorReport, GeneratorReport, LagReport, Measured, OperationsReport,
+    PhaseReport, PropagationReport, Report, RunInfo, SCHEMA_VERSION, StepReport, Summary,
+    ThresholdReport, TimelineReport, UserReport, VerdictReport, WorkflowReport, clean,
+};
+pub use table::Table;
 pub use tally::{StartTally, StepTally, Tally, UserStep, UserTally, WaitTally, WorkflowTally};
+pub use threshold::{Threshold, ThresholdError};
 pub use timeline::{Entry, Timeline};
+pub use verdict::{Evidence, Holding, Limits, Verdict, Verdicts, judge, unhealthy_reasons};

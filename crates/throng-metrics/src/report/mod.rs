@@ -1,0 +1,365 @@
+//! The whole result of a run as one JSON document, and as text for a terminal.
+//!
+//! The document is a superset of what the Python framework for the Nextcloud MCP server exported: `summary`,
+//! `workflows`, `users` and `baseline` have its keys and units (seconds; rates of success in percent). All latencies
+//! are of successes, measured from the intended start (response time), unless their key says otherwise.
+
+pub(crate) mod build;
+pub mod console;
+pub mod json;
+mod text;
+
+pub use text::clean;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Catalog, GeneratorHealth, Holding, Latency, PhaseTally, Table, Tally, Verdict};
+
+/// The version of the document. It goes up when a key changes its meaning or goes away, not when one is added.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Everything that was measured: what reports and thresholds are made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Measured<'a> {
+    /// The names.
+    pub catalog: &'a Catalog,
+    /// The measured window.
+    pub tally: &'a Tally,
+    /// The set-up.
+    pub phases: &'a [PhaseTally],
+    /// The generator; its `wall` is the length of the measured window.
+    pub generator: &'a GeneratorHealth,
+}
+
+/// The whole result of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Which run this was.
+    pub run: RunInfo,
+    /// What it is worth.
+    pub verdict: VerdictReport,
+    /// Its size.
+    pub summary: Summary,
+    /// By workflow. Workflows of the baseline role are under `baseline` instead.
+    pub workflows: Table<WorkflowReport>,
+    /// By user.
+    pub users: Table<UserReport>,
+    /// The steps of workflows of the baseline role.
+    pub baseline: OperationsReport,
+    /// The set-up, by phase.
+    pub setup: Table<PhaseReport>,
+    /// By `workflow/step`.
+    pub steps: Table<StepReport>,
+    /// By tool or route template.
+    pub endpoints: Table<EndpointReport>,
+    /// Waits for something to become visible, by `workflow/step`.
+    pub propagation: Table<PropagationReport>,
+    /// Counters of the scenario.
+    pub counters: Table<u64>,
+    /// Failures by kind and cause, most frequent first.
+    pub errors: Vec<ErrorReport>,
+    /// By the second.
+    pub timeline: Vec<TimelineReport>,
+    /// The load generator's own health.
+    pub generator: GeneratorReport,
+    /// The thresholds' results.
+    pub thresholds: Vec<ThresholdReport>,
+    /// What became of what the run created; `null` if it created nothing.
+    pub cleanup: Option<Cleanup>,
+}
+
+/// Which run a report is about.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunInfo {
+    /// Unique.
+    pub id: String,
+    /// The scenario's name.
+    pub scenario: String,
+    /// The workload's name.
+    pub workload: String,
+    /// The load model in words: `constant-vus`, `constant-arrival-rate 200/s`.
+    pub executor: String,
+    /// How users logged in: `oauth`, `form`, `token`, `none`.
+    pub login: String,
+    /// The seed of random choices.
+    pub seed: u64,
+    /// The target's URL, without credentials.
+    pub target: String,
+    /// When the run started (RFC 3339, UTC).
+    pub started_at: String,
+    /// Length of the warm-up in seconds.
+    pub warmup: f64,
+    /// Versions of what took part: `throng`, the target's server, the protocol.
+    pub versions: Table<String>,
+}
+
+/// The verdict in the document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerdictReport {
+    /// The exit code.
+    pub code: u8,
+    /// The first that holds.
+    pub name: Verdict,
+    /// All that hold, in order, with reasons. Empty for a pass.
+    pub all: Vec<Holding>,
+}
+
+/// A run's size. Times in seconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Length of the measured window, with the time that the last iterations took to end.
+    pub duration: f64,
+    /// Executions of workflows, without those of the baseline role.
+    pub total_workflows: u64,
+    /// Steps of workflows of the baseline role.
+    pub total_baseline_ops: u64,
+    /// Users.
+    pub total_users: u64,
+    /// Steps of all workflows.
+    pub total_operations: u64,
+    /// Those that failed or were cut off.
+    pub failed_operations: u64,
+    /// Percent of all steps that did what they should.
+    pub success_rate: f64,
+    /// Steps a second.
+    pub operations_per_second: f64,
+}
+
+/// One workflow.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WorkflowReport {
+    /// Executions.
+    pub total_executions: u64,
+    /// Those that succeeded.
+    pub successful_executions: u64,
+    /// The others: failed, or cut off by the end of the run.
+    pub failed_executions: u64,
+    /// Of these, those that were cut off.
+    pub interrupted_executions: u64,
+    /// Percent of executions that succeeded.
+    pub success_rate: f64,
+    /// Of successes, from the intended start.
+    pub latency: Latency,
+    /// Of successes, from the actual start. Equal to `latency` in a closed model.
+    pub service_latency: Latency,
+    /// Of the others.
+    pub failed_latency: Latency,
+    /// By step.
+    pub step_latencies: Table<Latency>,
+}
+
+/// Operations of one user, or of the baseline.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct OperationsReport {
+    /// Steps.
+    pub total_operations: u64,
+    /// Those that did what they should, expected refusals included.
+    pub successful_operations: u64,
+    /// The others: failed, or cut off by the end of the run.
+    pub failed_operations: u64,
+    /// Of these, those that were cut off.
+    pub unfinished_operations: u64,
+    /// Percent of steps that did what they should.
+    pub success_rate: f64,
+    /// Of successes.
+    pub latency: Latency,
+    /// Steps by name.
+    pub operations_breakdown: Table<u64>,
+    /// Failed steps by name; only those that failed.
+    pub errors_breakdown: Table<u64>,
+}
+
+/// One user: the same as the baseline.
+pub type UserReport = OperationsReport;
+
+/// One phase of the set-up. Times in seconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PhaseReport {
+    /// Users that went through it, failures included.
+    pub count: u64,
+    /// Those that failed.
+    pub failures: u64,
+    /// How long the whole phase took.
+    pub wall_seconds: f64,
+    /// Of each success.
+    pub latency: Latency,
+    /// The first failures' messages.
+    pub first_errors: Vec<String>,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepReport {
+    /// The tool or route template.
+    pub endpoint: String,
+    /// All calls.
+    pub count: u64,
+    /// Those that failed.
+    pub errors: u64,
+    /// Those that were refused as expected. No errors.
+    pub refused: u64,
+    /// Those that were cut off by the end of the run.
+    pub unfinished: u64,
+    /// Of successes, from the intended start.
+    pub response: Latency,
+    /// Of successes, from the actual start.
+    pub service: Latency,
+    /// Of failures and of what was cut off.
+    pub failures: Latency,
+    /// Bytes.
+    pub sent_bytes: u64,
+    /// Bytes.
+    pub received_bytes: u64,
+    /// Calls a second.
+    pub calls_per_second: f64,
+}
+
+/// One tool or route template, whichever steps call it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EndpointReport {
+    /// All calls.
+    pub count: u64,
+    /// Those that failed.
+    pub errors: u64,
+    /// Those that were refused as expected.
+    pub refused: u64,
+    /// Those that were cut off by the end of the run.
+    pub unfinished: u64,
+    /// Of successes, from the intended start.
+    pub response: Latency,
+    /// Of successes, from the actual start.
+    pub service: Latency,
+    /// Bytes.
+    pub sent_bytes: u64,
+    /// Bytes.
+    pub received_bytes: u64,
+    /// Calls a second.
+    pub calls_per_second: f64,
+}
+
+/// Waits of one step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PropagationReport {
+    /// Waits.
+    pub waits: u64,
+    /// Those that were given up.
+    pub not_met: u64,
+    /// How often the conditions were looked at.
+    pub attempts: u64,
+    /// Until the condition was seen to be met.
+    pub latency: Latency,
+    /// The polling interval in seconds: it was met up to so much earlier.
+    pub polling_error: f64,
+}
+
+/// Failures of one kind and cause.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ErrorReport {
+    /// The kind of trouble.
+    pub kind: crate::FailureKind,
+    /// What they have in common.
+    pub cause: String,
+    /// How many.
+    pub count: u64,
+    /// One of them.
+    pub example: String,
+    /// How often in which `workflow/step`.
+    pub r#where: Table<u64>,
+}
+
+/// One entry of the timeline.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TimelineReport {
+    /// Its start, in seconds since the start of the measured window.
+    pub second: u64,
+    /// Its width in seconds: 1, or more in a run of hours.
+    pub width: u32,
+    /// Steps that ended in it.
+    pub calls: u64,
+    /// Those that failed or were cut off.
+    pub errors: u64,
+    /// Median response time of the others in seconds; `null` if there are none.
+    pub p50: Option<f64>,
+    /// 99th percentile.
+    pub p99: Option<f64>,
+}
+
+/// The generator's own health. Times in seconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GeneratorReport {
+    /// How far starts lagged behind their schedule by the generator's own fault (open model).
+    pub lag: LagReport,
+    /// How long starts waited for a free user (open model): too few users, or a slow target.
+    pub user_wait: LagReport,
+    /// Starts of the open model.
+    pub starts: u64,
+    /// Those for which no user was free when they were due.
+    pub late_starts: u64,
+    /// Those that never happened.
+    pub dropped_starts: u64,
+    /// Processor time in the measured window.
+    pub cpu_seconds: f64,
+    /// The same as a share of one core.
+    pub cpu_share: f64,
+    /// Processors that the generator may use.
+    pub cores: u32,
+    /// The most memory that was resident, in bytes; `null` where that is not known.
+    pub peak_rss_bytes: Option<u64>,
+    /// Steps of the warm-up, whose samples were thrown away.
+    pub discarded_samples: u64,
+    /// Why the figures cannot be believed; empty if they can.
+    pub unhealthy: Vec<String>,
+}
+
+/// A lag in seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct LagReport {
+    /// The median.
+    pub p50: f64,
+    /// The 99th percentile.
+    pub p99: f64,
+    /// The largest.
+    pub max: f64,
+}
+
+/// A threshold's result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ThresholdReport {
+    /// As it was written.
+    pub expression: String,
+    /// What was found, in seconds, percent, a second, or pieces; `null` if there were no samples.
+    pub actual: Option<f64>,
+    /// The same with its unit.
+    pub actual_text: String,
+    /// Whether it held.
+    pub passed: bool,
+    /// Why it could not be decided (`no samples`).
+    pub reason: Option<String>,
+}
+
+impl ThresholdReport {
+    /// The result in words.
+    pub fn words(&self) -> String {
+        match &self.reason {
+            Some(reason) => format!("{}: {reason}", self.expression),
+            None => format!("{}: {}", self.expression, self.actual_text),
+        }
+    }
+}
+
+/// What became of what the run created.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cleanup {
+    /// How many things it created (users, client registrations).
+    pub created: u64,
+    /// How many of them were deleted.
+    pub deleted: u64,
+    /// How many are still there against its will.
+    pub left: u64,
+    /// The names of those.
+    pub names: Vec<String>,
+    /// Whether it was told to keep them (`--no-cleanup`).
+    pub kept: bool,
+}

@@ -1,0 +1,316 @@
+//! What a run is worth: verdicts in their order, their exit codes, and the rules by which they hold.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Cleanup, Distribution, FailureKind, GeneratorHealth, Measured, ThresholdReport};
+
+/// What a run is worth, most important first (after [`Verdict::Pass`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Nothing below holds.
+    Pass,
+    /// The command line or the configuration was wrong; nothing was done.
+    Usage,
+    /// The target or the provisioning of users failed.
+    TargetFailed,
+    /// A threshold did not hold.
+    ThresholdsFailed,
+    /// Worse than the run it was compared with.
+    Regression,
+    /// Fuzzing found something.
+    Findings,
+    /// Nothing was measured. Never a pass.
+    NoData,
+    /// The generator could not do what was asked: the figures cannot be believed.
+    GeneratorUnhealthy,
+    /// Something that the run created is still on the target.
+    CleanupIncomplete,
+    /// Somebody stopped it.
+    Interrupted,
+}
+
+impl Verdict {
+    /// All verdicts in order.
+    pub const ALL: [Verdict; 10] = [
+        Verdict::Pass,
+        Verdict::Usage,
+        Verdict::TargetFailed,
+        Verdict::ThresholdsFailed,
+        Verdict::Regression,
+        Verdict::Findings,
+        Verdict::NoData,
+        Verdict::GeneratorUnhealthy,
+        Verdict::CleanupIncomplete,
+        Verdict::Interrupted,
+    ];
+
+    /// The exit code of the process.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Verdict::Pass => 0,
+            Verdict::Usage => 2,
+            Verdict::TargetFailed => 3,
+            Verdict::ThresholdsFailed => 99,
+            Verdict::Regression => 98,
+            Verdict::Findings => 97,
+            Verdict::NoData => 96,
+            Verdict::GeneratorUnhealthy => 95,
+            Verdict::CleanupIncomplete => 94,
+            Verdict::Interrupted => 105,
+        }
+    }
+
+    /// The name in the JSON report.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Pass => "pass",
+            Verdict::Usage => "usage",
+            Verdict::TargetFailed => "target_failed",
+            Verdict::ThresholdsFailed => "thresholds_failed",
+            Verdict::Regression => "regression",
+            Verdict::Findings => "findings",
+            Verdict::NoData => "no_data",
+            Verdict::GeneratorUnhealthy => "generator_unhealthy",
+            Verdict::CleanupIncomplete => "cleanup_incomplete",
+            Verdict::Interrupted => "interrupted",
+        }
+    }
+
+    /// The words on the console.
+    pub fn words(self) -> &'static str {
+        match self {
+            Verdict::Pass => "pass",
+            Verdict::Usage => "usage or configuration error",
+            Verdict::TargetFailed => "target or provisioning failed",
+            Verdict::ThresholdsFailed => "thresholds failed",
+            Verdict::Regression => "regression",
+            Verdict::Findings => "fuzz findings",
+            Verdict::NoData => "no data",
+            Verdict::GeneratorUnhealthy => "generator unhealthy",
+            Verdict::CleanupIncomplete => "cleanup incomplete",
+            Verdict::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// The verdicts that hold, in order, each with its reasons. Empty: a pass.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verdicts {
+    holding: Vec<Holding>,
+}
+
+/// A verdict that holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holding {
+    /// Which.
+    pub name: Verdict,
+    /// Its exit code.
+    pub code: u8,
+    /// Why it holds.
+    pub reasons: Vec<String>,
+}
+
+impl Verdicts {
+    /// Adds a verdict or, if it holds already, a reason for it. [`Verdict::Pass`] cannot be added: it is what is
+    /// left when nothing is.
+    pub fn add(&mut self, verdict: Verdict, reason: impl Into<String>) {
+        if verdict == Verdict::Pass {
+            return;
+        }
+        match self
+            .holding
+            .binary_search_by_key(&verdict, |holding| holding.name)
+        {
+            Ok(at) => self.holding[at].reasons.push(reason.into()),
+            Err(at) => self.holding.insert(
+                at,
+                Holding {
+                    name: verdict,
+                    code: verdict.exit_code(),
+                    reasons: vec![reason.into()],
+                },
+            ),
+        }
+    }
+
+    /// The first that holds: the run's verdict.
+    pub fn first(&self) -> Verdict {
+        self.holding
+            .first()
+            .map_or(Verdict::Pass, |holding| holding.name)
+    }
+
+    /// Its exit code.
+    pub fn exit_code(&self) -> u8 {
+        self.first().exit_code()
+    }
+
+    /// All that hold, in order.
+    pub fn holding(&self) -> &[Holding] {
+        &self.holding
+    }
+}
+
+/// From where on a generator is unhealthy.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// The 99th percentile of the generator's own lag in an open model.
+    pub lag_p99: Duration,
+    /// The share of all processors that the generator's process may use.
+    pub cpu_share: f64,
+}
+
+impl Default for Limits {
+    /// A lag of 10 ms at p99, and 90 % of all processors.
+    fn default() -> Self {
+        Self {
+            lag_p99: Duration::from_millis(10),
+            cpu_share: 0.9,
+        }
+    }
+}
+
+/// Why a generator's figures cannot be believed; empty if they can.
+pub fn unhealthy_reasons(generator: &GeneratorHealth, limits: &Limits) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if let Some(lag) = generator.starts.lag.quantile(0.99)
+        && lag > limits.lag_p99
+    {
+        reasons.push(format!(
+            "starts lagged behind their schedule by {lag:.1?} at p99 (limit {:?}): give the generator more CPU or ask for less",
+            limits.lag_p99
+        ));
+    }
+    let cores = f64::from(generator.cores.max(1));
+    // In less than a second the share is mostly the start itself.
+    if generator.wall >= Duration::from_secs(1) && generator.cpu_share() > limits.cpu_share * cores
+    {
+        reasons.push(format!(
+            "the generator used {:.2} of {} cores (limit {:.0} %): its own load is in the latencies",
+            generator.cpu_share(),
+            generator.cores,
+            limits.cpu_share * 100.0
+        ));
+    }
+    reasons
+}
+
+/// All that a verdict rests on.
+#[derive(Debug, Clone, Default)]
+pub struct Evidence<'a> {
+    /// Why the run could not be set up: provisioning, login, sessions, users that did not start. Empty if it could.
+    pub setup_failures: &'a [String],
+    /// What was measured; `None` if no load was put on the target.
+    pub measured: Option<&'a Measured<'a>>,
+    /// The thresholds' results.
+    pub thresholds: &'a [ThresholdReport],
+    /// What is worse than in the run it was compared with.
+    pub regressions: &'a [String],
+    /// What fuzzing found.
+    pub findings: &'a [String],
+    /// What became of what the run created; `None` if it created nothing or was told to keep it.
+    pub cleanup: Option<&'a Cleanup>,
+    /// Who or what stopped the run before its time.
+    pub interrupted: Option<&'a str>,
+    /// From where on the generator is unhealthy.
+    pub limits: Limits,
+}
+
+/// Says which verdicts hold.
+pub fn judge(evidence: &Evidence<'_>) -> Verdicts {
+    let mut verdicts = Verdicts::default();
+    for reason in evidence.setup_failures {
+        verdicts.add(Verdict::TargetFailed, reason);
+    }
+    for result in evidence.thresholds.iter().filter(|result| !result.passed) {
+        verdicts.add(Verdict::ThresholdsFailed, result.words());
+    }
+    for reason in evidence.regressions {
+        verdicts.add(Verdict::Regression, reason);
+    }
+    for reason in evidence.findings {
+        verdicts.add(Verdict::Findings, reason);
+    }
+    match evidence.measured {
+        Some(measured) => judge_measured(measured, evidence, &mut verdicts),
+        // Without set-up there is no data either, but that says nothing new.
+        None if evidence.setup_failures.is_empty() => {
+            verdicts.add(Verdict::NoData, "no load was put on the target");
+        }
+        None => {}
+    }
+    if let Some(cleanup) = evidence.cleanup
+        && cleanup.left > 0
+    {
+        verdicts.add(
+            Verdict::CleanupIncomplete,
+            format!(
+                "{} of {} created are still on the target",
+                cleanup.left, cleanup.created
+            ),
+        );
+    }
+    if let Some(reason) = evidence.interrupted {
+        verdicts.add(Verdict::Interrupted, reason);
+    }
+    verdicts
+}
+
+/// At least so many calls without an answer ...
+const SILENT_CALLS: u64 = 5;
+/// ... over at least so long make a target that stopped answering.
+const SILENT_FOR: Duration = Duration::from_secs(1);
+
+fn judge_measured(measured: &Measured<'_>, evidence: &Evidence<'_>, verdicts: &mut Verdicts) {
+    let tally = measured.tally;
+    let succeeded: u64 = tally.workflows().iter().map(|w| w.succeeded).sum();
+    let failed: u64 = tally.workflows().iter().map(|w| w.failed).sum();
+    if tally.calls() == 0 && tally.iterations() == 0 {
+        if evidence.setup_failures.is_empty() {
+            verdicts.add(
+                Verdict::NoData,
+                "nothing was measured: no step ended in the measured window",
+            );
+        }
+    } else if succeeded == 0 && (failed > 0 || evidence.interrupted.is_none()) {
+        // Whoever stops a run before its first execution has ended learns nothing about the target.
+        verdicts.add(Verdict::TargetFailed, nothing_succeeded(measured));
+    }
+    if let Some(tail) = tally.silence().tail()
+        && tail.count >= SILENT_CALLS
+        && tail.until.saturating_sub(tail.since) >= SILENT_FOR
+    {
+        verdicts.add(
+            Verdict::TargetFailed,
+            format!(
+                "stopped answering at {:.1} s: {}",
+                tail.since.as_secs_f64(),
+                tail.cause
+            ),
+        );
+    }
+    for reason in unhealthy_reasons(measured.generator, &evidence.limits) {
+        verdicts.add(Verdict::GeneratorUnhealthy, reason);
+    }
+}
+
+fn nothing_succeeded(measured: &Measured<'_>) -> String {
+    let executions = measured.tally.iterations();
+    let most = measured
+        .tally
+        .errors()
+        .iter()
+        .max_by_key(|(_, _, group)| group.count);
+    let cause = most.map_or(String::new(), |(kind, cause, group)| {
+        let kind: FailureKind = kind;
+        format!(
+            "; most often ({} times): {}: {cause}",
+            group.count,
+            kind.name()
+        )
+    });
+    format!("not one of {executions} executions succeeded{cause}")
+}

@@ -1,0 +1,207 @@
+//! Verdicts hold by their rules, and the first in order is the exit code.
+
+use std::time::Duration;
+
+use throng_metrics::{
+    Cleanup, Event, Evidence, FailureKind, IterationOutcome, Limits, Outcome, ThresholdReport,
+    Verdict, Verdicts, judge,
+};
+
+use crate::fixture::{CREATE, Run, SHARE, events, failed, iteration, ms, step};
+
+fn names(verdicts: &Verdicts) -> Vec<Verdict> {
+    verdicts.holding().iter().map(|h| h.name).collect()
+}
+
+fn judged(events: &[Event]) -> Verdicts {
+    let run = Run::of(events);
+    judge(&Evidence {
+        measured: Some(&run.measured()),
+        ..Evidence::default()
+    })
+}
+
+#[test]
+fn codes_are_as_documented_and_unique() {
+    let codes: Vec<_> = Verdict::ALL.iter().map(|v| v.exit_code()).collect();
+    assert_eq!(codes, [0, 2, 3, 99, 98, 97, 96, 95, 94, 105]);
+    assert!(Verdict::ALL.is_sorted());
+}
+
+#[test]
+fn a_run_with_successes_passes() {
+    let verdicts = judged(&events());
+    assert_eq!(verdicts.holding(), []);
+    assert_eq!((verdicts.first(), verdicts.exit_code()), (Verdict::Pass, 0));
+}
+
+#[test]
+fn a_run_without_samples_is_never_a_pass() {
+    let verdicts = judged(&[]);
+    assert_eq!(names(&verdicts), [Verdict::NoData]);
+    assert_eq!(verdicts.exit_code(), 96);
+    let verdicts = judge(&Evidence::default());
+    assert_eq!(names(&verdicts), [Verdict::NoData]);
+}
+
+#[test]
+fn what_could_not_be_set_up_is_not_called_no_data_too() {
+    let verdicts = judge(&Evidence {
+        setup_failures: &["login failed for 4 of 4 users".to_owned()],
+        ..Evidence::default()
+    });
+    assert_eq!(names(&verdicts), [Verdict::TargetFailed]);
+    assert_eq!(verdicts.exit_code(), 3);
+}
+
+#[test]
+fn total_failure_is_a_failed_target() {
+    let failure = || failed(FailureKind::Tool, "boom", "boom at line 7");
+    let events: Vec<_> = (0..10)
+        .flat_map(|n| {
+            let times = [n * 1_000, n * 1_000, n * 1_000 + 5];
+            [
+                step(CREATE, 0, times, failure()),
+                iteration(SHARE, 0, times, IterationOutcome::Failed(None)),
+            ]
+        })
+        .collect();
+    let verdicts = judged(&events);
+    assert_eq!(names(&verdicts), [Verdict::TargetFailed]);
+    assert_eq!(
+        verdicts.holding()[0].reasons,
+        ["not one of 10 executions succeeded; most often (10 times): tool: boom"]
+    );
+}
+
+#[test]
+fn a_run_stopped_before_its_first_success_is_only_interrupted() {
+    let run = Run::of(&[
+        step(CREATE, 0, [0, 0, 100], Outcome::Success),
+        iteration(SHARE, 0, [0, 0, 200], IterationOutcome::Interrupted),
+    ]);
+    let mut evidence = Evidence {
+        interrupted: Some("SIGINT"),
+        ..Evidence::default()
+    };
+    let measured = run.measured();
+    evidence.measured = Some(&measured);
+    assert_eq!(names(&judge(&evidence)), [Verdict::Interrupted]);
+    evidence.interrupted = None;
+    assert_eq!(names(&judge(&evidence)), [Verdict::TargetFailed]);
+}
+
+fn good_until_then(tail: impl Iterator<Item = u64>) -> Vec<Event> {
+    let mut events = vec![
+        step(CREATE, 0, [0, 0, 100], Outcome::Success),
+        iteration(SHARE, 0, [0, 0, 100], IterationOutcome::Success),
+        step(CREATE, 0, [12_000, 12_000, 12_250], Outcome::Success),
+    ];
+    for at in tail {
+        let gone = failed(FailureKind::Transport, "connection refused", "...");
+        events.push(step(CREATE, 0, [at, at, at], gone));
+    }
+    events
+}
+
+#[test]
+fn a_target_that_stopped_answering_failed() {
+    let verdicts = judged(&good_until_then((0..10).map(|n| 12_300 + n * 200)));
+    assert_eq!(
+        verdicts.holding()[0].reasons,
+        ["stopped answering at 12.3 s: connection refused"]
+    );
+    assert_eq!(verdicts.exit_code(), 3);
+}
+
+#[test]
+fn a_few_or_brief_failures_at_the_end_are_no_failed_target() {
+    let few = good_until_then((0..4).map(|n| 12_300 + n * 500));
+    assert_eq!(judged(&few).first(), Verdict::Pass);
+    let brief = good_until_then((0..100).map(|n| 12_300 + n * 9));
+    assert_eq!(judged(&brief).first(), Verdict::Pass);
+    let mut recovered = good_until_then((0..10).map(|n| 12_300 + n * 200));
+    recovered.push(step(CREATE, 0, [15_000, 15_000, 15_001], Outcome::Success));
+    assert_eq!(judged(&recovered).first(), Verdict::Pass);
+}
+
+#[test]
+fn a_generator_that_lagged_or_was_too_busy_is_unhealthy() {
+    let mut run = Run::of(&events());
+    run.generator.starts.lag.record(ms(11));
+    run.generator.cpu = Duration::from_secs(19);
+    let verdicts = judge(&Evidence {
+        measured: Some(&run.measured()),
+        ..Evidence::default()
+    });
+    assert_eq!(names(&verdicts), [Verdict::GeneratorUnhealthy]);
+    assert_eq!(verdicts.holding()[0].reasons.len(), 2, "{verdicts:?}");
+    let lenient = Limits {
+        lag_p99: ms(20),
+        cpu_share: 1.0,
+    };
+    let verdicts = judge(&Evidence {
+        measured: Some(&run.measured()),
+        limits: lenient,
+        ..Evidence::default()
+    });
+    assert_eq!(verdicts.first(), Verdict::Pass);
+}
+
+#[test]
+fn several_hold_and_the_first_in_order_is_the_code() {
+    let run = Run::of(&[]);
+    let threshold = ThresholdReport {
+        expression: "p95<1ms".into(),
+        actual: Some(0.002),
+        actual_text: "2ms".into(),
+        passed: false,
+        reason: None,
+    };
+    let cleanup = Cleanup {
+        created: 5,
+        deleted: 3,
+        left: 2,
+        names: vec!["a".into(), "b".into()],
+        kept: false,
+    };
+    let verdicts = judge(&Evidence {
+        measured: Some(&run.measured()),
+        thresholds: &[threshold],
+        regressions: &["p95 is 2 times what it was".to_owned()],
+        findings: &["500 for an empty body".to_owned()],
+        cleanup: Some(&cleanup),
+        interrupted: Some("SIGTERM"),
+        ..Evidence::default()
+    });
+    assert_eq!(
+        names(&verdicts),
+        [
+            Verdict::ThresholdsFailed,
+            Verdict::Regression,
+            Verdict::Findings,
+            Verdict::NoData,
+            Verdict::CleanupIncomplete,
+            Verdict::Interrupted,
+        ]
+    );
+    assert_eq!(verdicts.exit_code(), 99);
+    assert_eq!(
+        verdicts.holding()[4].reasons,
+        ["2 of 5 created are still on the target"]
+    );
+}
+
+#[test]
+fn reasons_of_one_verdict_are_kept_together_whatever_the_order() {
+    let mut verdicts = Verdicts::default();
+    verdicts.add(Verdict::Interrupted, "signal");
+    verdicts.add(Verdict::TargetFailed, "one");
+    verdicts.add(Verdict::Pass, "cannot be");
+    verdicts.add(Verdict::TargetFailed, "two");
+    assert_eq!(
+        names(&verdicts),
+        [Verdict::TargetFailed, Verdict::Interrupted]
+    );
+    assert_eq!(verdicts.holding()[0].reasons, ["one", "two"]);
+}
