@@ -377,6 +377,39 @@ mod tests {
         );
     }
 
+    /// An answer of two chunks, of unknown length.
+    fn streamed(journal: &Journal, note: &Note) -> Response {
+        let request = Request::new(Body::empty());
+        let pending = Pending::new(journal, Server::Mcp, &request, note.clone());
+        let chunks = [Ok::<_, std::convert::Infallible>("one"), Ok("two")];
+        let body = Body::from_stream(futures_util::stream::iter(chunks));
+        pending.answered(Response::new(body))
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_journalled_with_its_end_or_as_aborted() {
+        use http_body_util::BodyExt as _;
+        let journal = Journal::new(10);
+        let note = Note::default();
+        let mut body = streamed(&journal, &note).into_body();
+        assert!(body.frame().await.is_some());
+        assert!(body.frame().await.is_some());
+        let counts = journal.counts();
+        assert_eq!((counts.in_flight, counts.total), (1, 0));
+        // What is said while the answer streams still counts.
+        note.outcome(Outcome::ToolError);
+        assert!(body.frame().await.is_none());
+        let counts = journal.counts();
+        assert_eq!((counts.in_flight, counts.total), (0, 1));
+        drop(body);
+        let mut left = streamed(&journal, &Note::default()).into_body();
+        assert!(left.frame().await.is_some());
+        drop(left);
+        let outcomes: Vec<_> = journal.entries().iter().map(|e| e.outcome).collect();
+        assert_eq!(outcomes, [Outcome::ToolError, Outcome::Aborted]);
+        assert_eq!(journal.counts().in_flight, 0);
+    }
+
     #[test]
     fn only_tool_calls_name_a_tool() {
         let call = br#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"t","arguments":{"name":1}}}"#;
