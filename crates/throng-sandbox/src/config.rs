@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use crate::knobs::Knobs;
+use crate::mcp::McpConfig;
 use crate::secret::{Secret, random_alphanumeric};
 
 /// The configuration of a Nextcloud sandbox with its MCP server.
@@ -40,6 +41,8 @@ pub struct NextcloudConfig {
     pub clients: Vec<PreregisteredClient>,
     /// Whether wrong passwords slow the address that sent them down.
     pub throttle: bool,
+    /// How the MCP server behaves.
+    pub mcp: McpConfig,
     /// How many journal entries are kept; older ones are dropped and counted.
     pub journal_capacity: usize,
 }
@@ -62,6 +65,7 @@ impl Default for NextcloudConfig {
             client_lifetime_s: 3600,
             clients: Vec::new(),
             throttle: true,
+            mcp: McpConfig::default(),
             journal_capacity: 1_000_000,
         }
     }

@@ -40,6 +40,7 @@ pub use journal::{Baggage, Count, Counts, Entry, Journal, Outcome, Page, Planted
 pub use knobs::{
     EndpointKnob, ErrorKind, Jitter, KnobError, Knobs, Latency, LiveKnobs, Stall, StallFrom,
 };
+pub use mcp::{McpAuth, McpConfig, ScopeErrors};
 pub use oidc::KeyError;
 pub use secret::Secret;
 pub use server::{NextcloudSandbox, Ready, SandboxError};

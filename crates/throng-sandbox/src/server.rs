@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::NextcloudConfig;
 use crate::journal::{self, Journal, Server};
 use crate::knobs::{KnobError, LiveKnobs};
+use crate::mcp::{Attempts, McpAuth};
 use crate::nextcloud::LoginState;
 use crate::oidc::{KeyError, Provider};
 use crate::secret::Secret;
@@ -123,6 +124,9 @@ impl NextcloudSandbox {
         }
         let store = Store::open(config.data.as_deref())?;
         store.ensure_admin(&config.admin.name, &config.admin.password)?;
+        if let McpAuth::Open { user } = &config.mcp.auth {
+            store.ensure_user(user)?;
+        }
         for client in &config.clients {
             store.put_preregistered_client(client)?;
         }
@@ -141,6 +145,7 @@ impl NextcloudSandbox {
             journal: Journal::new(config.journal_capacity),
             oidc: provider,
             login: LoginState::new(),
+            app_password_attempts: Attempts::default(),
             stop: stop.clone(),
             config,
         });

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::NextcloudConfig;
 use crate::journal::Journal;
 use crate::knobs::LiveKnobs;
+use crate::mcp::Attempts;
 use crate::nextcloud::LoginState;
 use crate::oidc::Provider;
 use crate::store::Store;
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) oidc: Provider,
     /// Browser sessions, the password throttle and pending login flows.
     pub(crate) login: LoginState,
+    /// Who tried to give the MCP server an app password.
+    pub(crate) app_password_attempts: Attempts,
     /// Cancelled when the sandbox is to stop.
     pub(crate) stop: CancellationToken,
 }

@@ -73,6 +73,18 @@ impl Store {
         Ok(())
     }
 
+    /// Makes a user with a random password, unless there is one of this id.
+    pub(crate) fn ensure_user(&self, id: &str) -> Result<(), StoreError> {
+        self.create_account(&NewAccount {
+            id,
+            display_name: id,
+            email: "",
+            password: &Secret::new(random_alphanumeric(24)),
+            admin: false,
+        })?;
+        Ok(())
+    }
+
     /// Creates a user.
     pub(crate) fn create_account(&self, new: &NewAccount<'_>) -> Result<CreateAccount, StoreError> {
         let (salt, hash) = salted(new.password);

@@ -17,10 +17,11 @@ use rusqlite::{Connection, Transaction};
 pub(crate) use accounts::{Account, CreateAccount, NewAccount};
 
 /// The tables of all parts; later ones may reference earlier ones.
-pub(crate) const SCHEMAS: [&[&str]; 3] = [
+pub(crate) const SCHEMAS: [&[&str]; 4] = [
     &[accounts::SCHEMA],
     &[crate::oidc::SCHEMA],
     crate::nextcloud::SCHEMAS,
+    &[crate::mcp::SCHEMA],
 ];
 
 /// A failure of the database. The message names no values, hence no secrets.

@@ -10,20 +10,20 @@ use serde_json::Value;
 
 /// A complete answer.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
 }
 
 impl Answer {
     /// The body as JSON.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
     /// A header as text; empty if it is missing.
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| {
             value.to_str().expect("a header of visible characters")
         })
@@ -31,7 +31,7 @@ impl Answer {
 }
 
 /// A request in the making.
-pub struct Call {
+pub(crate) struct Call {
     method: Method,
     url: url::Url,
     headers: HeaderMap,
@@ -39,7 +39,7 @@ pub struct Call {
 }
 
 impl Call {
-    pub fn new(method: &str, url: &str) -> Self {
+    pub(crate) fn new(method: &str, url: &str) -> Self {
         Self {
             method: method.parse().expect("a method"),
             url: url.parse().expect("an absolute URL"),
@@ -48,33 +48,33 @@ impl Call {
         }
     }
 
-    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &'static str, value: &str) -> Self {
         self.headers
             .insert(name, value.parse().expect("a header value"));
         self
     }
 
-    pub fn basic(self, user: &str, password: &str) -> Self {
+    pub(crate) fn basic(self, user: &str, password: &str) -> Self {
         let encoded = STANDARD.encode(format!("{user}:{password}"));
         self.header("authorization", &format!("Basic {encoded}"))
     }
 
-    pub fn body(mut self, content_type: &str, body: impl Into<Bytes>) -> Self {
+    pub(crate) fn body(mut self, content_type: &str, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
         self.header("content-type", content_type)
     }
 
-    pub fn form(self, fields: &[(&str, &str)]) -> Self {
+    pub(crate) fn form(self, fields: &[(&str, &str)]) -> Self {
         let mut form = url::form_urlencoded::Serializer::new(String::new());
         form.extend_pairs(fields);
         self.body("application/x-www-form-urlencoded", form.finish())
     }
 
-    pub fn json(self, body: &Value) -> Self {
+    pub(crate) fn json(self, body: &Value) -> Self {
         self.body("application/json", body.to_string())
     }
 
-    pub async fn send(self) -> Answer {
+    pub(crate) async fn send(self) -> Answer {
         let host = self.url.host_str().expect("a host").to_owned();
         let port = self.url.port_or_known_default().expect("a port");
         let stream = tokio::net::TcpStream::connect((host.as_str(), port))
