@@ -145,7 +145,7 @@ fn origin(state: &AppState) -> &str {
 }
 
 fn metadata_url(state: &AppState) -> String {
-    format!("{}/.well-known/oauth-protected-resource/mcp", origin(state))
+    format!("{}/.well-known/oauth-protected-resource", origin(state))
 }
 
 /// The protected-resource metadata (RFC 9728, section 2).

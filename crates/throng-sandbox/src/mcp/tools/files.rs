@@ -10,7 +10,7 @@ use super::{Answer, Call, Failure, Nature, Tool};
 use crate::mcp::arguments::{Kind, Parameter, Presence};
 use crate::nextcloud::content::files::{self, Precondition, Refused, Seen};
 use crate::nextcloud::content::path::FilePath;
-use crate::nextcloud::dav::content_type_of;
+use crate::nextcloud::dav::{DIRECTORY_TEXT, content_type_of};
 use crate::timestamp::{http_date, rfc3339_now, unix_millis, unix_seconds};
 
 const READ_SCOPE: &str = "files.read";
@@ -177,7 +177,10 @@ fn list_directory(call: &Call<'_>) -> Result<Answer, Failure> {
         })
     })?;
     let said = Refused::NotFound(path.clone()).to_string();
-    let found = found.ok_or_else(|| not_found(call, &path, &said))?;
+    let found = found.ok_or_else(|| {
+        let resource = format!("{}/", path.as_str().trim_start_matches('/'));
+        Failure::http(call, StatusCode::NOT_FOUND, &resource, &said)
+    })?;
     let given = call.arguments.text("path");
     let (directories, plain): (Vec<_>, Vec<_>) = found.iter().partition(|seen| seen.file.directory);
     let entries: Vec<_> = found.iter().map(|seen| entry(call, given, seen)).collect();
@@ -220,15 +223,21 @@ fn read(call: &Call<'_>) -> Result<Answer, Failure> {
     let path = path(call)?;
     let found = call.state.store.with(|db| {
         let seen = files::look(db, call.user, &path, unix_millis())?;
-        let Some(seen) = seen.filter(|seen| !seen.file.directory) else {
+        let Some(Seen { mut file, .. }) = seen else {
             return Ok(None);
         };
-        let content = if seen.file.size > INLINE_LIMIT {
+        if file.directory {
+            // What WebDAV answers to a GET of a directory is a file for the tool.
+            file.content_type = "text/plain".to_owned();
+            file.size = DIRECTORY_TEXT.len() as u64;
+            return Ok(Some((file, Some(DIRECTORY_TEXT.into()))));
+        }
+        let content = if file.size > INLINE_LIMIT {
             None
         } else {
-            Some(files::content(db, seen.file.id)?)
+            Some(files::content(db, file.id)?)
         };
-        Ok(Some((seen.file, content)))
+        Ok(Some((file, content)))
     })?;
     let (file, content) = found.ok_or_else(|| not_found(call, &path, ""))?;
     let mut notes = Vec::new();
@@ -315,9 +324,13 @@ fn refusal(call: &Call<'_>, path: &FilePath, if_match: Option<&str>, refused: &R
                 Some(_) => "File was modified since the given etag was read",
             };
             let given = call.arguments.text("path");
-            return Failure::Tool(format!("{message} ('{given}')"));
+            return Failure::executing(call.tool, format!("{message} ('{given}')"));
         }
-        Refused::NotFound(_) | Refused::ParentMissing => StatusCode::NOT_FOUND,
+        Refused::ParentMissing => {
+            let said = Refused::NotFound(path.parent_path()).to_string();
+            return not_found(call, path, &said);
+        }
+        Refused::NotFound(_) => StatusCode::NOT_FOUND,
         Refused::Exists => StatusCode::CONFLICT,
         Refused::Forbidden(_) => StatusCode::FORBIDDEN,
     };
@@ -334,11 +347,14 @@ fn create_directory(call: &Call<'_>) -> Result<Answer, Failure> {
         .transaction(|db| files::make_directory(db, call.user, &path, now))?;
     match made {
         Ok(_) => Ok(Answer::Bare(json!({ "status_code": 201 }))),
-        Err(Refused::Exists) => Ok(Answer::Bare(json!({ "status_code": 405 }))),
+        Err(Refused::Exists) => Ok(Answer::Bare(json!({
+            "status_code": 405,
+            "message": "Directory already exists",
+        }))),
         Err(Refused::ParentMissing) => {
-            let resource = path.as_str().trim_start_matches('/');
+            let resource = format!("{}/", path.as_str().trim_start_matches('/'));
             let said = Refused::ParentMissing.to_string();
-            Err(Failure::http(call, StatusCode::CONFLICT, resource, &said))
+            Err(Failure::http(call, StatusCode::CONFLICT, &resource, &said))
         }
         Err(refused) => Err(refusal(call, &path, None, &refused)),
     }

@@ -76,8 +76,9 @@ impl From<StoreError> for Failure {
 }
 
 impl Failure {
-    fn tool(message: impl Into<String>) -> Self {
-        Self::Tool(message.into())
+    /// A failure that the tool itself found.
+    fn executing(tool: &str, message: impl std::fmt::Display) -> Self {
+        Self::Tool(format!("Error executing tool {tool}: {message}"))
     }
 
     /// The failure of a request to Nextcloud, as the real server words it: what failed, where, and what Nextcloud said.
@@ -142,7 +143,7 @@ impl Tool {
         arguments: Map<String, Value>,
     ) -> Result<Answer, Failure> {
         let arguments = Arguments::read(self.name, self.parameters, arguments)
-            .map_err(|faults| Failure::Tool(faults_text(self.name, &faults)))?;
+            .map_err(|faults| Failure::executing(self.name, faults))?;
         (self.run)(&Call {
             tool: self.name,
             state,
@@ -156,8 +157,4 @@ impl Tool {
     pub(super) fn is_available(&self) -> bool {
         self.name != other::GET_BOARDS.name
     }
-}
-
-fn faults_text(tool: &str, faults: &str) -> String {
-    format!("Error executing tool {tool}: {faults}")
 }

@@ -362,8 +362,10 @@ fn score(words: &[String], note: &Note) -> f64 {
 fn list(call: &Call<'_>) -> Result<Answer, Failure> {
     let category = call.arguments.text_or_null("category");
     let limit = call.arguments.integer("limit");
-    let limit = usize::try_from(limit)
-        .map_err(|_| Failure::tool("limit: Input should be greater than or equal to 0"))?;
+    let limit = usize::try_from(limit).map_err(|_| {
+        let message = "limit: Input should be greater than or equal to 0";
+        Failure::executing(call.tool, message)
+    })?;
     let mut notes = call.state.store.with(|db| notes::list(db, call.user))?;
     notes.retain(|note| category.is_none_or(|category| note.category == category));
     let results: Vec<_> = notes

@@ -63,7 +63,7 @@ fn list_calendars(call: &Call<'_>) -> Result<Answer, Failure> {
             "href": format!("/remote.php/dav/calendars/{}/personal/", call.user),
             "timezone": null,
             "enabled": true,
-            "ctag": "http://sabre.io/ns/sync/1",
+            "ctag": null,
             "read_only": false,
             "source": null,
             "transparent": false,

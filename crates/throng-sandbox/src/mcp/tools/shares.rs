@@ -79,14 +79,12 @@ fn create(call: &Call<'_>) -> Result<Answer, Failure> {
     let share_type = call.arguments.integer("share_type");
     let share_with = call.arguments.text("share_with").trim();
     if share_type == 3 && !share_with.is_empty() {
-        return Err(Failure::tool(
-            "shareType 3 (public link) must not carry shareWith",
-        ));
+        let message = "shareType 3 (public link) must not carry shareWith";
+        return Err(Failure::executing(call.tool, message));
     }
     if share_type != 3 && share_with.is_empty() {
-        return Err(Failure::tool(format!(
-            "shareType {share_type} requires a non-empty shareWith recipient"
-        )));
+        let message = format!("shareType {share_type} requires a non-empty shareWith recipient");
+        return Err(Failure::executing(call.tool, message));
     }
     let new = NewShare {
         path: call.arguments.text("path"),

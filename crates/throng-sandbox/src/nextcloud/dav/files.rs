@@ -18,6 +18,10 @@ use crate::state::AppState;
 use crate::store::StoreError;
 use crate::timestamp::{http_date, unix_millis, unix_seconds};
 
+/// What a GET of a directory shows.
+pub(crate) const DIRECTORY_TEXT: &str = "This is the WebDAV interface. It can only be accessed by \
+    WebDAV clients such as the Nextcloud desktop sync client.";
+
 /// The largest file that a PUT may bring.
 const UPLOAD_LIMIT: usize = 64 * 1024 * 1024;
 
@@ -113,8 +117,7 @@ fn get(
         return Ok(not_found(path));
     };
     if seen.file.directory {
-        let text = "This is the WebDAV interface. It can only be accessed by WebDAV clients such as the Nextcloud desktop sync client.";
-        return Ok((StatusCode::OK, text).into_response());
+        return Ok((StatusCode::OK, DIRECTORY_TEXT).into_response());
     }
     let unchanged = headers
         .get(header::IF_NONE_MATCH)

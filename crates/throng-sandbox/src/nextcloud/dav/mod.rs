@@ -17,7 +17,7 @@ use super::calendars::is_propfind;
 use crate::auth::Authenticated;
 use crate::state::AppState;
 
-pub(crate) use files::content_type_of;
+pub(crate) use files::{DIRECTORY_TEXT, content_type_of};
 
 /// A PROPFIND body is at most this long; the longest that clients send has a kilobyte or two.
 const PROPFIND_LIMIT: usize = 256 * 1024;
