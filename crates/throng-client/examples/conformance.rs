@@ -75,7 +75,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Failure> {
-    let url = std::env::args().last().ok_or("no URL was given")?.parse()?;
+    let url = std::env::args().next_back().ok_or("no URL was given")?.parse()?;
     let scenario = std::env::var("MCP_CONFORMANCE_SCENARIO").unwrap_or_default();
     let context: Value = match std::env::var("MCP_CONFORMANCE_CONTEXT") {
         Ok(text) => serde_json::from_str(&text)?,

@@ -175,9 +175,17 @@ impl OpenExchange {
     /// The rest of the body without a limit in time. A body of one piece is not copied.
     pub(crate) async fn read_all(&mut self) -> Result<Bytes, TransportFailure> {
         let limit = self.client.connector().options().max_body;
+        let within = |length: usize| {
+            if length > limit {
+                Err(TransportFailure::BodyTooLarge { limit })
+            } else {
+                Ok(())
+            }
+        };
         let Some(first) = self.next().await? else {
             return Ok(Bytes::new());
         };
+        within(first.len())?;
         let Some(second) = self.next().await? else {
             return Ok(first);
         };
@@ -186,15 +194,12 @@ impl OpenExchange {
             .get(header::CONTENT_LENGTH)
             .and_then(|value| value.to_str().ok()?.parse::<usize>().ok())
             .unwrap_or(0);
-        let mut whole = BytesMut::with_capacity(
-            announced.clamp(first.len() + second.len(), limit.max(1 << 16)),
-        );
+        within(announced.max(first.len() + second.len()))?;
+        let mut whole = BytesMut::with_capacity(announced.max(first.len() + second.len()));
         whole.extend_from_slice(&first);
         whole.extend_from_slice(&second);
         while let Some(piece) = self.next().await? {
-            if whole.len() + piece.len() > limit {
-                return Err(TransportFailure::BodyTooLarge { limit });
-            }
+            within(whole.len() + piece.len())?;
             whole.extend_from_slice(&piece);
         }
         Ok(whole.freeze())

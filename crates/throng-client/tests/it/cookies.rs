@@ -1,0 +1,91 @@
+//! Cookie jars: one per identity.
+
+use throng_client::Client;
+use url::Url;
+
+use crate::{LONG, connector, get, script::Script};
+
+async fn server() -> Script {
+    Script::start(|_, mut peer| async move {
+        while let Some(request) = peer.request().await {
+            let cookies = if request.starts_with("GET /login") {
+                "set-cookie: sid=s3cr3t; Path=/; HttpOnly\r\nset-cookie: area=x; Path=/area\r\n"
+            } else if request.starts_with("GET /logout") {
+                "set-cookie: sid=; Path=/; Max-Age=0\r\n"
+            } else if request.starts_with("GET /foreign") {
+                "set-cookie: evil=1; Domain=example.com\r\nset-cookie: tls=1; Secure\r\n"
+            } else {
+                ""
+            };
+            peer.send(&format!(
+                "HTTP/1.1 302 Found\r\n{cookies}content-length: 0\r\n\r\n"
+            ))
+            .await;
+        }
+    })
+    .await
+}
+
+fn cookie(request: &str) -> Option<String> {
+    let line = request
+        .lines()
+        .find(|line| line.to_lowercase().starts_with("cookie:"))?;
+    Some(line[7..].trim().to_owned())
+}
+
+#[tokio::test]
+async fn cookies_come_back_to_their_path_until_they_end() {
+    let server = server().await;
+    let client = Client::with_cookies(&connector());
+    for path in [
+        "/login", "/", "/area/1", "/logout", "/area/2", "/foreign", "/",
+    ] {
+        let url = format!("{}{path}", server.url);
+        client.send(get(&url), LONG).await.unwrap();
+    }
+    let sent: Vec<_> = server.seen().iter().map(|seen| cookie(seen)).collect();
+    let area = sent[2].clone().unwrap();
+    let mut parts: Vec<&str> = area.split("; ").collect();
+    parts.sort_unstable();
+    assert_eq!(parts, ["area=x", "sid=s3cr3t"]);
+    assert_eq!(
+        [&sent[0], &sent[1], &sent[3], &sent[4], &sent[5], &sent[6]],
+        [
+            &None,
+            &Some("sid=s3cr3t".to_owned()),
+            &Some("sid=s3cr3t".to_owned()),
+            &Some("area=x".to_owned()),
+            &None,
+            // Never a foreign domain's; a secure one only because loopback counts as secure, as in browsers.
+            &Some("tls=1".to_owned())
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_jar_belongs_to_one_identity() {
+    let server = server().await;
+    let connector = connector();
+    let login = format!("{}/login", server.url);
+    let (alice, bob) = (
+        Client::with_cookies(&connector),
+        Client::with_cookies(&connector),
+    );
+    alice.send(get(&login), LONG).await.unwrap();
+    for client in [&bob, &alice.without_cookies(), &alice.clone()] {
+        client.send(get(&server.url), LONG).await.unwrap();
+    }
+    let sent: Vec<_> = server.seen().iter().map(|seen| cookie(seen)).collect();
+    assert_eq!(sent, [None, None, None, Some("sid=s3cr3t".to_owned())]);
+
+    let url = Url::parse(&login).unwrap();
+    assert_eq!(
+        alice.cookies().unwrap().get(&url, "sid").as_deref(),
+        Some("s3cr3t")
+    );
+    assert!(bob.cookies().unwrap().is_empty());
+    assert!(Client::new(&connector).cookies().is_none());
+    assert!(!format!("{alice:?}").contains("s3cr3t"));
+    alice.cookies().unwrap().clear();
+    assert_eq!(alice.cookies().unwrap().len(), 0);
+}

@@ -1,0 +1,399 @@
+//! HTTP/1.1: kept-alive connections, stale ones, failures and what is reported of them.
+
+use std::time::{Duration, Instant};
+
+use http::{StatusCode, header};
+use throng_client::{Client, Connector, ConnectorOptions, Phase, TransportFailure};
+
+use crate::{LONG, connector, get, post, script::Script};
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+#[tokio::test]
+async fn a_connection_is_kept_and_its_bytes_are_counted() {
+    let server = Script::repeat(OK).await;
+    let client = Client::new(&connector());
+    let before = Instant::now();
+    let first = client.send(post(&server.url, "ping"), LONG).await.unwrap();
+    let second = client.send(post(&server.url, "ping"), LONG).await.unwrap();
+    assert_eq!(
+        (first.status, &first.body[..]),
+        (StatusCode::OK, &b"ok"[..])
+    );
+    assert_eq!((first.reused, second.reused), (false, true));
+    assert_eq!(server.count(), 1);
+    for (exchange, request) in [&first, &second].into_iter().zip(server.seen()) {
+        assert_eq!(exchange.sent as usize, request.len());
+        assert_eq!(exchange.received as usize, OK.len());
+        assert!(request.ends_with("\r\n\r\nping"), "{request}");
+        assert!(request.starts_with("POST / HTTP/1.1\r\n"), "{request}");
+    }
+    let (one, two) = (first.timings, second.timings);
+    assert!(two.connected.is_none());
+    let order = [
+        before,
+        one.started,
+        one.connected.unwrap(),
+        one.first_byte.unwrap(),
+        one.ended,
+        two.started,
+        two.first_byte.unwrap(),
+        two.ended,
+    ];
+    assert!(order.is_sorted(), "{order:?}");
+}
+
+#[tokio::test]
+async fn what_the_request_says_is_what_is_sent() {
+    let server = Script::repeat(OK).await;
+    let mut request = get(&format!("{}/a%20b?c=d&e=%2F#no", server.url));
+    request
+        .headers_mut()
+        .append("x-twice", "1".parse().unwrap());
+    request
+        .headers_mut()
+        .append("x-twice", "2".parse().unwrap());
+    Client::new(&connector()).send(request, LONG).await.unwrap();
+    let seen = server.seen().remove(0).to_lowercase();
+    assert!(
+        seen.starts_with("get /a%20b?c=d&e=%2f http/1.1\r\n"),
+        "{seen}"
+    );
+    for line in [
+        "x-twice: 1\r\nx-twice: 2\r\n",
+        "user-agent: throng/",
+        &format!("host: {}\r\n", server.url.trim_start_matches("http://")),
+    ] {
+        assert!(seen.contains(line), "{line:?} in {seen}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_closed_between_requests_costs_a_reconnect() {
+    // Also the server that ends the connection after an error without saying `Connection: close`.
+    let error = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
+    let server = Script::start(move |_, mut peer| async move {
+        peer.request().await;
+        peer.send(error).await;
+    })
+    .await;
+    let client = Client::new(&connector());
+    for _ in 0..50 {
+        let exchange = client.send(post(&server.url, "x"), LONG).await.unwrap();
+        assert_eq!(exchange.status, StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    assert_eq!((server.count(), server.seen().len()), (50, 50));
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_closes_on_the_request_costs_a_reconnect() {
+    let server = Script::start(|number, mut peer| async move {
+        peer.request().await;
+        peer.send(OK).await;
+        // The first connection reads the second request and closes without a byte of an answer.
+        while peer.request().await.is_some() && number > 0 {
+            peer.send(OK).await;
+        }
+    })
+    .await;
+    let client = Client::new(&connector());
+    client.send(post(&server.url, "1"), LONG).await.unwrap();
+    let second = client.send(post(&server.url, "2"), LONG).await.unwrap();
+    assert_eq!((second.status, second.reused), (StatusCode::OK, false));
+    assert!(second.timings.connected.is_some());
+    assert_eq!(second.sent as usize, server.seen()[2].len());
+    assert_eq!((server.count(), server.seen().len()), (2, 3));
+    assert!(
+        client
+            .send(post(&server.url, "3"), LONG)
+            .await
+            .unwrap()
+            .reused
+    );
+}
+
+#[tokio::test]
+async fn a_new_connection_that_closes_without_an_answer_is_an_error() {
+    let server = Script::start(|_, mut peer| async move {
+        peer.request().await;
+    })
+    .await;
+    let client = Client::new(&connector());
+    let error = client.send(post(&server.url, "x"), LONG).await.unwrap_err();
+    assert!(
+        matches!(error.failure(), TransportFailure::Closed),
+        "{error:?}"
+    );
+    assert_eq!(server.count(), 1);
+    assert_eq!(error.sent() as usize, server.seen()[0].len());
+    assert_eq!((error.received(), error.reused()), (0, false));
+    assert!(error.timings().connected.is_some());
+    assert_eq!(error.timings().first_byte, None);
+    assert_eq!(error.origin(), server.url);
+}
+
+#[tokio::test]
+async fn an_answer_that_has_begun_is_never_asked_for_again() {
+    let server = Script::start(|_, mut peer| async move {
+        peer.request().await;
+        peer.send(OK).await;
+        peer.request().await;
+        peer.send("HTTP/1.1 200 OK\r\ncontent-le").await;
+    })
+    .await;
+    let client = Client::new(&connector());
+    client.send(get(&server.url), LONG).await.unwrap();
+    let error = client.send(get(&server.url), LONG).await.unwrap_err();
+    assert!(
+        matches!(error.failure(), TransportFailure::Closed),
+        "{error:?}"
+    );
+    assert!(error.reused());
+    assert_eq!((server.count(), error.received()), (1, 27));
+}
+
+#[tokio::test]
+async fn a_body_that_is_cut_off_is_an_error() {
+    let server = Script::start(|_, mut peer| async move {
+        peer.request().await;
+        peer.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n12345")
+            .await;
+    })
+    .await;
+    let client = Client::new(&connector());
+    let error = client.send(get(&server.url), LONG).await.unwrap_err();
+    assert!(
+        matches!(error.failure(), TransportFailure::Closed),
+        "{error:?}"
+    );
+    assert!(error.timings().first_byte.is_some());
+    assert_eq!(client.idle_connections(), 0);
+}
+
+#[tokio::test]
+async fn what_is_not_http_is_said_to_be_so() {
+    let server = Script::repeat("SSH-2.0-OpenSSH_9.2\r\n\r\n").await;
+    let client = Client::new(&connector());
+    let error = client.send(get(&server.url), LONG).await.unwrap_err();
+    assert!(
+        matches!(error.failure(), TransportFailure::Protocol(_)),
+        "{error:?}"
+    );
+    assert_eq!(error.cause(), "invalid HTTP");
+}
+
+#[tokio::test]
+async fn timeouts_say_what_was_waited_for() {
+    let server = Script::start(|number, mut peer| async move {
+        peer.request().await;
+        if number == 1 {
+            peer.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n12345")
+                .await;
+        }
+        peer.closed().await;
+    })
+    .await;
+    let client = Client::new(&connector());
+    let short = Duration::from_millis(80);
+    for (phase, received) in [(Phase::Head, 0), (Phase::Body, 44)] {
+        let error = client
+            .send(post(&server.url, "x"), short)
+            .await
+            .unwrap_err();
+        let TransportFailure::Timeout { after, phase: of } = error.failure() else {
+            panic!("{error:?}");
+        };
+        assert_eq!((*after, *of), (short, phase));
+        assert!(error.is_timeout() && !error.is_connect());
+        assert!(error.timings().elapsed() >= short);
+        assert_eq!(error.received(), received);
+        assert!(error.sent() > 0);
+        // What was in flight is given up with its connection.
+        assert_eq!(client.idle_connections(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_told_from_a_failed_request() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let error = Client::new(&connector())
+        .send(get(&url), LONG)
+        .await
+        .unwrap_err();
+    assert!(error.is_connect());
+    assert_eq!(error.cause(), "connection refused");
+    assert_eq!((error.sent(), error.timings().connected), (0, None));
+}
+
+#[tokio::test]
+async fn urls_that_cannot_be_requested_are_refused() {
+    let client = Client::new(&connector());
+    for url in ["/relative", "ftp://localhost/"] {
+        let error = client.send(get(url), LONG).await.unwrap_err();
+        assert!(
+            matches!(error.failure(), TransportFailure::Request(_)),
+            "{url}: {error:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn connection_close_is_honoured() {
+    for head in [
+        "HTTP/1.1 200 OK\r\nconnection: Close\r\ncontent-length: 2\r\n\r\nok",
+        "HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok",
+    ] {
+        let server = Script::repeat(head).await;
+        let client = Client::new(&connector());
+        for _ in 0..2 {
+            let exchange = client.send(get(&server.url), LONG).await.unwrap();
+            assert_eq!((&exchange.body[..], exchange.reused), (&b"ok"[..], false));
+            assert_eq!(client.idle_connections(), 0);
+        }
+        assert_eq!(server.count(), 2);
+    }
+}
+
+#[tokio::test]
+async fn redirects_are_answers() {
+    let server =
+        Script::repeat("HTTP/1.1 303 See Other\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n").await;
+    let exchange = Client::new(&connector())
+        .send(get(&server.url), LONG)
+        .await
+        .unwrap();
+    assert_eq!(exchange.status, StatusCode::SEE_OTHER);
+    assert_eq!(exchange.headers[header::LOCATION], "/x");
+    assert_eq!(server.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn responses_without_a_body_keep_the_connection() {
+    let server = Script::start(|_, mut peer| async move {
+        while let Some(request) = peer.request().await {
+            let head = match request.split(' ').next() {
+                Some("HEAD") => "HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n",
+                Some("DELETE") => "HTTP/1.1 204 No Content\r\n\r\n",
+                _ => "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 304 Not Modified\r\n\r\n",
+            };
+            peer.send(head).await;
+        }
+    })
+    .await;
+    let client = Client::new(&connector());
+    for (method, status) in [("HEAD", 200), ("DELETE", 204), ("GET", 304), ("HEAD", 200)] {
+        let mut request = get(&server.url);
+        *request.method_mut() = method.parse().unwrap();
+        let exchange = client.send(request, LONG).await.unwrap();
+        assert_eq!(exchange.status.as_u16(), status);
+        assert!(exchange.body.is_empty());
+    }
+    assert_eq!(server.count(), 1);
+}
+
+#[tokio::test]
+async fn bodies_in_many_pieces_are_put_together() {
+    let server = Script::start(|_, mut peer| async move {
+        while peer.request().await.is_some() {
+            peer.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+                .await;
+            for _ in 0..300 {
+                peer.send(&format!("1000\r\n{}\r\n", "0123456789abcdef".repeat(256)))
+                    .await;
+            }
+            peer.send("0\r\ntrailer: yes\r\n\r\n").await;
+        }
+    })
+    .await;
+    let client = Client::new(&connector());
+    for _ in 0..2 {
+        let exchange = client.send(get(&server.url), LONG).await.unwrap();
+        assert_eq!(exchange.body, "0123456789abcdef".repeat(256 * 300));
+    }
+    assert_eq!(server.count(), 1);
+}
+
+#[tokio::test]
+async fn bodies_beyond_the_limit_are_refused() {
+    for response in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n123456789",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n12345\r\n5\r\n12345\r\n0\r\n\r\n",
+    ] {
+        let server = Script::repeat(response).await;
+        let options = ConnectorOptions {
+            max_body: 8,
+            ..ConnectorOptions::default()
+        };
+        let client = Client::new(&Connector::new(options).unwrap());
+        let error = client.send(get(&server.url), LONG).await.unwrap_err();
+        assert!(
+            matches!(error.failure(), TransportFailure::BodyTooLarge { limit: 8 }),
+            "{error:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn identities_never_share_a_connection_and_clones_do() {
+    let server = Script::repeat(OK).await;
+    let connector = connector();
+    let (one, two) = (Client::new(&connector), Client::new(&connector));
+    one.send(get(&server.url), LONG).await.unwrap();
+    assert!(!two.send(get(&server.url), LONG).await.unwrap().reused);
+    assert_eq!(server.count(), 2);
+    assert!(
+        one.clone()
+            .send(get(&server.url), LONG)
+            .await
+            .unwrap()
+            .reused
+    );
+    assert_eq!(server.count(), 2);
+    one.close_idle();
+    assert_eq!((one.idle_connections(), two.idle_connections()), (0, 1));
+}
+
+#[tokio::test]
+async fn exchanges_at_the_same_time_have_a_connection_each() {
+    let (release, gate) = tokio::sync::watch::channel(false);
+    let server = Script::start(move |_, mut peer| {
+        let mut gate = gate.clone();
+        async move {
+            while peer.request().await.is_some() {
+                gate.wait_for(|open| *open).await.unwrap();
+                peer.send(OK).await;
+            }
+        }
+    })
+    .await;
+    let client = Client::new(&connector());
+    let sends = (0..4).map(|_| client.send(get(&server.url), LONG));
+    let all = futures_util::future::join_all(sends);
+    let opened = async {
+        while server.seen().len() < 4 {
+            tokio::task::yield_now().await;
+        }
+        release.send(true).unwrap();
+    };
+    let (results, ()) = tokio::join!(all, opened);
+    assert!(results.iter().all(Result::is_ok));
+    assert_eq!((server.count(), client.idle_connections()), (4, 4));
+    // Another origin has connections of its own.
+    let other = Script::repeat(OK).await;
+    assert!(!client.send(get(&other.url), LONG).await.unwrap().reused);
+    assert_eq!((server.count(), client.idle_connections()), (4, 5));
+}
+
+#[tokio::test]
+async fn localhost_is_found_whichever_family_answers() {
+    let server = Script::repeat(OK).await;
+    let url = server.url.replace("127.0.0.1", "localhost");
+    let client = Client::new(&connector());
+    for _ in 0..2 {
+        client.send(get(&url), LONG).await.unwrap();
+        client.close_idle();
+    }
+    assert_eq!(server.count(), 2);
+}

@@ -1,0 +1,34 @@
+//! The client against real sockets: servers that misbehave by script, hyper over TLS and HTTP/2, and MCP servers of
+//! both eras, one of them the `rmcp` crate's.
+
+mod cookies;
+mod http1;
+mod http2_tls;
+mod interop;
+mod mcp_calls;
+mod mcp_open;
+mod script;
+mod streams;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use throng_client::{Connector, ConnectorOptions};
+
+/// Longer than anything here takes, so that only a hang meets it.
+const LONG: Duration = Duration::from_secs(20);
+
+fn connector() -> Connector {
+    Connector::new(ConnectorOptions::default()).expect("default options")
+}
+
+fn get(url: &str) -> Request<Bytes> {
+    Request::get(url).body(Bytes::new()).expect("a request")
+}
+
+fn post(url: &str, body: &'static str) -> Request<Bytes> {
+    Request::post(url)
+        .body(Bytes::from_static(body.as_bytes()))
+        .expect("a request")
+}
