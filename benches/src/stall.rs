@@ -160,7 +160,7 @@ fn truth(journal: &[(u64, u64)], rate: u32) -> Vec<f64> {
 
 /// A figure of the only step, in the report.
 fn reported(report: &Value, figure: &str) -> Result<f64> {
-    let pointer = format!("/workflows/call/steps/echo/{}", figure.replace('.', "/"));
+    let pointer = format!("/steps/call~1echo/{}", figure.replace('.', "/"));
     report
         .pointer(&pointer)
         .and_then(Value::as_f64)

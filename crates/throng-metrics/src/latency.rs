@@ -80,6 +80,8 @@ pub struct Latency {
     pub p95: f64,
     /// The 99th percentile.
     pub p99: f64,
+    /// The 99.9th percentile.
+    pub p999: f64,
 }
 
 /// What both histograms can say.
@@ -106,6 +108,7 @@ pub trait Distribution {
             p90: at(0.90),
             p95: at(0.95),
             p99: at(0.99),
+            p999: at(0.999),
         }
     }
 }
