@@ -158,7 +158,7 @@ async fn live<S: Scenario>(
     let mut crew = Crew::muster(scenario, shared, starts);
     start_users(&mut crew, shared, progress).await;
     let mut ended = Ended {
-        by: stopped_by(&shared.stop).unwrap_or(EndedBy::NotStarted),
+        by: stopped_by(&shared.callers_stop).unwrap_or(EndedBy::NotStarted),
         measured: Duration::ZERO,
         cpu: Duration::ZERO,
         user_errors: Vec::new(),
@@ -172,6 +172,7 @@ async fn live<S: Scenario>(
     ended
 }
 
+/// By the caller's own signals: the run gives its own ones itself, too, when a wait has been long enough.
 fn stopped_by(stop: &StopSignals) -> Option<EndedBy> {
     if stop.abort.is_cancelled() {
         Some(EndedBy::Aborted)
@@ -262,7 +263,7 @@ async fn put_load(
         tokio::select! {
             () = whole => ended.by = EndedBy::Finished,
             () = stop_requested(&shared.stop) => {
-                ended.by = stopped_by(&shared.stop).unwrap_or(EndedBy::Drained);
+                ended.by = stopped_by(&shared.callers_stop).unwrap_or(EndedBy::Drained);
             }
         }
     }
@@ -270,9 +271,9 @@ async fn put_load(
     let give_up = crew.give_up_handle();
     wind_down(shared, progress, || give_up.cancel(), crew.all_idle()).await;
 
-    // A graceful stop that was too long is aborted by the run itself; only the caller's abort is its caller's.
-    if ended.by == EndedBy::Drained && shared.callers_stop.abort.is_cancelled() {
-        ended.by = EndedBy::Aborted;
+    // A drain may have become an abort meanwhile.
+    if ended.by == EndedBy::Drained {
+        ended.by = stopped_by(&shared.callers_stop).unwrap_or(EndedBy::Drained);
     }
     if let Some(before) = cpu_before {
         ended.measured = clock.now().saturating_sub(load.warmup);

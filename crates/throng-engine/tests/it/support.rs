@@ -65,6 +65,7 @@ pub(crate) fn catalog(users: u32) -> Arc<Catalog> {
     let mut catalog = Catalog::default();
     let work = catalog.add_workflow("work", WorkflowRole::Workflow);
     catalog.add_step(work, "call", "tool");
+    catalog.add_step(work, "call_again", "tool");
     for user in 1..=users {
         catalog.add_user(format!("user_{user}"));
     }
