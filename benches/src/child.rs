@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child as Process, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// The core of whatever makes load.
@@ -92,6 +92,33 @@ impl Child {
                 self.name,
                 self.last_words()
             ),
+        }
+    }
+
+    /// Whether it has not ended yet.
+    pub(crate) fn is_running(&mut self) -> Result<bool> {
+        Ok(self
+            .process
+            .try_wait()
+            .context("cannot ask for the child")?
+            .is_none())
+    }
+
+    /// The first line that it prints.
+    pub(crate) fn first_line(&mut self, within: Duration) -> Result<String> {
+        let deadline = Instant::now() + within;
+        loop {
+            self.must_run()?;
+            let said = fs::read_to_string(&self.log).context("cannot read the log")?;
+            if let Some((line, _)) = said.split_once('\n') {
+                return Ok(line.to_owned());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "{} does not start within {within:?}",
+                self.name
+            );
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 

@@ -4,6 +4,7 @@
 mod aims;
 mod child;
 mod clients;
+mod logins;
 mod machine;
 mod mcp;
 mod peer_client;
@@ -23,6 +24,8 @@ use clap::Parser;
 enum Command {
     /// Compare what an MCP tool call costs, and what a session takes.
     Mcp(mcp::Options),
+    /// Measure many users' creation and login.
+    Logins(logins::Options),
     /// Check the response times that throng reports of a server that stalls.
     Stall(stall::Options),
     /// Serve the MCP server that the clients are measured against.
@@ -36,6 +39,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Mcp(options) => mcp::run(&options),
+        Command::Logins(options) => logins::run(&options),
         Command::Stall(options) => stall::run(&options),
         Command::Target(options) => target::run(&options),
         Command::PeerRmcp(options) => peer_rmcp::run(&options),

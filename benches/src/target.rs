@@ -155,7 +155,7 @@ fn nanoseconds(duration: Duration) -> u64 {
 }
 
 /// Now, in ns of CLOCK_MONOTONIC: the clock that `Instant` reads in every process.
-fn monotonic() -> u64 {
+pub(crate) fn monotonic() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }

@@ -1,13 +1,12 @@
 //! The target server as seen from outside: started as a process on its core, asked over HTTP for what it saw.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::child::{Child, SERVER};
@@ -42,16 +41,7 @@ impl TargetProcess {
         let mut command = Command::new(std::env::current_exe().context("where is this program?")?);
         command.args(["target", "--replies", replies]).args(more);
         let mut child = Child::start(&mut command, SERVER, &log)?;
-        let deadline = Instant::now() + PATIENCE;
-        let url = loop {
-            child.must_run()?;
-            let said = fs::read_to_string(&log).context("cannot read the target's log")?;
-            if let Some((url, _)) = said.split_once('\n') {
-                break url.to_owned();
-            }
-            ensure!(Instant::now() < deadline, "the target does not start");
-            std::thread::sleep(Duration::from_millis(10));
-        };
+        let url = child.first_line(PATIENCE)?;
         let address = url
             .trim_start_matches("http://")
             .trim_end_matches("/mcp")

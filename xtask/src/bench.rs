@@ -24,6 +24,8 @@ pub(crate) struct Options {
 enum Benchmark {
     /// One MCP tool call, beside the `rmcp` crate's client, the Python SDK's, oha and wrk.
     Mcp,
+    /// A thousand users created and logged in on the sandbox.
+    Logins,
     /// The response times that throng reports of a server that stalls, beside the truth.
     Stall,
     /// All of them.
@@ -36,7 +38,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         Benchmark::All if !options.arguments.is_empty() => {
             bail!("further arguments are for one benchmark: name it")
         }
-        Benchmark::All => vec![Benchmark::Stall, Benchmark::Mcp],
+        Benchmark::All => vec![Benchmark::Stall, Benchmark::Logins, Benchmark::Mcp],
         one => vec![one],
     };
     // On its own: in one build with the benchmarks it would be given their dependencies' features.

@@ -1,0 +1,272 @@
+//! `logins`: many users created, logged in over plain HTTP and given their session, against the sandbox as a process
+//! of its own. Processor time is sampled while throng runs; which part of it belongs to the set-up is told by the
+//! sandbox's journal, whose clock is the machine's monotonic one.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::aims::{self, Aim};
+use crate::child::{Child, GENERATOR, SERVER};
+use crate::clients::{Client, Programs};
+use crate::machine;
+use crate::mcp::write;
+use crate::target::monotonic;
+use crate::target_process::http;
+
+/// How often throng's processor time is looked at.
+const SAMPLING: Duration = Duration::from_millis(10);
+/// How long the whole run may take.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Requests of the journal fetched at once.
+const PAGE: u64 = 10_000;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    programs: Programs,
+    /// Users.
+    #[arg(long, default_value_t = 1000)]
+    users: u32,
+    /// Users worked on at once.
+    #[arg(long, default_value_t = 64)]
+    login_concurrency: u32,
+}
+
+/// Measure, print, write `logins.json`.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let programs = &options.programs;
+    fs::create_dir_all(&programs.output).context("cannot create the output directory")?;
+    let sandbox = Sandbox::start(programs)?;
+    let path = programs.output.join("logins-report.json");
+    let samples = watch(sandbox.throng(options, &path)?)?;
+
+    let text =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let report: Value = serde_json::from_str(&text).context("throng's report")?;
+    for phase in ["provision", "login"] {
+        let (count, failures) = (
+            &report["setup"][phase]["count"],
+            &report["setup"][phase]["failures"],
+        );
+        ensure!(
+            *count == options.users && *failures == 0,
+            "phase {phase}: {count} users, {failures} failures"
+        );
+    }
+    let setup = sandbox.setup()?;
+    let cpu = (cpu_at(&samples, setup.ended) - cpu_at(&samples, setup.began)).as_secs_f64();
+    let wall = Duration::from_nanos(setup.ended - setup.began).as_secs_f64();
+    let each = cpu / f64::from(options.users) * 1000.0;
+
+    println!(
+        "{} users, {} at once; generator on core 0, sandbox on core 1",
+        options.users, options.login_concurrency
+    );
+    println!(
+        "created, logged in and provisioned: {wall:.2} s, {} requests",
+        setup.requests
+    );
+    println!(
+        "client CPU: {cpu:.2} s, {each:.2} ms a user, creation and after-login requests included"
+    );
+    let aims = [Aim {
+        what: "ms client CPU a login".to_owned(),
+        value: each,
+        limit: 3.0,
+    }];
+    aims::print(&aims);
+    write(
+        &programs.output.join("logins.json"),
+        &json!({
+            "machine": machine::describe()?,
+            "versions": programs.versions(&[Client::Throng])?,
+            "method": {"users": options.users, "login_concurrency": options.login_concurrency,
+                "cpu": "user + system time of throng between the set-up's first and last request in the sandbox's journal"},
+            "seconds": wall,
+            "client_cpu_seconds": cpu,
+            "requests": setup.requests,
+            "setup": report["setup"],
+            "aims": aims.iter().map(Aim::as_json).collect::<Vec<_>>(),
+        }),
+    )
+}
+
+/// Processor time with when it was seen, in ns of CLOCK_MONOTONIC, until the end of the run.
+fn watch(mut child: Child) -> Result<Vec<(u64, Duration)>> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut samples = Vec::new();
+    while child.is_running()? {
+        ensure!(
+            Instant::now() < deadline,
+            "the run takes more than {PATIENCE:?}"
+        );
+        // It may end between the question and the look.
+        samples.extend(child.cpu().ok().map(|cpu| (monotonic(), cpu)));
+        std::thread::sleep(SAMPLING);
+    }
+    child.finish(Duration::ZERO)?;
+    Ok(samples)
+}
+
+/// The last processor time seen up to `at`.
+fn cpu_at(samples: &[(u64, Duration)], at: u64) -> Duration {
+    samples
+        .iter()
+        .take_while(|(seen, _)| *seen <= at)
+        .last()
+        .map_or(Duration::ZERO, |(_, cpu)| *cpu)
+}
+
+/// The sandbox in a process of its own.
+struct Sandbox {
+    /// Kept for its end.
+    _child: Child,
+    url: String,
+    mcp_url: String,
+    admin: String,
+    password: String,
+}
+
+/// The set-up as the sandbox saw it; times in ns of CLOCK_MONOTONIC.
+struct Setup {
+    began: u64,
+    ended: u64,
+    requests: usize,
+}
+
+impl Sandbox {
+    fn start(programs: &Programs) -> Result<Self> {
+        let log = programs.output.join("sandbox.log");
+        let mut command = programs.throng(&[
+            "sandbox",
+            "nextcloud",
+            "--port",
+            "0",
+            "--mcp-port",
+            "0",
+            "--json",
+        ]);
+        let mut child = Child::start(&mut command, SERVER, &log)?;
+        let line = child.first_line(Duration::from_secs(30))?;
+        let ready: Value = serde_json::from_str(&line).context("the sandbox's first line")?;
+        // It holds the sandbox's password.
+        fs::remove_file(&log).context("cannot remove the sandbox's log")?;
+        let text = |name: &str| {
+            ready[name]
+                .as_str()
+                .map(str::to_owned)
+                .with_context(|| format!("no {name}"))
+        };
+        let (url, mcp_url, admin, password) = (
+            text("url")?,
+            text("mcp_url")?,
+            text("admin")?,
+            text("password")?,
+        );
+        Ok(Self {
+            _child: child,
+            url,
+            mcp_url,
+            admin,
+            password,
+        })
+    }
+
+    /// throng with as little load as there can be, behind a set-up of all users.
+    fn throng(&self, options: &Options, report: &Path) -> Result<Child> {
+        let programs = &options.programs;
+        let mut command: Command = programs.throng(&[
+            "run",
+            "nextcloud",
+            "--url",
+            &self.mcp_url,
+            "--workload",
+            "baseline",
+        ]);
+        command
+            .env("NEXTCLOUD_HOST", &self.url)
+            .env("NEXTCLOUD_USERNAME", &self.admin);
+        command.env("NEXTCLOUD_PASSWORD", &self.password);
+        command.args([
+            "--users",
+            &options.users.to_string(),
+            "--warmup",
+            "0",
+            "--duration",
+            "1",
+            "--pause",
+            "1s",
+        ]);
+        command.args([
+            "--login-concurrency",
+            &options.login_concurrency.to_string(),
+            "--no-thresholds",
+        ]);
+        command.arg("--output").arg(report);
+        Child::start(&mut command, GENERATOR, &programs.log(Client::Throng))
+    }
+
+    /// From the first creation of a user to the end of the last request that only a set-up makes.
+    fn setup(&self) -> Result<Setup> {
+        let entries = self.journal()?;
+        let of = |method: &'static str, ends: &'static [&'static str]| {
+            let route = move |entry: &&Value| {
+                entry["route"]
+                    .as_str()
+                    .is_some_and(|route| ends.iter().any(|end| route.ends_with(end)))
+            };
+            entries
+                .iter()
+                .filter(move |entry| entry["method"] == method)
+                .filter(route)
+        };
+        let time = |entry: &Value, name: &str| entry[name].as_u64();
+        let began = of("POST", &["/cloud/users"])
+            .filter_map(|entry| time(entry, "started_ns"))
+            .min();
+        let ended = of("POST", &["/oidc/token", "/app-password"])
+            .filter_map(|entry| time(entry, "ended_ns"))
+            .max();
+        let (began, ended) = began
+            .zip(ended)
+            .context("the sandbox's journal shows no set-up")?;
+        let within = |entry: &&Value| {
+            time(entry, "ended_ns").is_some_and(|at| (began..=ended).contains(&at))
+        };
+        Ok(Setup {
+            began,
+            ended,
+            requests: entries.iter().filter(within).count(),
+        })
+    }
+
+    /// All that reached the sandbox.
+    fn journal(&self) -> Result<Vec<Value>> {
+        let mut entries = Vec::new();
+        loop {
+            let after = entries
+                .last()
+                .map_or(0, |entry: &Value| entry["seq"].as_u64().unwrap_or(u64::MAX));
+            let path = format!("/__sandbox/journal?after={after}&limit={PAGE}");
+            let text = http(self.url.trim_start_matches("http://"), "GET", &path)?;
+            let mut page: Value = serde_json::from_str(&text).context("a page of the journal")?;
+            ensure!(
+                page["dropped"] == 0,
+                "the sandbox's journal has dropped entries"
+            );
+            let Value::Array(more) = page["entries"].take() else {
+                bail!("the journal has no entries")
+            };
+            if more.is_empty() {
+                return Ok(entries);
+            }
+            entries.extend(more);
+        }
+    }
+}
