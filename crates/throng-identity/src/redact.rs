@@ -14,6 +14,9 @@ pub const EXCERPT_CHARS: usize = 240;
 /// and `/` end a run; user names and error codes are far shorter.
 const TOKEN_RUN: usize = 24;
 
+/// Longest value of a query parameter shown, in characters: an address must fit into a message.
+const PARAMETER_CHARS: usize = 80;
+
 /// Query parameters whose values tell what went wrong and are no secret. Everything else is shown as `…`.
 const SHOWN_PARAMETERS: &[&str] = &[
     "direct",
@@ -42,7 +45,11 @@ pub fn url(url: &Url) -> String {
         out.push_str(&shorten_tokens(&name));
         out.push('=');
         if SHOWN_PARAMETERS.contains(&&*name) {
-            out.push_str(&shorten_tokens(&value));
+            let value = shorten_tokens(&value);
+            match value.char_indices().nth(PARAMETER_CHARS) {
+                Some((at, _)) => out.extend([&value[..at], "…"]),
+                None => out.push_str(&value),
+            }
         } else {
             out.push('…');
         }

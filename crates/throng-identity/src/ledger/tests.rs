@@ -100,6 +100,22 @@ fn many_writers_do_not_lose_entries() {
 }
 
 #[test]
+fn several_may_open_a_new_one_at_once() {
+    for _ in 0..10 {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ledger.sqlite");
+        let open = || {
+            let path = path.clone();
+            std::thread::spawn(move || Ledger::open(&path).unwrap().begin_run().unwrap())
+        };
+        let threads: Vec<_> = (0..8).map(|_| open()).collect();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_newer_layout_is_not_touched() {
     let (_directory, ledger) = temporary();
     ledger

@@ -55,8 +55,7 @@ pub struct Hop {
     pub took: Duration,
 }
 
-/// The next request.
-#[derive(Debug)]
+/// The next request. Not `Debug`: its form has the password.
 pub(super) struct Step {
     pub(super) purpose: Purpose,
     pub(super) url: Url,

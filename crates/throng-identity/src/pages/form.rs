@@ -1,5 +1,7 @@
 //! HTML forms: which one is the login or the consent, which field takes what, and what is sent.
 
+use std::fmt;
+
 use url::Url;
 use url::form_urlencoded;
 
@@ -67,8 +69,8 @@ pub enum FieldKind {
     Submit,
 }
 
-/// One control.
-#[derive(Debug, Clone)]
+/// One control. `Debug` leaves its value out, which may be a form token.
+#[derive(Clone)]
 pub struct Field {
     /// Its name in what is sent; a field without one is not sent.
     pub name: String,
@@ -114,8 +116,7 @@ pub struct Consent {
     pub button: usize,
 }
 
-/// A form filled in and ready to be sent.
-#[derive(Debug)]
+/// A form filled in and ready to be sent. `Debug` shows no value: one of them is the password.
 pub struct Submission {
     /// Where to; with the fields as its query when the method is `GET`.
     pub url: Url,
@@ -125,6 +126,18 @@ pub struct Submission {
     pub content_type: Option<String>,
     /// The body; empty for `GET`.
     pub body: String,
+}
+
+impl fmt::Debug for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {:?}", self.kind, self.name)
+    }
+}
+
+impl fmt::Debug for Submission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}", self.method, crate::redact::url(&self.url))
+    }
 }
 
 impl Form {

@@ -3,6 +3,7 @@
 //! What the pages look like was read off Nextcloud 25 with the `oidc` app 2.0.9. Sending the answers is the login's work.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,7 +14,6 @@ use super::markers::{attribute, element_with_id, first_attribute};
 use crate::secret::Secret;
 
 /// `/login`: filled in by script from hidden inputs with base64-encoded JSON.
-#[derive(Debug)]
 pub struct LoginPage {
     /// The CSRF token to be sent as `requesttoken`.
     pub request_token: Secret,
@@ -27,6 +27,16 @@ pub struct LoginPage {
     pub throttle_delay_ms: u64,
     /// The page offers no user and password form (single sign-on only).
     pub form_hidden: bool,
+}
+
+impl fmt::Debug for LoginPage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The redirect target has the authorization request in it, `state` included.
+        f.debug_struct("LoginPage")
+            .field("errors", &self.errors)
+            .field("throttle_delay_ms", &self.throttle_delay_ms)
+            .finish_non_exhaustive()
+    }
 }
 
 impl LoginPage {
@@ -53,10 +63,18 @@ impl LoginPage {
 }
 
 /// `/apps/oidc/redirect`: a page shown after the login, whose script calls the authorization endpoint once more.
-#[derive(Debug)]
 pub struct RedirectPage {
     /// The authorization request's parameters as the page carries them, for the case that the caller doesn't remember it.
     pub parameters: Vec<(&'static str, String)>,
+}
+
+impl fmt::Debug for RedirectPage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The values include `state` and `nonce`.
+        f.debug_list()
+            .entries(self.parameters.iter().map(|(name, _)| name))
+            .finish()
+    }
 }
 
 impl RedirectPage {

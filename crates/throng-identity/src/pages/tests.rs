@@ -325,3 +325,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn nothing_that_is_sent_shows_in_debug() {
+    let html = r#"<form method=post><input type=hidden name=csrf value=t0ken><input name=user><input type=password name=p></form>"#;
+    let Page::Login(_, login) = page(html) else {
+        panic!("no login")
+    };
+    let submission = login
+        .form
+        .submit(&[(1, "alice"), (2, "pa55word")], None)
+        .unwrap();
+    assert_eq!(submission.body, "csrf=t0ken&user=alice&p=pa55word");
+    let shown = format!("{login:?} {submission:?}");
+    assert!(
+        !shown.contains("t0ken") && !shown.contains("pa55word"),
+        "{shown}"
+    );
+}

@@ -518,3 +518,23 @@ async fn users_of_failed_and_interrupted_logins_are_cleaned_up() {
     );
     assert_eq!(world.users().await, before);
 }
+
+#[tokio::test]
+async fn the_way_from_the_mcp_url_is_found() {
+    let world = World::start(NextcloudConfig::default()).await;
+    let url = Url::parse(world.sandbox.mcp_url()).unwrap();
+    let found = throng_identity::discovery::discover(&client(), &url, TIMEOUT)
+        .await
+        .unwrap();
+    assert_eq!(
+        (found.issuer.as_str(), found.resource.as_str()),
+        (world.sandbox.url(), world.sandbox.mcp_url())
+    );
+    assert!(
+        found
+            .resource_scopes
+            .iter()
+            .any(|scope| scope == "notes.read"),
+        "{found:?}"
+    );
+}
