@@ -7,6 +7,9 @@ use crate::{Failure, FailureKind, Outcome, Sample, StepId, WorkflowId};
 /// More groups than this are folded into one for each kind: a cause that was not normalised must not eat the memory.
 const MOST_GROUPS: usize = 500;
 
+/// Longer examples are cut: one may be a whole page of a server's.
+const LONGEST_EXAMPLE: usize = 2_000;
+
 /// The cause under which failures beyond the first groups are counted.
 pub const OTHER_CAUSES: &str = "(other causes)";
 
@@ -40,7 +43,7 @@ impl ErrorGroups {
         let group = self.group(failure.kind, &failure.cause);
         group.count += 1;
         if group.example.is_empty() {
-            group.example.clone_from(&failure.example);
+            group.example = failure.example.chars().take(LONGEST_EXAMPLE).collect();
         }
         if let Some(step) = step {
             *group.steps.entry(step).or_default() += 1;

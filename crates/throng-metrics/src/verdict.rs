@@ -312,5 +312,9 @@ fn nothing_succeeded(measured: &Measured<'_>) -> String {
             kind.name()
         )
     });
-    format!("not one of {executions} executions succeeded{cause}")
+    if executions == 0 {
+        format!("no execution of a workflow ended{cause}")
+    } else {
+        format!("not one of {executions} executions succeeded{cause}")
+    }
 }

@@ -14,6 +14,9 @@ const MOST_USERS: usize = 50;
 /// More groups of errors than this are only in the document.
 const MOST_ERRORS: usize = 20;
 
+/// Longer examples are cut; they are whole in the document.
+const EXAMPLE_COLUMNS: usize = 400;
+
 /// How to render.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
@@ -362,7 +365,8 @@ impl Page {
                 self.line(format!("         {line}"));
             }
             self.wrapped(&format!("in {}", places(&error.r#where)), "         ");
-            self.wrapped(&format!("e.g. {}", clean(&error.example)), "         ");
+            let example = fit(&clean(&error.example), EXAMPLE_COLUMNS);
+            self.wrapped(&format!("e.g. {example}"), "         ");
         }
         if report.errors.len() > MOST_ERRORS {
             self.line(format!(

@@ -240,6 +240,20 @@ fn a_run_of_nothing_can_be_reported() {
 }
 
 #[test]
+fn an_example_does_not_fill_the_screen() {
+    let page = "<p>Internal server error</p> ".repeat(10_000);
+    let outcome = crate::fixture::failed(throng_metrics::FailureKind::Http, "500", &page);
+    let event = step(crate::fixture::SEARCH, 0, [0, 0, 1], outcome);
+    let report = report(&Run::of(&[event]), &[], None);
+    assert_eq!(report.errors[0].example.len(), 2_000);
+    let text = console::render(&report, Style::default());
+    // 400 columns in lines of at most 71.
+    let lines = text.lines().skip_while(|line| !line.contains("e.g. "));
+    let example = lines.take_while(|line| line.starts_with("    ")).count();
+    assert!((6..=8).contains(&example), "{text}");
+}
+
+#[test]
 fn refusals_that_were_expected_are_no_errors() {
     let events: Vec<Event> = vec![step(crate::fixture::SEARCH, 0, [0, 0, 1], Outcome::Refused)];
     let report = report(&Run::of(&events), &[], None);
