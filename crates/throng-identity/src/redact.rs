@@ -39,7 +39,8 @@ pub fn url(url: &Url) -> String {
     // Both only fail for URLs that cannot have user info, which then have none to hide.
     let _ = shown.set_username("");
     let _ = shown.set_password(None);
-    let mut out = shown.to_string();
+    // One-time links carry their secret in the path.
+    let mut out = shorten_tokens(shown.as_str());
     for (i, (name, value)) in url.query_pairs().enumerate() {
         out.push(if i == 0 { '?' } else { '&' });
         out.push_str(&shorten_tokens(&name));
@@ -124,7 +125,10 @@ mod tests {
                 "http://h/a?scope=openid%20profile",
                 "http://h/a?scope=openid profile",
             ),
-            ("http://h/login", "http://h/login"),
+            (
+                "http://h/interaction/Fmxm14TGoilVuEFu6h0BbiRzkh6gPMXZ/login",
+                "http://h/interaction/Fmxm…/login",
+            ),
             (
                 "http://h/?error=access_denied&token=1",
                 "http://h/?error=access_denied&token=…",

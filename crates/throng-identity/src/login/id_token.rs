@@ -40,7 +40,7 @@ pub struct IdClaims {
     pub sub: String,
     /// Who it was issued for, if the provider says so separately.
     pub azp: Option<String>,
-    nonce: Option<String>,
+    nonce: Option<Secret>,
     aud: Audience,
 }
 
@@ -307,7 +307,7 @@ fn check(
         _ => {}
     }
     if let Some(nonce) = expected.nonce
-        && claims.nonce.as_deref() != Some(nonce)
+        && claims.nonce.as_ref().map(Secret::expose) != Some(nonce)
     {
         let found = if claims.nonce.is_some() {
             "another nonce"

@@ -306,7 +306,7 @@ async fn a_login_works_with_and_without_consent() {
 #[tokio::test]
 async fn expired_tokens_are_renewed_with_rotation() {
     let mut config = NextcloudConfig::default();
-    config.knobs.token_lifetime_s = 1;
+    config.knobs.token_lifetime_s = 60;
     let world = World::start(config).await;
     let (plan, _) = world.login().await;
     let provisioned = world.provision(&world.plan(1, plan)).await;
