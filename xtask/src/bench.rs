@@ -28,6 +28,8 @@ enum Benchmark {
     Logins,
     /// The response times that throng reports of a server that stalls, beside the truth.
     Stall,
+    /// How well the engine keeps a schedule of 50,000 starts a second on one core.
+    Starts,
     /// All of them.
     All,
 }
@@ -38,33 +40,58 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         Benchmark::All if !options.arguments.is_empty() => {
             bail!("further arguments are for one benchmark: name it")
         }
-        Benchmark::All => vec![Benchmark::Stall, Benchmark::Logins, Benchmark::Mcp],
+        Benchmark::All => vec![
+            Benchmark::Starts,
+            Benchmark::Stall,
+            Benchmark::Logins,
+            Benchmark::Mcp,
+        ],
         one => vec![one],
     };
-    // On its own: in one build with the benchmarks it would be given their dependencies' features.
-    build(workspace, "throng")?;
-    build(workspace, "throng-bench")?;
     for benchmark in chosen {
         let name = benchmark
             .to_possible_value()
             .context("a benchmark without a name")?;
         println!("\n=== {}", name.get_name());
-        let mut command = Command::new(workspace.target.join("release/throng-bench"));
-        command
-            .arg(name.get_name())
-            .arg("--throng")
-            .arg(workspace.target.join("release/throng"));
-        command
-            .arg("--benches")
-            .arg(workspace.root.join("benches"))
-            .arg("--output")
-            .arg(workspace.target.join("bench"));
+        let mut command = match benchmark {
+            Benchmark::Starts => starts(workspace)?,
+            _ => throng_bench(workspace, name.get_name())?,
+        };
         if benchmark == Benchmark::Mcp {
             command.args(peers(workspace)?);
         }
         process::run(command.args(&options.arguments))?;
     }
     Ok(())
+}
+
+/// One of the benchmarks in `benches/`.
+fn throng_bench(workspace: &Workspace, name: &str) -> Result<Command> {
+    // On its own: in one build with the benchmarks it would be given their dependencies' features.
+    build(workspace, &["--package", "throng"])?;
+    build(workspace, &["--package", "throng-bench"])?;
+    let release = workspace.target.join("release");
+    let mut command = Command::new(release.join("throng-bench"));
+    command
+        .arg(name)
+        .arg("--throng")
+        .arg(release.join("throng"));
+    command.arg("--benches").arg(workspace.root.join("benches"));
+    command.arg("--output").arg(workspace.target.join("bench"));
+    Ok(command)
+}
+
+/// The engine alone, on one core.
+fn starts(workspace: &Workspace) -> Result<Command> {
+    build(
+        workspace,
+        &["--package", "throng-engine", "--example", "starts"],
+    )?;
+    let mut command = Command::new("taskset");
+    command
+        .args(["--cpu-list", "0"])
+        .arg(workspace.target.join("release/examples/starts"));
+    Ok(command)
 }
 
 /// Where the peers are, installed if need be.
@@ -79,6 +106,10 @@ fn peers(workspace: &Workspace) -> Result<Vec<PathBuf>> {
     ])
 }
 
-fn build(workspace: &Workspace, package: &str) -> Result<()> {
-    process::run(&mut workspace.cargo(&["build", "--release", "--locked", "--package", package]))
+fn build(workspace: &Workspace, what: &[&str]) -> Result<()> {
+    process::run(
+        workspace
+            .cargo(&["build", "--release", "--locked"])
+            .args(what),
+    )
 }

@@ -6,6 +6,12 @@
 //!
 //! Run: `conformance client --command target/debug/examples/conformance --requirements 2026-07-28`.
 
+#![allow(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    reason = "a program"
+)]
+
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use serde_json::{Map, Value, json};
@@ -75,7 +81,10 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Failure> {
-    let url = std::env::args().next_back().ok_or("no URL was given")?.parse()?;
+    let url = std::env::args()
+        .next_back()
+        .ok_or("no URL was given")?
+        .parse()?;
     let scenario = std::env::var("MCP_CONFORMANCE_SCENARIO").unwrap_or_default();
     let context: Value = match std::env::var("MCP_CONFORMANCE_CONTEXT") {
         Ok(text) => serde_json::from_str(&text)?,

@@ -71,6 +71,10 @@ pub(crate) async fn handshake_http2(stream: Stream) -> Result<Connection, Transp
         .map_err(TransportFailure::from_hyper)?;
     // Ends when the last share of the sender is dropped or the peer closes; the failure itself reaches every exchange
     // that is under way on it.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it ends with the connection, whose users see its failure"
+    )]
     tokio::spawn(async move {
         if let Err(error) = driver.await {
             tracing::debug!(%error, "an HTTP/2 connection ended");

@@ -4,6 +4,8 @@
 //! Run it with `cargo run --release -p throng-engine --example starts`, pinned to one core with `taskset -c 0` for
 //! the aim (lag p99 under 1 ms on one core). Arguments: starts a second, seconds, users.
 
+#![allow(clippy::disallowed_macros, clippy::disallowed_methods, reason = "a program")]
+
 use std::{sync::Arc, time::Duration};
 
 use throng_engine::{Executor, IterCx, Load, RunOutcome, Scenario, StopSignals, UserCx, run};

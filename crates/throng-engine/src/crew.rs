@@ -51,6 +51,7 @@ impl Crew {
         starts: &Arc<Starts>,
     ) -> Self {
         let (command, commanded) = watch::channel(Command::Start);
+        #[expect(clippy::disallowed_methods, reason = "each user reports once")]
         let (report, started) = mpsc::unbounded_channel();
         let (busy, iterating) = mpsc::channel(1);
         let give_up = CancellationToken::new();

@@ -58,6 +58,10 @@ impl Dispatcher {
             next: 0,
         };
         let thread = if clock::is_paused() {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "`all_released` tells when it ends"
+            )]
             tokio::spawn(schedule.run_as_task(all_released));
             None
         } else {

@@ -246,6 +246,10 @@ impl TokenCell {
             return Err(TokenError::GivenUp(Box::new(error.clone())));
         }
         let inner = self.0.clone();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "everyone who needs the token awaits it, and learns of its panic"
+        )]
         let task = tokio::spawn(async move {
             let result = inner.renew_now().await;
             inner.landed(&result);

@@ -4,6 +4,12 @@
 //! missing app password and wait), `forbidden` (missing scopes are HTTP 403), `fast` (no limits on logins and registrations),
 //! `port=N`, `mcp-port=N`, and `mcp-url=ORIGIN` (where another MCP server in front of this Nextcloud is).
 
+#![allow(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    reason = "a program"
+)]
+
 use std::io::Write as _;
 
 use throng_sandbox::{McpAuth, NextcloudConfig, NextcloudSandbox, ScopeErrors};

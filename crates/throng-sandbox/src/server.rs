@@ -158,6 +158,10 @@ impl NextcloudSandbox {
         let nextcloud_app =
             control::router(state.clone()).fallback_service(with_index_php(nextcloud_app));
         let mcp_app = journal::layered(mcp::router(state.clone()), Server::Mcp, &state);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the handle of the sandbox keeps them"
+        )]
         let tasks = vec![
             tokio::spawn(serve(nextcloud, nextcloud_app, stop.clone())),
             tokio::spawn(serve(mcp, mcp_app, stop)),

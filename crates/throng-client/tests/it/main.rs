@@ -1,6 +1,11 @@
 //! The client against real sockets: servers that misbehave by script, hyper over TLS and HTTP/2, and MCP servers of
 //! both eras, one of them the `rmcp` crate's.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test starts what it needs, and ends it"
+)]
+
 mod cookies;
 mod http1;
 mod http2_tls;

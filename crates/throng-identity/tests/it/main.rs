@@ -1,5 +1,10 @@
 //! Logins, tokens, users and cleanup against servers: the sandbox, and small odd ones.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test starts what it needs, and ends it"
+)]
+
 mod clean;
 mod discovery;
 mod keys;

@@ -1,5 +1,7 @@
 //! What metrics says about runs, as its callers see it.
 
+#![allow(clippy::disallowed_methods, reason = "a test starts what it needs, and ends it")]
+
 mod fixture;
 mod recorder;
 mod reports;
