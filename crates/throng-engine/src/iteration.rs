@@ -105,6 +105,8 @@ struct Inner {
     phase: Phase,
     workflow: AtomicU32,
     step_failed: AtomicBool,
+    /// When the scenario said that its work was done.
+    completed: OnceLock<Duration>,
 }
 
 const NO_WORKFLOW: u32 = u32::MAX;
@@ -121,6 +123,7 @@ impl IterCx {
             started: start.started,
             workflow: AtomicU32::new(NO_WORKFLOW),
             step_failed: AtomicBool::new(false),
+            completed: OnceLock::new(),
         }))
     }
 
@@ -173,6 +176,13 @@ impl IterCx {
     /// Says which workflow this iteration executes. Call it first; without it the catalog's first one is meant.
     pub fn began(&self, workflow: WorkflowId) {
         self.0.workflow.store(workflow.0, Ordering::Relaxed);
+    }
+
+    /// Says that the workflow's work is done, well or not: what follows only clears up, and is no part of the
+    /// iteration's duration. Steps of it are recorded like any other.
+    pub fn completed(&self) {
+        // Said twice, the first time counts.
+        let _ = self.0.completed.set(self.now());
     }
 
     /// Records an event, with offsets as this context's clock gives them. In the warm-up it is only counted.
@@ -260,7 +270,7 @@ impl IterCx {
             user: self.0.user,
             intended: self.0.intended,
             started: self.0.started,
-            ended: self.now(),
+            ended: self.0.completed.get().copied().unwrap_or_else(|| self.now()),
             outcome,
         }));
     }

@@ -21,6 +21,8 @@ use crate::template::{self, Placeholder, Segment, Template};
 #[derive(Clone, Debug)]
 pub struct Path {
     /// The path as it is written, with its placeholders.
+    pub source: String,
+    /// The same, cut into its parts.
     pub template: Template,
     fixed: Option<Fixed>,
 }
@@ -40,6 +42,7 @@ enum Part {
 impl Default for Path {
     fn default() -> Self {
         Self {
+            source: "$".to_owned(),
             template: Template::default(),
             fixed: Some(Fixed::Plain(Vec::new())),
         }
@@ -62,9 +65,11 @@ impl Path {
     /// Reads a path; mistakes are reported at their place.
     pub fn parse(text: &str, mark: Mark, problems: &mut Problems) -> Self {
         let before = problems.len();
+        let source = text.to_owned();
         let template = template::parse(text, mark, problems);
         if problems.len() > before {
             return Self {
+                source,
                 template,
                 ..Self::default()
             };
@@ -81,7 +86,8 @@ impl Path {
                     "a path starts with `$`, such as `$.id`, `$.items[0].name` or `$[?@.id == '{share}']`",
                 );
                 return Self {
-                    template,
+                    source,
+                template,
                     ..Self::default()
                 };
             }
@@ -90,7 +96,7 @@ impl Path {
             Some(parts) => Fixed::Plain(parts),
             None => Fixed::General(Arc::new(parsed)),
         });
-        Self { template, fixed }
+        Self { source, template, fixed }
     }
 
     /// Makes the path ready for use: what has placeholders is rendered with `value`. The error is the placeholder without a

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use regex::Regex;
+use throng_client::mcp::ToolName;
 use serde_json::Value;
 use throng_metrics::{Catalog, CounterId, StepId, WorkflowId};
 
@@ -161,7 +162,7 @@ pub enum Action {
     /// An MCP tool is called.
     Call {
         /// Its name.
-        tool: Arc<str>,
+        tool: ToolName,
         /// Its arguments: a JSON object.
         arguments: Pieces,
     },

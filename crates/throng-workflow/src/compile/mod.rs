@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
+use throng_client::mcp::ToolName;
 use throng_metrics::{Catalog, WorkflowId, WorkflowRole};
 
 use crate::blocks::{self, Block};
@@ -25,8 +26,10 @@ use value::Values;
 
 /// Compiles a scenario.
 pub fn compile(scenario: &Scenario, problems: &mut Problems) -> Program {
-    let mut catalog = Catalog::default();
-    catalog.users = crate::users::names(&scenario.users, problems);
+    let mut catalog = Catalog {
+        users: crate::users::names(&scenario.users, problems),
+        ..Catalog::default()
+    };
     let counters = Counters {
         token_refreshes: catalog.counter("token_refreshes"),
         retries: catalog.counter("retries"),
@@ -412,8 +415,8 @@ fn action(
     values: &mut Values<'_>,
     tools: &mut Vec<ToolUse>,
 ) -> (Action, String) {
-    if step.call.is_none() {
-        if let Some(with) = &step.with {
+    if step.call.is_none()
+        && let Some(with) = &step.with {
             let mark = with
                 .placeholders()
                 .first()
@@ -421,7 +424,6 @@ fn action(
             values
                 .problems
                 .add(mark, "`with` needs a `call` that it is for");
-        }
     }
     match (&step.call, &step.resource) {
         (Some(call), None) => {
@@ -439,7 +441,7 @@ fn action(
             let pieces = values.json(&arguments);
             (
                 Action::Call {
-                    tool: call.value.as_str().into(),
+                    tool: ToolName::new(call),
                     arguments: pieces,
                 },
                 call.value.clone(),

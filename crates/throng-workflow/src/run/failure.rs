@@ -1,0 +1,130 @@
+//! Why an execution ended early, and how causes of failures are told apart.
+
+use throng_metrics::{Failure, FailureKind};
+
+/// Longest example of a failure that is kept, in characters.
+const LONGEST: usize = 500;
+
+/// Why an execution ended early.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Halt {
+    /// A step failed; it was recorded.
+    #[error("the step `{step}` failed: {cause}")]
+    Step {
+        /// Its name.
+        step: String,
+        /// The normalised cause.
+        cause: String,
+    },
+    /// A step could not even be tried. Nothing was sent or recorded.
+    #[error("the step `{step}` could not be tried: {why}")]
+    Untried {
+        /// Its name.
+        step: String,
+        /// What is missing.
+        why: String,
+    },
+    /// There are too few users for the actors.
+    #[error("the workflow `{workflow}` needs {needed} users, but there are {found}")]
+    TooFewUsers {
+        /// The workflow.
+        workflow: String,
+        /// How many it needs.
+        needed: u32,
+        /// How many there are.
+        found: u32,
+    },
+    /// The run was aborted.
+    #[error("the run was aborted")]
+    Aborted,
+}
+
+/// A failure whose cause is its message with everything that varies folded.
+pub(crate) fn failure(kind: FailureKind, message: &str) -> Failure {
+    Failure { kind, cause: fold(message), example: shorten(message) }
+}
+
+/// A failure with a cause of its own.
+pub(super) fn failure_with(kind: FailureKind, cause: impl Into<String>, message: &str) -> Failure {
+    Failure { kind, cause: cause.into(), example: shorten(message) }
+}
+
+/// The start of a long text.
+pub(super) fn shorten(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// Folds what varies between failures of the same cause: every word with a digit in it (numbers, ids, names of users)
+/// becomes `#`, except a status code after "HTTP", "status", "code" or "error". At most 160 characters of one line.
+pub fn fold(message: &str) -> String {
+    let line = message.trim().lines().next().unwrap_or_default();
+    let mut out = String::with_capacity(line.len().min(200));
+    let mut previous = String::new();
+    let mut rest = line;
+    let word_end = |text: &str| text.find(|c: char| !is_word(c)).unwrap_or(text.len());
+    let mut count = 0;
+    while let Some(first) = rest.chars().next() {
+        if count >= 160 {
+            out.push('…');
+            break;
+        }
+        if !is_word(first) {
+            out.push(first);
+            count += 1;
+            rest = &rest[first.len_utf8()..];
+            continue;
+        }
+        let word = &rest[..word_end(rest)];
+        rest = &rest[word.len()..];
+        let code = word.len() == 3
+            && word.bytes().all(|b| b.is_ascii_digit())
+            && matches!(previous.as_str(), "http" | "status" | "code" | "error");
+        if code || !word.bytes().any(|b| b.is_ascii_digit()) {
+            out.push_str(word);
+            count += word.chars().count();
+        } else if out.ends_with("#-") || out.ends_with("#.") {
+            // Parts of one id are one mark.
+            out.pop();
+        } else {
+            out.push('#');
+            count += 1;
+        }
+        previous = word.to_lowercase();
+    }
+    out
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_varies_is_folded() {
+        for (message, expected) in [
+            ("Note 5 not found", "Note # not found"),
+            ("Note 17 not found\nmore", "Note # not found"),
+            ("share of loadtest_user_12 (HTTP 404)", "share of # (HTTP 404)"),
+            ("server error (412)", "server error (412)"),
+            ("id 0f3a-11-2b7 gone", "id # gone"),
+            ("at 127.0.0.1:8080", "at #:#"),
+            ("plain", "plain"),
+            ("", ""),
+        ] {
+            assert_eq!(fold(message), expected, "{message}");
+        }
+        assert!(fold(&"ä".repeat(1000)).chars().count() <= 1001);
+        assert!(fold(&"ä ".repeat(1000)).chars().count() <= 161);
+    }
+
+    #[test]
+    fn long_examples_are_cut_between_characters() {
+        assert_eq!(shorten(&"ü".repeat(600)).chars().count(), LONGEST + 1);
+    }
+}

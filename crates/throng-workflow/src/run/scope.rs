@@ -1,0 +1,179 @@
+//! The values of one execution.
+//!
+//! Each execution has its own; a `for_each` gives each of its users a scope of its own. Nothing is shared with other
+//! executions. The locks are never contended: all branches of an execution run in one task.
+
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::AtomicBool;
+
+use serde_json::Value;
+use throng_engine::IterCx;
+
+use super::driver::{Driver, UserNames};
+use crate::program::{ActorField, ActorRef, Program, SaveTarget, Source, Workflow};
+
+/// A panic while a value was stored leaves the others as they were.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Variables, and the user of the loop that they belong to.
+#[derive(Debug)]
+pub(super) struct Scope<'a> {
+    parent: Option<&'a Scope<'a>>,
+    /// Index among the participants.
+    user: usize,
+    variables: Mutex<Vec<Option<Value>>>,
+}
+
+impl<'a> Scope<'a> {
+    pub(super) fn root(size: usize) -> Self {
+        Self { parent: None, user: 0, variables: Mutex::new(vec![None; size]) }
+    }
+
+    pub(super) fn inner(parent: &'a Scope<'a>, user: usize, size: usize) -> Self {
+        Self { parent: Some(parent), user, variables: Mutex::new(vec![None; size]) }
+    }
+
+    fn outwards(&self, up: usize) -> &Scope<'a> {
+        let mut scope = self;
+        for _ in 0..up {
+            // The compiler counted the scopes.
+            scope = scope.parent.unwrap_or(scope);
+        }
+        scope
+    }
+}
+
+/// One execution of a workflow.
+pub(super) struct Execution<'a, D> {
+    pub(super) driver: &'a D,
+    pub(super) cx: &'a IterCx,
+    pub(super) program: &'a Program,
+    pub(super) workflow: &'a Workflow,
+    /// Users, by participant.
+    participants: Vec<u32>,
+    /// Participants, by actor.
+    groups: Vec<Range<usize>>,
+    /// By participant, then property.
+    properties: Mutex<Vec<Option<Value>>>,
+    lists: Mutex<Vec<Vec<Value>>>,
+    uid: String,
+    iteration: String,
+    /// A step has failed: other branches start nothing more.
+    pub(super) failed: AtomicBool,
+}
+
+/// A value while it is looked at.
+pub(super) enum Seen<'a> {
+    Text(&'a str),
+    Json(&'a Value),
+    List(&'a [Value]),
+}
+
+impl Seen<'_> {
+    pub(super) fn to_json(&self) -> Value {
+        match self {
+            Seen::Text(text) => Value::from(*text),
+            Seen::Json(value) => (*value).clone(),
+            Seen::List(items) => Value::Array(items.to_vec()),
+        }
+    }
+
+    pub(super) fn is_truthy(&self) -> bool {
+        match self {
+            Seen::Text(text) => !text.is_empty(),
+            Seen::Json(Value::Null | Value::Bool(false)) => false,
+            Seen::Json(Value::String(text)) => !text.is_empty(),
+            Seen::Json(Value::Array(items)) => !items.is_empty(),
+            Seen::Json(_) => true,
+            Seen::List(items) => !items.is_empty(),
+        }
+    }
+}
+
+impl<'a, D: Driver> Execution<'a, D> {
+    pub(super) fn new(
+        driver: &'a D,
+        cx: &'a IterCx,
+        program: &'a Program,
+        workflow: &'a Workflow,
+        participants: Vec<u32>,
+        groups: Vec<Range<usize>>,
+    ) -> Self {
+        let iteration = cx.iteration().to_string();
+        Self {
+            // Unique in the run by user and iteration, and between runs by the run's own part.
+            uid: format!("{}-{}-{iteration}", driver.run_id(), cx.user().0 + 1),
+            iteration,
+            properties: Mutex::new(vec![None; participants.len() * workflow.properties]),
+            lists: Mutex::new(vec![Vec::new(); workflow.lists]),
+            driver,
+            cx,
+            program,
+            workflow,
+            participants,
+            groups,
+            failed: AtomicBool::new(false),
+        }
+    }
+
+    /// The participants that an actor is.
+    pub(super) fn members(&self, actor: usize) -> Range<usize> {
+        self.groups[actor].clone()
+    }
+
+    fn participant(&self, actor: ActorRef, scope: &Scope<'_>) -> usize {
+        match actor {
+            ActorRef::One(actor) => self.groups[actor].start,
+            ActorRef::Loop(up) => scope.outwards(up).user,
+        }
+    }
+
+    /// The user that an actor is.
+    pub(super) fn user(&self, actor: ActorRef, scope: &Scope<'_>) -> u32 {
+        self.participants[self.participant(actor, scope)]
+    }
+
+    /// Looks at a value; `None` when it was never saved.
+    pub(super) fn see<R>(&self, source: &Source, scope: &Scope<'_>, look: impl FnOnce(Seen<'_>) -> R) -> Option<R> {
+        match source {
+            Source::Uid => Some(look(Seen::Text(&self.uid))),
+            Source::Run => Some(look(Seen::Text(self.driver.run_id()))),
+            Source::Iteration => Some(look(Seen::Text(&self.iteration))),
+            Source::Actor(actor, field) => {
+                let UserNames { name, display_name, email } = self.driver.names(self.user(*actor, scope));
+                Some(look(Seen::Text(match field {
+                    ActorField::Name => name,
+                    ActorField::DisplayName => display_name,
+                    ActorField::Email => email,
+                })))
+            }
+            Source::Property(actor, slot) => {
+                let at = self.participant(*actor, scope) * self.workflow.properties + slot;
+                lock(&self.properties)[at].as_ref().map(|value| look(Seen::Json(value)))
+            }
+            Source::Variable { up, slot } => {
+                lock(&scope.outwards(*up).variables)[*slot].as_ref().map(|value| look(Seen::Json(value)))
+            }
+            Source::List(list) => Some(look(Seen::List(&lock(&self.lists)[*list]))),
+        }
+    }
+
+    /// Keeps a value.
+    pub(super) fn save(&self, target: SaveTarget, value: Value, scope: &Scope<'_>) {
+        match target {
+            SaveTarget::Variable { up, slot } => lock(&scope.outwards(up).variables)[slot] = Some(value),
+            SaveTarget::Property(actor, slot) => {
+                let at = self.participant(actor, scope) * self.workflow.properties + slot;
+                lock(&self.properties)[at] = Some(value);
+            }
+        }
+    }
+
+    /// Adds a value to a list.
+    pub(super) fn append(&self, list: usize, value: Value) {
+        lock(&self.lists)[list].push(value);
+    }
+}

@@ -1,0 +1,250 @@
+//! One step: rendered, carried out, judged, recorded.
+//!
+//! Rendering comes before the step's start and judging after its end, so that neither is measured.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use throng_engine::Phase;
+use throng_metrics::{CountSample, CounterId, Event, Failure, FailureKind, Outcome, UserId, WaitSample};
+
+use super::block::{Branch, Mode};
+use super::check::Verdict;
+use super::driver::{Driver, Performed, Prepared, Task};
+use super::failure::{Halt, failure_with};
+use super::render::Missing;
+use super::scope::{Execution, Scope};
+use crate::program::{Action, Step, Until};
+
+/// What one call came to.
+enum Answer {
+    /// It is as it should be (for `until`: what was waited for is there).
+    Met,
+    /// What is waited for is not there yet.
+    NotYet,
+    /// An expected refusal.
+    Refused,
+    /// A failure; its cause.
+    Failed(String),
+}
+
+impl<D: Driver> Execution<'_, D> {
+    /// Does a step; whatever follows from it (values, lists, `or_else`) included.
+    pub(super) async fn step(&self, step: &Step, branch: &mut Branch<'_>) -> Result<(), Halt> {
+        let scope = branch.scope;
+        let unsaved = |source| self.see(source, scope, |_| ()).is_none();
+        if branch.mode == Mode::Finally && step.needs.iter().any(unsaved) {
+            return Ok(());
+        }
+        if step.when.as_ref().is_some_and(|when| !self.holds(when, scope))
+            || step.unless.as_ref().is_some_and(|unless| self.holds(unless, scope))
+        {
+            return Ok(());
+        }
+        let untried = |why: Missing| Halt::Untried { step: step.name.clone(), why };
+        let user = self.user(step.actor, scope);
+        let prepared = self.prepare(step, branch).map_err(untried)?;
+        let answer = match &step.until {
+            None => self.attempt(step, user, &prepared, branch, None).await.map_err(untried)?,
+            Some(until) => self.poll(step, until, user, &prepared, branch).await.map_err(untried)?,
+        };
+        match answer {
+            Answer::Met => {
+                for (list, value) in &step.appends {
+                    let value = self.value(value, scope).map_err(untried)?;
+                    self.append(*list, value);
+                }
+                Ok(())
+            }
+            Answer::Refused => self.statements(&step.or_else, branch).await,
+            Answer::Failed(cause) => Err(Halt::Step { step: step.name.clone(), cause }),
+            // `poll` only ends with something else.
+            Answer::NotYet => Ok(()),
+        }
+    }
+
+    fn prepare<'s>(&self, step: &'s Step, branch: &Branch<'_>) -> Result<Prepared<'s>, Missing> {
+        let task = match &step.action {
+            Action::Call { tool, arguments } => Task::Call(tool, self.render(arguments, branch.scope)?.into()),
+            Action::Resource { uri } => Task::Resource(self.text(uri, branch.scope)?),
+        };
+        let baggage = step.baggage.as_ref().map(|baggage| match (self.cx.phase(), branch.mode) {
+            (Phase::Warmup, _) => &baggage.warmup,
+            (Phase::Measured, Mode::Steps) => &baggage.measured,
+            (Phase::Measured, Mode::Finally) => &baggage.finally,
+        });
+        Ok(Prepared { task, timeout: step.timeout, baggage, wants_value: step.reads_result() })
+    }
+
+    /// Calls again and again until the condition holds.
+    async fn poll(
+        &self,
+        step: &Step,
+        until: &Until,
+        user: u32,
+        prepared: &Prepared<'_>,
+        branch: &mut Branch<'_>,
+    ) -> Result<Answer, Missing> {
+        let began = self.cx.now();
+        let mut attempts = 0;
+        let answer = loop {
+            let asked = self.cx.now();
+            attempts += 1;
+            let answer = self.attempt(step, user, prepared, branch, Some((until, began + until.within))).await?;
+            if !matches!(answer, Answer::NotYet) {
+                break answer;
+            }
+            // On a grid, so that the interval bounds the error however long the calls take.
+            let rest = (asked + until.every).saturating_sub(self.cx.now());
+            self.pause(rest, branch).await;
+        };
+        self.cx.record(Event::Wait(WaitSample {
+            step: step.id,
+            user: UserId(user),
+            started: began,
+            waited: self.cx.now().saturating_sub(began),
+            resolution: until.every,
+            attempts,
+            met: matches!(answer, Answer::Met),
+        }));
+        Ok(answer)
+    }
+
+    /// Makes one call and records it. With `until`, its deadline tells whether there is time for another.
+    async fn attempt(
+        &self,
+        step: &Step,
+        user: u32,
+        prepared: &Prepared<'_>,
+        branch: &mut Branch<'_>,
+        until: Option<(&Until, Duration)>,
+    ) -> Result<Answer, Missing> {
+        let renewed = self.driver.ready(user).await;
+        let flight = self.cx.begin(step.id, UserId(user), &mut branch.clock);
+        let performed = match renewed {
+            Ok(renewed) => {
+                self.count(self.program.counters.token_refreshes, user, u64::from(renewed));
+                self.driver.perform(user, prepared).await
+            }
+            Err(failure) => Performed {
+                ended: None,
+                sent: 0,
+                received: 0,
+                result: Err(failure),
+                retries: 0,
+                token_refreshes: 0,
+            },
+        };
+        let ended = performed.ended.map_or_else(|| self.cx.now(), |at| self.cx.offset_of(at));
+        let last = until.is_some_and(|(until, deadline)| ended + until.every > deadline);
+        let (outcome, answer) =
+            match self.assess(step, performed.result, branch.scope, until.map(|(until, _)| (until, last)), user) {
+                Ok(assessed) => assessed,
+                Err(missing) => {
+                    let failure = failure_with(FailureKind::Capture, missing.clone(), &missing);
+                    flight.finish_at(ended, performed.sent, performed.received, Outcome::Failed(Box::new(failure)));
+                    return Err(missing);
+                }
+            };
+        flight.finish_at(ended, performed.sent, performed.received, outcome);
+        self.count(self.program.counters.retries, user, u64::from(performed.retries));
+        self.count(self.program.counters.token_refreshes, user, u64::from(performed.token_refreshes));
+        Ok(answer)
+    }
+
+    /// What a result means, and what is kept of it.
+    fn assess(
+        &self,
+        step: &Step,
+        result: Result<Value, Failure>,
+        scope: &Scope<'_>,
+        until: Option<(&Until, bool)>,
+        user: u32,
+    ) -> Result<(Outcome, Answer), Missing> {
+        let value = match result {
+            Ok(value) => value,
+            Err(failure) => return Ok(self.refusal(step, failure, until, user)),
+        };
+        if let Some((until, last)) = until {
+            if let Verdict::Fails { message, .. } = self.judge(&until.condition, &value, scope)? {
+                if !last {
+                    return Ok((Outcome::Success, Answer::NotYet));
+                }
+                return Ok(failed(not_met(until, &message)));
+            }
+        }
+        if let Some(refused) = step.refused.as_ref().filter(|refused| refused.must) {
+            let cause = format!("should have been refused with /{}/", refused.error);
+            return Ok(failed(failure_with(FailureKind::Check, cause.clone(), &cause)));
+        }
+        let mut counted = Vec::new();
+        for check in &step.checks {
+            match self.judge(check, &value, scope)? {
+                Verdict::Holds(counts) => counted.extend(counts),
+                Verdict::Fails { cause, message } => {
+                    return Ok(failed(failure_with(FailureKind::Check, cause, &message)));
+                }
+            }
+        }
+        let mut kept = Vec::with_capacity(step.saves.len());
+        for save in &step.saves {
+            let path = self.path(&save.path, scope)?;
+            match path.first(&value) {
+                Some(found) => kept.push((save.target, found.clone())),
+                None => {
+                    let cause = format!("nothing at {} to save as {}", save.path.path.source, save.name);
+                    let message = format!("{cause}, found {value}");
+                    return Ok(failed(failure_with(FailureKind::Capture, cause, &message)));
+                }
+            }
+        }
+        for (target, value) in kept {
+            self.save(target, value, scope);
+        }
+        for (counter, by) in counted {
+            self.count(counter, user, by);
+        }
+        Ok((Outcome::Success, Answer::Met))
+    }
+
+    /// An error: expected, or a failure.
+    fn refusal(
+        &self,
+        step: &Step,
+        failure: Failure,
+        until: Option<(&Until, bool)>,
+        user: u32,
+    ) -> (Outcome, Answer) {
+        let answered = matches!(failure.kind, FailureKind::Tool | FailureKind::Rpc | FailureKind::Http);
+        match step.refused.as_ref().filter(|refused| answered && refused.error.is_match(&failure.example)) {
+            None => failed(failure),
+            Some(refused) => match until {
+                // Not there yet may well be said by an error.
+                Some((_, false)) => (Outcome::Refused, Answer::NotYet),
+                Some((until, true)) => failed(not_met(until, &failure.example)),
+                None => {
+                    if let Some(counter) = refused.count {
+                        self.count(counter, user, 1);
+                    }
+                    (Outcome::Refused, Answer::Refused)
+                }
+            },
+        }
+    }
+
+    fn count(&self, counter: CounterId, user: u32, by: u64) {
+        if by > 0 {
+            self.cx.record(Event::Count(CountSample { counter, user: UserId(user), at: self.cx.now(), by }));
+        }
+    }
+}
+
+fn failed(failure: Failure) -> (Outcome, Answer) {
+    let cause = failure.cause.clone();
+    (Outcome::Failed(Box::new(failure)), Answer::Failed(cause))
+}
+
+fn not_met(until: &Until, last: &str) -> Failure {
+    let cause = format!("what was waited for did not come within {:?}", until.within);
+    failure_with(FailureKind::Check, cause.clone(), &format!("{cause}; the last answer: {last}"))
+}
