@@ -270,7 +270,12 @@ impl IterCx {
             user: self.0.user,
             intended: self.0.intended,
             started: self.0.started,
-            ended: self.0.completed.get().copied().unwrap_or_else(|| self.now()),
+            ended: self
+                .0
+                .completed
+                .get()
+                .copied()
+                .unwrap_or_else(|| self.now()),
             outcome,
         }));
     }

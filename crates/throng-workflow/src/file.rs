@@ -181,13 +181,14 @@ impl ScenarioFile {
     ) -> Result<Self, Vec<Problem>> {
         let path = Path::new(name);
         if !path.is_file()
-            && let Some(source) = builtin::scenario(name) {
-                return Self::parse(&format!("{name}.yaml"), source, overrides, environment).map(
-                    |file| Self {
-                        origin: name.to_owned(),
-                        ..file
-                    },
-                );
+            && let Some(source) = builtin::scenario(name)
+        {
+            return Self::parse(&format!("{name}.yaml"), source, overrides, environment).map(
+                |file| Self {
+                    origin: name.to_owned(),
+                    ..file
+                },
+            );
         }
         match std::fs::read_to_string(path) {
             Ok(source) => Self::parse(name, &source, overrides, environment),

@@ -87,7 +87,7 @@ impl Path {
                 );
                 return Self {
                     source,
-                template,
+                    template,
                     ..Self::default()
                 };
             }
@@ -96,7 +96,11 @@ impl Path {
             Some(parts) => Fixed::Plain(parts),
             None => Fixed::General(Arc::new(parsed)),
         });
-        Self { source, template, fixed }
+        Self {
+            source,
+            template,
+            fixed,
+        }
     }
 
     /// Makes the path ready for use: what has placeholders is rendered with `value`. The error is the placeholder without a

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use regex::Regex;
-use throng_client::mcp::ToolName;
 use serde_json::Value;
+use throng_client::mcp::ToolName;
 use throng_metrics::{Catalog, CounterId, StepId, WorkflowId};
 
 use crate::blocks::ActorCount;

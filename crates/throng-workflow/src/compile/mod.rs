@@ -416,14 +416,15 @@ fn action(
     tools: &mut Vec<ToolUse>,
 ) -> (Action, String) {
     if step.call.is_none()
-        && let Some(with) = &step.with {
-            let mark = with
-                .placeholders()
-                .first()
-                .map_or(name.mark, |placeholder| placeholder.mark);
-            values
-                .problems
-                .add(mark, "`with` needs a `call` that it is for");
+        && let Some(with) = &step.with
+    {
+        let mark = with
+            .placeholders()
+            .first()
+            .map_or(name.mark, |placeholder| placeholder.mark);
+        values
+            .problems
+            .add(mark, "`with` needs a `call` that it is for");
     }
     match (&step.call, &step.resource) {
         (Some(call), None) => {

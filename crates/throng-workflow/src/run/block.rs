@@ -36,7 +36,12 @@ pub(super) struct Branch<'a> {
 impl Branch<'_> {
     /// A branch that goes off from this one. Its choices depend on the seed only, not on what its siblings do.
     fn fork<'s>(&mut self, scope: &'s Scope<'s>) -> Branch<'s> {
-        Branch { scope, clock: self.clock.clone(), rng: SmallRng::seed_from_u64(self.rng.next_u64()), mode: self.mode }
+        Branch {
+            scope,
+            clock: self.clock.clone(),
+            rng: SmallRng::seed_from_u64(self.rng.next_u64()),
+            mode: self.mode,
+        }
     }
 }
 
@@ -76,7 +81,9 @@ impl<D: Driver> Execution<'_, D> {
             Statement::Sequence(statements) => self.statements(statements, branch).await,
             Statement::Parallel(branches) => {
                 let scope = branch.scope;
-                let forks = branches.iter().map(|statement| (std::slice::from_ref(statement), branch.fork(scope)));
+                let forks = branches
+                    .iter()
+                    .map(|statement| (std::slice::from_ref(statement), branch.fork(scope)));
                 let forks: Vec<_> = forks.collect();
                 let ended = join_all(forks.into_iter().map(|(statements, mut fork)| async move {
                     let result = self.statements(statements, &mut fork).await;

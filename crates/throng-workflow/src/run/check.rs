@@ -28,7 +28,12 @@ pub(super) enum Verdict {
 
 impl<D: Driver> Execution<'_, D> {
     /// Judges a result.
-    pub(super) fn judge(&self, condition: &Condition, result: &Value, scope: &Scope<'_>) -> Result<Verdict, Missing> {
+    pub(super) fn judge(
+        &self,
+        condition: &Condition,
+        result: &Value,
+        scope: &Scope<'_>,
+    ) -> Result<Verdict, Missing> {
         let path = self.path(&condition.path, scope)?;
         let found = path.first(result);
         let place = &condition.path.path.source;
@@ -72,7 +77,14 @@ impl<D: Driver> Execution<'_, D> {
 fn fails(test: &Test, found: Option<&Value>, expected: &Value) -> Option<String> {
     if let Test::Exists(exists) = test {
         let wrong = found.is_some() != *exists;
-        return wrong.then(|| if *exists { "should exist" } else { "should not exist" }.to_owned());
+        return wrong.then(|| {
+            if *exists {
+                "should exist"
+            } else {
+                "should not exist"
+            }
+            .to_owned()
+        });
     }
     // What is not there equals nothing and has nothing in it.
     let Some(found) = found else {
@@ -87,7 +99,10 @@ fn fails(test: &Test, found: Option<&Value>, expected: &Value) -> Option<String>
         Test::NotEquals(_) => (!equal(found, expected), "should not be".to_owned()),
         Test::Contains(_) => (contains(found, expected), "should contain".to_owned()),
         Test::NotContains(_) => (!contains(found, expected), "should not contain".to_owned()),
-        Test::ContainsEach(..) => (missing(found, expected).is_empty(), "should contain each of".to_owned()),
+        Test::ContainsEach(..) => (
+            missing(found, expected).is_empty(),
+            "should contain each of".to_owned(),
+        ),
         Test::Matches(regex) => {
             let matches = match found {
                 Value::String(text) => regex.is_match(text),
@@ -95,10 +110,22 @@ fn fails(test: &Test, found: Option<&Value>, expected: &Value) -> Option<String>
             };
             (matches, format!("should match /{regex}/"))
         }
-        Test::Type(json_type) => (has_type(found, *json_type), format!("should be of type {}", json_type.word())),
-        Test::Length(length) => (size(found) == Some(*length as f64), format!("should have the length {length}")),
-        Test::AtLeast(least) => (measure(found).is_some_and(|n| n >= *least), format!("should be at least {least}")),
-        Test::AtMost(most) => (measure(found).is_some_and(|n| n <= *most), format!("should be at most {most}")),
+        Test::Type(json_type) => (
+            has_type(found, *json_type),
+            format!("should be of type {}", json_type.word()),
+        ),
+        Test::Length(length) => (
+            size(found) == Some(*length as f64),
+            format!("should have the length {length}"),
+        ),
+        Test::AtLeast(least) => (
+            measure(found).is_some_and(|n| n >= *least),
+            format!("should be at least {least}"),
+        ),
+        Test::AtMost(most) => (
+            measure(found).is_some_and(|n| n <= *most),
+            format!("should be at most {most}"),
+        ),
     };
     (!holds).then_some(what)
 }
@@ -107,9 +134,13 @@ fn fails(test: &Test, found: Option<&Value>, expected: &Value) -> Option<String>
 fn equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
-        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b)),
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b))
+        }
         (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| equal(a, b)))
+            a.len() == b.len()
+                && a.iter()
+                    .all(|(key, a)| b.get(key).is_some_and(|b| equal(a, b)))
         }
         (a, b) => a == b,
     }
@@ -175,7 +206,12 @@ mod tests {
         let regex = Test::Matches(Regex::new("^a+$").unwrap());
         let cases: Vec<(Test, Value, Value, bool)> = vec![
             (Test::Equals(dummy()), json!(1), json!(1.0), true),
-            (Test::Equals(dummy()), json!({"a": [1]}), json!({"a": [1.0]}), true),
+            (
+                Test::Equals(dummy()),
+                json!({"a": [1]}),
+                json!({"a": [1.0]}),
+                true,
+            ),
             (Test::Equals(dummy()), json!("1"), json!(1), false),
             (Test::NotEquals(dummy()), json!("1"), json!(1), true),
             (Test::NotEquals(dummy()), json!(1), json!(1), false),
@@ -183,13 +219,38 @@ mod tests {
             (Test::Contains(dummy()), json!("hello 5"), json!(5), true),
             (Test::Contains(dummy()), json!(["a", 1]), json!(1), true),
             (Test::Contains(dummy()), json!(["a"]), json!("b"), false),
-            (Test::Contains(dummy()), json!({"key": 1}), json!("key"), true),
+            (
+                Test::Contains(dummy()),
+                json!({"key": 1}),
+                json!("key"),
+                true,
+            ),
             (Test::Contains(dummy()), json!(5), json!(5), false),
             (Test::NotContains(dummy()), json!("hello"), json!("x"), true),
-            (Test::NotContains(dummy()), json!("hello"), json!("h"), false),
-            (Test::ContainsEach(dummy(), None), json!("a b c"), json!(["a", "c"]), true),
-            (Test::ContainsEach(dummy(), None), json!("a b c"), json!(["a", "d"]), false),
-            (Test::ContainsEach(dummy(), None), json!(["a"]), json!([]), true),
+            (
+                Test::NotContains(dummy()),
+                json!("hello"),
+                json!("h"),
+                false,
+            ),
+            (
+                Test::ContainsEach(dummy(), None),
+                json!("a b c"),
+                json!(["a", "c"]),
+                true,
+            ),
+            (
+                Test::ContainsEach(dummy(), None),
+                json!("a b c"),
+                json!(["a", "d"]),
+                false,
+            ),
+            (
+                Test::ContainsEach(dummy(), None),
+                json!(["a"]),
+                json!([]),
+                true,
+            ),
             (regex.clone(), json!("aaa"), Value::Null, true),
             (regex, json!("b"), Value::Null, false),
             (Test::Type(JsonType::Array), json!([]), Value::Null, true),
@@ -207,7 +268,11 @@ mod tests {
             (Test::Exists(false), json!(null), Value::Null, false),
         ];
         for (test, found, expected, holds) in cases {
-            assert_eq!(fails(&test, Some(&found), &expected).is_none(), holds, "{test:?} {found} {expected}");
+            assert_eq!(
+                fails(&test, Some(&found), &expected).is_none(),
+                holds,
+                "{test:?} {found} {expected}"
+            );
         }
     }
 

@@ -66,7 +66,11 @@ pub(super) fn participants(
 ) -> Result<(Vec<u32>, Vec<Range<usize>>), Halt> {
     let needed = workflow.minimum_users();
     if users < needed {
-        return Err(Halt::TooFewUsers { workflow: workflow.name.clone(), needed, found: users });
+        return Err(Halt::TooFewUsers {
+            workflow: workflow.name.clone(),
+            needed,
+            found: users,
+        });
     }
     // What is beyond the minimum goes to the groups in their order.
     let mut spare = users - needed;
@@ -89,7 +93,13 @@ pub(super) fn participants(
         .collect();
     let others = index::sample(rng, users as usize - 1, start.saturating_sub(1));
     let participants = std::iter::once(user)
-        .chain(others.into_iter().map(|other| if other as u32 >= user { other as u32 + 1 } else { other as u32 }))
+        .chain(others.into_iter().map(|other| {
+            if other as u32 >= user {
+                other as u32 + 1
+            } else {
+                other as u32
+            }
+        }))
         .collect();
     Ok((participants, groups))
 }

@@ -41,12 +41,20 @@ pub enum Halt {
 
 /// A failure whose cause is its message with everything that varies folded.
 pub(crate) fn failure(kind: FailureKind, message: &str) -> Failure {
-    Failure { kind, cause: fold(message), example: shorten(message) }
+    Failure {
+        kind,
+        cause: fold(message),
+        example: shorten(message),
+    }
 }
 
 /// A failure with a cause of its own.
 pub(super) fn failure_with(kind: FailureKind, cause: impl Into<String>, message: &str) -> Failure {
-    Failure { kind, cause: cause.into(), example: shorten(message) }
+    Failure {
+        kind,
+        cause: cause.into(),
+        example: shorten(message),
+    }
 }
 
 /// The start of a long text.
@@ -110,7 +118,10 @@ mod tests {
         for (message, expected) in [
             ("Note 5 not found", "Note # not found"),
             ("Note 17 not found\nmore", "Note # not found"),
-            ("share of loadtest_user_12 (HTTP 404)", "share of # (HTTP 404)"),
+            (
+                "share of loadtest_user_12 (HTTP 404)",
+                "share of # (HTTP 404)",
+            ),
             ("server error (412)", "server error (412)"),
             ("id 0f3a-11-2b7 gone", "id # gone"),
             ("at 127.0.0.1:8080", "at #:#"),

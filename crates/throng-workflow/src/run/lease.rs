@@ -24,7 +24,9 @@ pub(super) enum Held {
 
 impl Leases {
     pub(super) fn new(users: u32) -> Self {
-        Self { users: (0..users).map(|_| Arc::default()).collect() }
+        Self {
+            users: (0..users).map(|_| Arc::default()).collect(),
+        }
     }
 
     pub(super) async fn hold(&self, participants: &[u32], exclusive: bool) -> Vec<Held> {

@@ -24,7 +24,7 @@ use lease::Leases;
 use scope::{Execution, Scope};
 
 pub use driver::{Driver, Performed, Prepared, Task, UserNames};
-pub use failure::{fold, Halt};
+pub use failure::{Halt, fold};
 
 /// The workflows of a scenario file, as a [`Scenario`] of the engine. The environment given to [`throng_engine::run`] must be
 /// the driver `D`.
@@ -33,24 +33,36 @@ pub struct YamlScenario<D> {
     program: Arc<Program>,
     deck: Deck,
     leases: Option<Leases>,
+    users: u32,
     driver: PhantomData<fn() -> D>,
 }
 
 impl<D: Driver> YamlScenario<D> {
-    /// A scenario for a run with so many users.
+    /// A scenario whose actors are drawn among so many users: those that the driver has.
     pub fn new(program: Arc<Program>, users: u32) -> Self {
-        let exclusive = program.mix.iter().any(|(id, _)| program.workflows[id.0 as usize].exclusive);
+        let exclusive = program
+            .mix
+            .iter()
+            .any(|(id, _)| program.workflows[id.0 as usize].exclusive);
         Self {
             deck: Deck::new(&program.mix),
             leases: exclusive.then(|| Leases::new(users)),
             program,
+            users,
             driver: PhantomData,
         }
     }
 
     /// Runs one execution. The result is that of the steps; what happens in `finally` is recorded and changes nothing.
-    async fn execute(&self, workflow: &Workflow, driver: &D, cx: &IterCx, mut rng: rand::rngs::SmallRng) -> Result<(), Halt> {
-        let (participants, groups) = draw::participants(workflow, cx.user().0, cx.users(), &mut rng)?;
+    async fn execute(
+        &self,
+        workflow: &Workflow,
+        driver: &D,
+        cx: &IterCx,
+        mut rng: rand::rngs::SmallRng,
+    ) -> Result<(), Halt> {
+        let (participants, groups) =
+            draw::participants(workflow, cx.user().0, self.users, &mut rng)?;
         let abort = &cx.stop().abort;
         let _held = match &self.leases {
             None => Vec::new(),
@@ -61,7 +73,12 @@ impl<D: Driver> YamlScenario<D> {
         };
         let execution = Execution::new(driver, cx, &self.program, workflow, participants, groups);
         let scope = Scope::root(workflow.variables);
-        let mut branch = Branch { scope: &scope, clock: cx.step_clock(), rng, mode: Mode::Steps };
+        let mut branch = Branch {
+            scope: &scope,
+            clock: cx.step_clock(),
+            rng,
+            mode: Mode::Steps,
+        };
         let result = tokio::select! {
             biased;
             result = execution.statements(&workflow.steps, &mut branch) => result,
@@ -90,7 +107,9 @@ impl<D: Driver> Scenario for YamlScenario<D> {
         let id = self.deck.draw(&mut rng);
         cx.began(id);
         let workflow = &self.program.workflows[id.0 as usize];
-        self.execute(workflow, driver, cx, rng).await.map_err(anyhow::Error::from)
+        self.execute(workflow, driver, cx, rng)
+            .await
+            .map_err(anyhow::Error::from)
     }
 
     async fn stop(&self, _: (), _: &UserCx) -> anyhow::Result<()> {

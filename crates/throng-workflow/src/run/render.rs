@@ -20,7 +20,12 @@ impl<D: Driver> Execution<'_, D> {
         for piece in &pieces.0 {
             match piece {
                 Piece::Fixed(text) => out.extend_from_slice(text.as_bytes()),
-                Piece::Value { source, filter, form, name } => self
+                Piece::Value {
+                    source,
+                    filter,
+                    form,
+                    name,
+                } => self
                     .see(source, scope, |seen| write(&seen, *filter, *form, &mut out))
                     .unwrap_or_else(|| Err("was never saved".to_owned()))
                     .map_err(|why| format!("`{{{name}}}` {why}"))?,
@@ -33,12 +38,21 @@ impl<D: Driver> Execution<'_, D> {
     pub(super) fn text(&self, pieces: &Pieces, scope: &Scope<'_>) -> Result<String, Missing> {
         let bytes = self.render(pieces, scope)?;
         // Every piece is a text, so that this never is lossy.
-        Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+        Ok(String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
     }
 
     /// Puts a value together.
     pub(super) fn value(&self, pieces: &Pieces, scope: &Scope<'_>) -> Result<Value, Missing> {
-        if let [Piece::Value { source, filter: Filter::None, form: Form::Json, name }] = pieces.0.as_slice() {
+        if let [
+            Piece::Value {
+                source,
+                filter: Filter::None,
+                form: Form::Json,
+                name,
+            },
+        ] = pieces.0.as_slice()
+        {
             return self
                 .see(source, scope, |seen| seen.to_json())
                 .ok_or_else(|| format!("`{{{name}}}` was never saved"));
@@ -48,7 +62,11 @@ impl<D: Driver> Execution<'_, D> {
     }
 
     /// The value to compare with.
-    pub(super) fn expected<'e>(&self, expected: &'e Expected, scope: &Scope<'_>) -> Result<Cow<'e, Value>, Missing> {
+    pub(super) fn expected<'e>(
+        &self,
+        expected: &'e Expected,
+        scope: &Scope<'_>,
+    ) -> Result<Cow<'e, Value>, Missing> {
         match expected {
             Expected::Fixed(value) => Ok(Cow::Borrowed(value)),
             Expected::Computed(pieces) => self.value(pieces, scope).map(Cow::Owned),
@@ -56,7 +74,11 @@ impl<D: Driver> Execution<'_, D> {
     }
 
     /// The path with its placeholders put in.
-    pub(super) fn path<'p>(&self, path: &'p PathProgram, scope: &Scope<'_>) -> Result<ResolvedPath<'p>, Missing> {
+    pub(super) fn path<'p>(
+        &self,
+        path: &'p PathProgram,
+        scope: &Scope<'_>,
+    ) -> Result<ResolvedPath<'p>, Missing> {
         let mut sources = path.sources.iter();
         path.path
             .resolve(|_| self.see(sources.next()?, scope, |seen| Cow::Owned(seen.to_json())))
@@ -66,8 +88,12 @@ impl<D: Driver> Execution<'_, D> {
     /// Whether a condition such as `when` has a value that is not empty, not false and not null.
     pub(super) fn holds(&self, pieces: &Pieces, scope: &Scope<'_>) -> bool {
         match pieces.0.as_slice() {
-            [Piece::Value { source, .. }] => self.see(source, scope, |seen| seen.is_truthy()).unwrap_or(false),
-            _ => self.render(pieces, scope).is_ok_and(|text| !text.is_empty()),
+            [Piece::Value { source, .. }] => self
+                .see(source, scope, |seen| seen.is_truthy())
+                .unwrap_or(false),
+            _ => self
+                .render(pieces, scope)
+                .is_ok_and(|text| !text.is_empty()),
         }
     }
 }
@@ -120,8 +146,12 @@ fn write_json(seen: &Seen<'_>, out: &mut Vec<u8>) {
             escape(text, out);
             out.push(b'"');
         }
-        Seen::Json(value) => serde_json::to_writer(out, value).expect("writing to memory cannot fail"),
-        Seen::List(items) => serde_json::to_writer(out, items).expect("writing to memory cannot fail"),
+        Seen::Json(value) => {
+            serde_json::to_writer(out, value).expect("writing to memory cannot fail")
+        }
+        Seen::List(items) => {
+            serde_json::to_writer(out, items).expect("writing to memory cannot fail")
+        }
     }
 }
 
@@ -209,7 +239,12 @@ mod tests {
         ] {
             let mut out = Vec::new();
             let found = write(&Seen::Json(&value), Filter::Int, Form::Json, &mut out);
-            assert_eq!(found.map(|()| String::from_utf8(out).unwrap()).map_err(|_| ()), expected.map(str::to_owned));
+            assert_eq!(
+                found
+                    .map(|()| String::from_utf8(out).unwrap())
+                    .map_err(|_| ()),
+                expected.map(str::to_owned)
+            );
         }
     }
 }

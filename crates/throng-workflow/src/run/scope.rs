@@ -4,8 +4,8 @@
 //! executions. The locks are never contended: all branches of an execution run in one task.
 
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 use throng_engine::IterCx;
@@ -29,11 +29,19 @@ pub(super) struct Scope<'a> {
 
 impl<'a> Scope<'a> {
     pub(super) fn root(size: usize) -> Self {
-        Self { parent: None, user: 0, variables: Mutex::new(vec![None; size]) }
+        Self {
+            parent: None,
+            user: 0,
+            variables: Mutex::new(vec![None; size]),
+        }
     }
 
     pub(super) fn inner(parent: &'a Scope<'a>, user: usize, size: usize) -> Self {
-        Self { parent: Some(parent), user, variables: Mutex::new(vec![None; size]) }
+        Self {
+            parent: Some(parent),
+            user,
+            variables: Mutex::new(vec![None; size]),
+        }
     }
 
     fn outwards(&self, up: usize) -> &Scope<'a> {
@@ -137,13 +145,22 @@ impl<'a, D: Driver> Execution<'a, D> {
     }
 
     /// Looks at a value; `None` when it was never saved.
-    pub(super) fn see<R>(&self, source: &Source, scope: &Scope<'_>, look: impl FnOnce(Seen<'_>) -> R) -> Option<R> {
+    pub(super) fn see<R>(
+        &self,
+        source: &Source,
+        scope: &Scope<'_>,
+        look: impl FnOnce(Seen<'_>) -> R,
+    ) -> Option<R> {
         match source {
             Source::Uid => Some(look(Seen::Text(&self.uid))),
             Source::Run => Some(look(Seen::Text(self.driver.run_id()))),
             Source::Iteration => Some(look(Seen::Text(&self.iteration))),
             Source::Actor(actor, field) => {
-                let UserNames { name, display_name, email } = self.driver.names(self.user(*actor, scope));
+                let UserNames {
+                    name,
+                    display_name,
+                    email,
+                } = self.driver.names(self.user(*actor, scope));
                 Some(look(Seen::Text(match field {
                     ActorField::Name => name,
                     ActorField::DisplayName => display_name,
@@ -152,11 +169,13 @@ impl<'a, D: Driver> Execution<'a, D> {
             }
             Source::Property(actor, slot) => {
                 let at = self.participant(*actor, scope) * self.workflow.properties + slot;
-                lock(&self.properties)[at].as_ref().map(|value| look(Seen::Json(value)))
+                lock(&self.properties)[at]
+                    .as_ref()
+                    .map(|value| look(Seen::Json(value)))
             }
-            Source::Variable { up, slot } => {
-                lock(&scope.outwards(*up).variables)[*slot].as_ref().map(|value| look(Seen::Json(value)))
-            }
+            Source::Variable { up, slot } => lock(&scope.outwards(*up).variables)[*slot]
+                .as_ref()
+                .map(|value| look(Seen::Json(value))),
             Source::List(list) => Some(look(Seen::List(&lock(&self.lists)[*list]))),
         }
     }
@@ -164,7 +183,9 @@ impl<'a, D: Driver> Execution<'a, D> {
     /// Keeps a value.
     pub(super) fn save(&self, target: SaveTarget, value: Value, scope: &Scope<'_>) {
         match target {
-            SaveTarget::Variable { up, slot } => lock(&scope.outwards(up).variables)[slot] = Some(value),
+            SaveTarget::Variable { up, slot } => {
+                lock(&scope.outwards(up).variables)[slot] = Some(value)
+            }
             SaveTarget::Property(actor, slot) => {
                 let at = self.participant(actor, scope) * self.workflow.properties + slot;
                 lock(&self.properties)[at] = Some(value);

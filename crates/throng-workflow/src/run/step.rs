@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use throng_engine::Phase;
-use throng_metrics::{CountSample, CounterId, Event, Failure, FailureKind, Outcome, UserId, WaitSample};
+use throng_metrics::{
+    CountSample, CounterId, Event, Failure, FailureKind, Outcome, UserId, WaitSample,
+};
 
 use super::block::{Branch, Mode};
 use super::check::Verdict;
@@ -36,17 +38,32 @@ impl<D: Driver> Execution<'_, D> {
         if branch.mode == Mode::Finally && step.needs.iter().any(unsaved) {
             return Ok(());
         }
-        if step.when.as_ref().is_some_and(|when| !self.holds(when, scope))
-            || step.unless.as_ref().is_some_and(|unless| self.holds(unless, scope))
+        if step
+            .when
+            .as_ref()
+            .is_some_and(|when| !self.holds(when, scope))
+            || step
+                .unless
+                .as_ref()
+                .is_some_and(|unless| self.holds(unless, scope))
         {
             return Ok(());
         }
-        let untried = |why: Missing| Halt::Untried { step: step.name.clone(), why };
+        let untried = |why: Missing| Halt::Untried {
+            step: step.name.clone(),
+            why,
+        };
         let user = self.user(step.actor, scope);
         let prepared = self.prepare(step, branch).map_err(untried)?;
         let answer = match &step.until {
-            None => self.attempt(step, user, &prepared, branch, None).await.map_err(untried)?,
-            Some(until) => self.poll(step, until, user, &prepared, branch).await.map_err(untried)?,
+            None => self
+                .attempt(step, user, &prepared, branch, None)
+                .await
+                .map_err(untried)?,
+            Some(until) => self
+                .poll(step, until, user, &prepared, branch)
+                .await
+                .map_err(untried)?,
         };
         match answer {
             Answer::Met => {
@@ -57,7 +74,10 @@ impl<D: Driver> Execution<'_, D> {
                 Ok(())
             }
             Answer::Refused => self.statements(&step.or_else, branch).await,
-            Answer::Failed(cause) => Err(Halt::Step { step: step.name.clone(), cause }),
+            Answer::Failed(cause) => Err(Halt::Step {
+                step: step.name.clone(),
+                cause,
+            }),
             // `poll` only ends with something else.
             Answer::NotYet => Ok(()),
         }
@@ -65,15 +85,25 @@ impl<D: Driver> Execution<'_, D> {
 
     fn prepare<'s>(&self, step: &'s Step, branch: &Branch<'_>) -> Result<Prepared<'s>, Missing> {
         let task = match &step.action {
-            Action::Call { tool, arguments } => Task::Call(tool, self.render(arguments, branch.scope)?.into()),
+            Action::Call { tool, arguments } => {
+                Task::Call(tool, self.render(arguments, branch.scope)?.into())
+            }
             Action::Resource { uri } => Task::Resource(self.text(uri, branch.scope)?),
         };
-        let baggage = step.baggage.as_ref().map(|baggage| match (self.cx.phase(), branch.mode) {
-            (Phase::Warmup, _) => &baggage.warmup,
-            (Phase::Measured, Mode::Steps) => &baggage.measured,
-            (Phase::Measured, Mode::Finally) => &baggage.finally,
-        });
-        Ok(Prepared { task, timeout: step.timeout, baggage, wants_value: step.reads_result() })
+        let baggage = step
+            .baggage
+            .as_ref()
+            .map(|baggage| match (self.cx.phase(), branch.mode) {
+                (Phase::Warmup, _) => &baggage.warmup,
+                (Phase::Measured, Mode::Steps) => &baggage.measured,
+                (Phase::Measured, Mode::Finally) => &baggage.finally,
+            });
+        Ok(Prepared {
+            task,
+            timeout: step.timeout,
+            baggage,
+            wants_value: step.reads_result(),
+        })
     }
 
     /// Calls again and again until the condition holds.
@@ -90,7 +120,15 @@ impl<D: Driver> Execution<'_, D> {
         let answer = loop {
             let asked = self.cx.now();
             attempts += 1;
-            let answer = self.attempt(step, user, prepared, branch, Some((until, began + until.within))).await?;
+            let answer = self
+                .attempt(
+                    step,
+                    user,
+                    prepared,
+                    branch,
+                    Some((until, began + until.within)),
+                )
+                .await?;
             if !matches!(answer, Answer::NotYet) {
                 break answer;
             }
@@ -123,7 +161,11 @@ impl<D: Driver> Execution<'_, D> {
         let flight = self.cx.begin(step.id, UserId(user), &mut branch.clock);
         let performed = match renewed {
             Ok(renewed) => {
-                self.count(self.program.counters.token_refreshes, user, u64::from(renewed));
+                self.count(
+                    self.program.counters.token_refreshes,
+                    user,
+                    u64::from(renewed),
+                );
                 self.driver.perform(user, prepared).await
             }
             Err(failure) => Performed {
@@ -135,20 +177,40 @@ impl<D: Driver> Execution<'_, D> {
                 token_refreshes: 0,
             },
         };
-        let ended = performed.ended.map_or_else(|| self.cx.now(), |at| self.cx.offset_of(at));
+        let ended = performed
+            .ended
+            .map_or_else(|| self.cx.now(), |at| self.cx.offset_of(at));
         let last = until.is_some_and(|(until, deadline)| ended + until.every > deadline);
-        let (outcome, answer) =
-            match self.assess(step, performed.result, branch.scope, until.map(|(until, _)| (until, last)), user) {
-                Ok(assessed) => assessed,
-                Err(missing) => {
-                    let failure = failure_with(FailureKind::Capture, missing.clone(), &missing);
-                    flight.finish_at(ended, performed.sent, performed.received, Outcome::Failed(Box::new(failure)));
-                    return Err(missing);
-                }
-            };
+        let (outcome, answer) = match self.assess(
+            step,
+            performed.result,
+            branch.scope,
+            until.map(|(until, _)| (until, last)),
+            user,
+        ) {
+            Ok(assessed) => assessed,
+            Err(missing) => {
+                let failure = failure_with(FailureKind::Capture, missing.clone(), &missing);
+                flight.finish_at(
+                    ended,
+                    performed.sent,
+                    performed.received,
+                    Outcome::Failed(Box::new(failure)),
+                );
+                return Err(missing);
+            }
+        };
         flight.finish_at(ended, performed.sent, performed.received, outcome);
-        self.count(self.program.counters.retries, user, u64::from(performed.retries));
-        self.count(self.program.counters.token_refreshes, user, u64::from(performed.token_refreshes));
+        self.count(
+            self.program.counters.retries,
+            user,
+            u64::from(performed.retries),
+        );
+        self.count(
+            self.program.counters.token_refreshes,
+            user,
+            u64::from(performed.token_refreshes),
+        );
         Ok(answer)
     }
 
@@ -175,7 +237,11 @@ impl<D: Driver> Execution<'_, D> {
         }
         if let Some(refused) = step.refused.as_ref().filter(|refused| refused.must) {
             let cause = format!("should have been refused with /{}/", refused.error);
-            return Ok(failed(failure_with(FailureKind::Check, cause.clone(), &cause)));
+            return Ok(failed(failure_with(
+                FailureKind::Check,
+                cause.clone(),
+                &cause,
+            )));
         }
         let mut counted = Vec::new();
         for check in &step.checks {
@@ -192,7 +258,10 @@ impl<D: Driver> Execution<'_, D> {
             match path.first(&value) {
                 Some(found) => kept.push((save.target, found.clone())),
                 None => {
-                    let cause = format!("nothing at {} to save as {}", save.path.path.source, save.name);
+                    let cause = format!(
+                        "nothing at {} to save as {}",
+                        save.path.path.source, save.name
+                    );
                     let message = format!("{cause}, found {value}");
                     return Ok(failed(failure_with(FailureKind::Capture, cause, &message)));
                 }
@@ -215,8 +284,15 @@ impl<D: Driver> Execution<'_, D> {
         until: Option<(&Until, bool)>,
         user: u32,
     ) -> (Outcome, Answer) {
-        let answered = matches!(failure.kind, FailureKind::Tool | FailureKind::Rpc | FailureKind::Http);
-        match step.refused.as_ref().filter(|refused| answered && refused.error.is_match(&failure.example)) {
+        let answered = matches!(
+            failure.kind,
+            FailureKind::Tool | FailureKind::Rpc | FailureKind::Http
+        );
+        match step
+            .refused
+            .as_ref()
+            .filter(|refused| answered && refused.error.is_match(&failure.example))
+        {
             None => failed(failure),
             Some(refused) => match until {
                 // Not there yet may well be said by an error.
@@ -234,7 +310,12 @@ impl<D: Driver> Execution<'_, D> {
 
     fn count(&self, counter: CounterId, user: u32, by: u64) {
         if by > 0 {
-            self.cx.record(Event::Count(CountSample { counter, user: UserId(user), at: self.cx.now(), by }));
+            self.cx.record(Event::Count(CountSample {
+                counter,
+                user: UserId(user),
+                at: self.cx.now(),
+                by,
+            }));
         }
     }
 }
@@ -246,5 +327,9 @@ fn failed(failure: Failure) -> (Outcome, Answer) {
 
 fn not_met(until: &Until, last: &str) -> Failure {
     let cause = format!("what was waited for did not come within {:?}", until.within);
-    failure_with(FailureKind::Check, cause.clone(), &format!("{cause}; the last answer: {last}"))
+    failure_with(
+        FailureKind::Check,
+        cause.clone(),
+        &format!("{cause}; the last answer: {last}"),
+    )
 }

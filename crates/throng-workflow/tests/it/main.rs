@@ -1,4 +1,6 @@
 //! Tests of the crate as others use it.
 
+mod fake;
 mod format;
 mod problems;
+mod run;
