@@ -29,7 +29,7 @@ pub use latency::{CompactLatencies, Distribution, Latencies, Latency};
 pub use phase::{PHASES, PhaseTally};
 pub use recorder::Recorder;
 pub use report::{
-    Cleanup, EndpointReport, ErrorReport, GeneratorReport, LagReport, Measured, OperationsReport,
+    Cleanup, EndpointReport, ErrorReport, GeneratorReport, GroundTruth, LagReport, Measured, OperationsReport,
     PhaseReport, PropagationReport, Report, RunInfo, SCHEMA_VERSION, StepReport, Summary,
     ThresholdReport, TimelineReport, UserReport, VerdictReport, WorkflowReport, clean,
 };

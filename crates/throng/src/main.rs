@@ -1,2 +1,7 @@
-//! The `throng` binary.
-fn main() {}
+//! The `throng` binary: everything is in [`throng::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    throng::cli::main()
+}

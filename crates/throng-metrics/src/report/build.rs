@@ -62,6 +62,7 @@ impl Report {
             generator: generator_report(generator, limits),
             thresholds,
             cleanup,
+            ground_truth: None,
         }
     }
 }

@@ -65,6 +65,7 @@ pub fn render(report: &Report, style: Style) -> String {
     page.generator(report);
     page.thresholds(report);
     page.cleanup(report);
+    page.ground_truth(report);
     page.verdict(report);
     page.out
 }
@@ -459,6 +460,27 @@ impl Page {
         if !cleanup.names.is_empty() {
             let names: Vec<_> = cleanup.names.iter().map(|name| clean(name)).collect();
             self.wrapped(&names.join(", "), "  ");
+        }
+    }
+
+    fn ground_truth(&mut self, report: &Report) {
+        let Some(truth) = &report.ground_truth else {
+            return;
+        };
+        self.heading("GROUND TRUTH");
+        if truth.agrees {
+            self.line(format!(
+                "The target's journal agrees: {} calls, per user and per step",
+                truth.calls_in_journal
+            ));
+            return;
+        }
+        self.line(format!(
+            "The target's journal has {} calls, measured were {}; {} counts differ:",
+            truth.calls_in_journal, truth.calls_measured, truth.differing
+        ));
+        for difference in &truth.differences {
+            self.wrapped(&clean(difference), "  ");
         }
     }
 

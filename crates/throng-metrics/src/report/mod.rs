@@ -68,6 +68,24 @@ pub struct Report {
     pub thresholds: Vec<ThresholdReport>,
     /// What became of what the run created; `null` if it created nothing.
     pub cleanup: Option<Cleanup>,
+    /// The target's own account of the run, where it keeps one (the embedded sandbox does).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ground_truth: Option<GroundTruth>,
+}
+
+/// The measured calls against the target's own journal, per step and user.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroundTruth {
+    /// Whether every count is the same.
+    pub agrees: bool,
+    /// Calls that were measured.
+    pub calls_measured: u64,
+    /// Calls that the journal has.
+    pub calls_in_journal: u64,
+    /// How many pairs of step and user differ.
+    pub differing: u64,
+    /// The first of them, in words.
+    pub differences: Vec<String>,
 }
 
 /// Which run a report is about.

@@ -8,7 +8,6 @@
 mod frame;
 mod http;
 mod login;
-mod mcp;
 mod nextcloud;
 mod oidc;
 mod registration;

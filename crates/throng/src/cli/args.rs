@@ -1,0 +1,322 @@
+//! The command line as typed: flags and nothing else. Resolving them against the environment and the
+//! scenario file is `settings`' business.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use super::units;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Yellow.on_default().bold())
+    .usage(AnsiColor::Yellow.on_default().bold())
+    .literal(AnsiColor::Green.on_default())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// Load tests with real identities.
+#[derive(Debug, Parser)]
+#[command(
+    name = "throng",
+    version,
+    styles = STYLES,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    about = "Load tests with real identities: N users created, logged in, working together, measured, removed.",
+    after_help = "Start with `throng run` (the built-in scenario on the embedded sandbox), then `throng init`."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Say more: what is sent where, and why something was retried (twice: everything)
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// When to colour the output
+    #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
+    pub(crate) color: Colour,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Colour {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a scenario: create users, log them in, load the target, judge, clean up
+    Run(Box<RunArgs>),
+    /// Remove what an interrupted run left behind on a target
+    Cleanup(CleanupArgs),
+    /// Write a commented scenario file to start from
+    Init(InitArgs),
+    /// Check a scenario file without touching any target
+    Check(CheckArgs),
+    /// Print the JSON Schema of scenario files (for editors)
+    Schema,
+    /// Start an embedded target to try things on
+    #[command(subcommand)]
+    Sandbox(SandboxCommand),
+}
+
+/// Flags of `throng run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// A scenario file, or the name of a built-in one [default: nextcloud, on the sandbox]
+    #[arg(value_name = "SCENARIO")]
+    pub(crate) scenario: Option<String>,
+
+    /// Run against an embedded sandbox, started for this run in a process of its own
+    /// (the default when neither a scenario nor --url is given)
+    #[arg(long, help_heading = "Target")]
+    pub(crate) sandbox: bool,
+    /// The target's URL [default: the scenario's, http://localhost:8001/mcp]
+    #[arg(
+        long,
+        value_name = "URL",
+        conflicts_with = "sandbox",
+        help_heading = "Target"
+    )]
+    pub(crate) url: Option<String>,
+    /// The directory where users are created, e.g. the Nextcloud's address
+    #[arg(
+        long,
+        value_name = "URL",
+        conflicts_with = "sandbox",
+        help_heading = "Target"
+    )]
+    pub(crate) host: Option<String>,
+    /// The directory's administrator
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with = "sandbox",
+        help_heading = "Target"
+    )]
+    pub(crate) admin: Option<String>,
+    /// The administrator's password (better: NEXTCLOUD_PASSWORD in the environment, which others can't list)
+    #[arg(
+        long,
+        value_name = "PASSWORD",
+        conflicts_with = "sandbox",
+        help_heading = "Target",
+        hide_env_values = true
+    )]
+    pub(crate) admin_password: Option<String>,
+    /// Accept any TLS certificate
+    #[arg(long, help_heading = "Target")]
+    pub(crate) insecure: bool,
+    /// Trust this CA certificate too (PEM)
+    #[arg(long, value_name = "FILE", help_heading = "Target")]
+    pub(crate) cacert: Option<PathBuf>,
+    /// The HTTP version to speak [default: 1 over plain TCP, negotiated over TLS]
+    #[arg(long, value_name = "VERSION", help_heading = "Target")]
+    pub(crate) http: Option<HttpChoice>,
+    /// How long a call may take before it counts as timed out [default: the scenario's, 30s]
+    #[arg(long, value_name = "DURATION", value_parser = units::duration, help_heading = "Target")]
+    pub(crate) timeout: Option<Duration>,
+    /// Knobs for the embedded sandbox: latency, errors, stalls (YAML or JSON)
+    #[arg(long, value_name = "FILE", help_heading = "Target")]
+    pub(crate) sandbox_knobs: Option<PathBuf>,
+
+    /// How many users to create
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Load")]
+    pub(crate) users: Option<u32>,
+    /// How long to measure, in seconds or with a unit (90, 1.5m, 500ms) [default: 30s]
+    #[arg(short, long, value_name = "DURATION", value_parser = units::duration, help_heading = "Load")]
+    pub(crate) duration: Option<Duration>,
+    /// How long to run the load before measuring; its samples are thrown away [default: 5s]
+    #[arg(short, long, value_name = "DURATION", value_parser = units::duration, help_heading = "Load")]
+    pub(crate) warmup: Option<Duration>,
+    /// Which of the scenario's workloads to run, e.g. mixed, sharing, collaboration, baseline
+    #[arg(long, value_name = "NAME", help_heading = "Load")]
+    pub(crate) workload: Option<String>,
+    /// Start this many iterations per time on an absolute schedule (open model), e.g. 200/s
+    #[arg(long, value_name = "RATE", help_heading = "Load")]
+    pub(crate) rate: Option<String>,
+    /// With --rate: starts that may wait for a free user before further ones are dropped
+    #[arg(long, value_name = "N", help_heading = "Load")]
+    pub(crate) queue: Option<u32>,
+    /// Pause between a user's iterations [default: 50ms]
+    #[arg(long, value_name = "DURATION", value_parser = units::duration, help_heading = "Load")]
+    pub(crate) pause: Option<Duration>,
+    /// How long iterations under way may take to finish after the duration [default: 30s]
+    #[arg(long, value_name = "DURATION", value_parser = units::duration, help_heading = "Load")]
+    pub(crate) graceful_stop: Option<Duration>,
+    /// Seed of every random choice; printed, so that a run can be repeated [default: random]
+    #[arg(long, value_name = "N", help_heading = "Load")]
+    pub(crate) seed: Option<u64>,
+
+    /// Prefix of the users' names: PREFIX_user_1, PREFIX_user_2, ... [default: loadtest]
+    #[arg(long, value_name = "PREFIX", help_heading = "Users")]
+    pub(crate) user_prefix: Option<String>,
+    /// Delete the created users afterwards (the default)
+    #[arg(long, overrides_with = "no_cleanup", help_heading = "Users")]
+    pub(crate) cleanup: bool,
+    /// Keep the created users; `throng cleanup` removes them later
+    #[arg(long, overrides_with = "cleanup", help_heading = "Users")]
+    pub(crate) no_cleanup: bool,
+    /// How many users are created and logged in at the same time [default: 16]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000), help_heading = "Users")]
+    pub(crate) login_concurrency: Option<u32>,
+    /// A registered OAuth client's id (otherwise one is registered for the run)
+    #[arg(long, value_name = "ID", help_heading = "Users")]
+    pub(crate) client_id: Option<String>,
+    /// Its secret, if it has one
+    #[arg(
+        long,
+        value_name = "SECRET",
+        requires = "client_id",
+        help_heading = "Users",
+        env = "THRONG_CLIENT_SECRET",
+        hide_env_values = true
+    )]
+    pub(crate) client_secret: Option<String>,
+
+    /// Write the report as JSON to this file
+    #[arg(short, long, value_name = "FILE", help_heading = "Report")]
+    pub(crate) output: Option<PathBuf>,
+    /// Fail (exit code 99) unless this holds, e.g. 'note_share.p95<500ms'; added to the scenario's; may be repeated
+    #[arg(long = "threshold", value_name = "CONDITION", help_heading = "Report")]
+    pub(crate) thresholds: Vec<String>,
+    /// Judge by no thresholds at all
+    #[arg(long, conflicts_with = "thresholds", help_heading = "Report")]
+    pub(crate) no_thresholds: bool,
+    /// Print only the verdict and errors
+    #[arg(short, long, conflicts_with = "verbose", help_heading = "Report")]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HttpChoice {
+    #[value(name = "1")]
+    One,
+    #[value(name = "2")]
+    Two,
+    Auto,
+}
+
+/// Flags of `throng cleanup`.
+#[derive(Debug, Args)]
+pub(crate) struct CleanupArgs {
+    /// Only users named PREFIX_user_N; without it: everything in the ledger
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) prefix: Option<String>,
+    /// Only list what would be deleted
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// The directory to clean [default: those in the ledger, else NEXTCLOUD_HOST]
+    #[arg(long, value_name = "URL")]
+    pub(crate) host: Option<String>,
+    /// Its administrator
+    #[arg(long, value_name = "NAME")]
+    pub(crate) admin: Option<String>,
+    /// The administrator's password (better: NEXTCLOUD_PASSWORD in the environment)
+    #[arg(long, value_name = "PASSWORD")]
+    pub(crate) admin_password: Option<String>,
+    /// Also remove users of runs that are still alive
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// How many deletions run at the same time
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) concurrency: u32,
+    /// Accept any TLS certificate
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// Trust this CA certificate too (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cacert: Option<PathBuf>,
+}
+
+/// Flags of `throng init`.
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// Where to write it [default: <template>.yaml; `-` for standard output]
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Which template; `--template list` names them
+    #[arg(long, value_name = "NAME", default_value = "mcp-oauth")]
+    pub(crate) template: String,
+    /// Overwrite the file if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// Flags of `throng check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Scenario files, or names of built-in ones
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SandboxCommand {
+    /// Nextcloud's API, its OpenID provider, and an MCP server in front of them
+    Nextcloud(Box<SandboxArgs>),
+}
+
+/// Flags of `throng sandbox nextcloud`.
+#[derive(Debug, Args)]
+pub(crate) struct SandboxArgs {
+    /// Address to listen on
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub(crate) listen: IpAddr,
+    /// Port of the Nextcloud side (0: a free one)
+    #[arg(long, value_name = "PORT", default_value_t = 8080)]
+    pub(crate) port: u16,
+    /// Port of the MCP server (0: a free one)
+    #[arg(long, value_name = "PORT", default_value_t = 8001)]
+    pub(crate) mcp_port: u16,
+    /// Keep the state in this directory [default: in memory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// The administrator's password [default: random, printed]
+    #[arg(
+        long,
+        value_name = "PASSWORD",
+        env = "THRONG_SANDBOX_ADMIN_PASSWORD",
+        hide_env_values = true
+    )]
+    pub(crate) admin_password: Option<String>,
+    /// Read knobs from this file (YAML or JSON)
+    #[arg(long, value_name = "FILE", help_heading = "Knobs")]
+    pub(crate) knobs: Option<PathBuf>,
+    /// Added latency of every MCP tool call
+    #[arg(long, value_name = "DURATION", value_parser = units::duration, help_heading = "Knobs")]
+    pub(crate) latency: Option<Duration>,
+    /// Random part of that latency, uniform between 0 and this
+    #[arg(long, value_name = "DURATION", value_parser = units::duration, help_heading = "Knobs")]
+    pub(crate) jitter: Option<Duration>,
+    /// Share of MCP tool calls that fail with HTTP 500, in percent
+    #[arg(long, value_name = "PERCENT", value_parser = units::percent, help_heading = "Knobs")]
+    pub(crate) error_rate: Option<f64>,
+    /// How long until a share is visible to its recipient
+    #[arg(long, value_name = "DURATION", value_parser = units::duration, help_heading = "Knobs")]
+    pub(crate) share_propagation: Option<Duration>,
+    /// Lifetime of access tokens
+    #[arg(long, value_name = "DURATION", value_parser = units::duration, help_heading = "Knobs")]
+    pub(crate) token_lifetime: Option<Duration>,
+    /// Share of acknowledged appends that are silently lost, in percent
+    #[arg(long, value_name = "PERCENT", value_parser = units::percent, help_heading = "Knobs")]
+    pub(crate) lost_appends: Option<f64>,
+    /// Seed of the sandbox's random choices
+    #[arg(long, value_name = "N", help_heading = "Knobs")]
+    pub(crate) seed: Option<u64>,
+    /// Dynamic client registrations allowed per minute and address (Nextcloud: 10)
+    #[arg(long, value_name = "N", help_heading = "Knobs")]
+    pub(crate) registrations_per_minute: Option<u32>,
+    /// Let every MCP request in without a token, and add the conformance suite's fixture tools
+    #[arg(long, help_heading = "Knobs")]
+    pub(crate) open_mcp: bool,
+    /// Print one line of JSON when ready instead of the text
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Stop when standard input ends (for a program that starts this one)
+    #[arg(long, hide = true)]
+    pub(crate) stop_at_eof: bool,
+}

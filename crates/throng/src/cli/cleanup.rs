@@ -1,0 +1,205 @@
+//! `throng cleanup`: removes what earlier runs left, by the ledger and by whole names of ours.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use throng_client::{Client, Connector, ConnectorOptions};
+use throng_identity::cleanup::{
+    CleanupEvent, CleanupOptions, CleanupReport, FoundBy, ReapScope, reap,
+};
+use throng_identity::directory::Directory;
+use throng_identity::directory::names::{NameTemplate, Prefix};
+use throng_identity::directory::nextcloud::Nextcloud;
+use throng_identity::ledger::{Kind, Ledger};
+use throng_identity::secret::Secret;
+use throng_metrics::Verdict;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::args::CleanupArgs;
+use super::{CommandError, runtime, settings, state, tell};
+
+/// How users are named unless a scenario says otherwise.
+const NAMES: &str = "{prefix}_user_{n}";
+const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+
+/// Lists, deletes, reports. Exit code 94 if something stayed.
+pub(crate) fn cleanup(args: &CleanupArgs) -> Result<ExitCode, CommandError> {
+    let ledger = Ledger::open(&state::ledger_path().map_err(CommandError::usage)?)
+        .map_err(|error| CommandError::failed(error.into()))?;
+    let hosts = hosts(args, &ledger).map_err(CommandError::usage)?;
+    if hosts.is_empty() {
+        super::print("Nothing to clean up: the ledger holds no users.\n");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let prefix = args
+        .prefix
+        .as_deref()
+        .map(Prefix::new)
+        .transpose()
+        .map_err(|error| CommandError::usage(anyhow!(error).context("--prefix")))?;
+    let (admin, password) = administrator(args).map_err(CommandError::usage)?;
+    let connector = Connector::new(ConnectorOptions {
+        trust: settings::trust(args.insecure, args.cacert.as_ref()),
+        ..ConnectorOptions::default()
+    })
+    .map_err(|error| CommandError::usage(error.into()))?;
+    runtime()?.block_on(async {
+        let mut complete = true;
+        for host in hosts {
+            let client = Client::new(&connector);
+            let directory: Arc<dyn Directory> = Arc::new(Nextcloud::new(
+                client,
+                host.clone(),
+                &admin,
+                password.clone(),
+                REQUEST_LIMIT,
+            ));
+            complete &= one(args, prefix.as_ref(), &directory, &ledger).await?;
+        }
+        Ok(if complete {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(Verdict::CleanupIncomplete.exit_code())
+        })
+    })
+}
+
+/// Cleans one directory; whether nothing of ours stayed.
+async fn one(
+    args: &CleanupArgs,
+    prefix: Option<&Prefix>,
+    directory: &Arc<dyn Directory>,
+    ledger: &Ledger,
+) -> Result<bool, CommandError> {
+    let scope = ReapScope {
+        prefix: prefix.cloned(),
+        names: NameTemplate::new(NAMES).map_err(|error| CommandError::failed(error.into()))?,
+        only_prefix: prefix.is_some(),
+        force: args.force,
+    };
+    let options = CleanupOptions {
+        dry_run: args.dry_run,
+        concurrency: args.concurrency as usize,
+        timeout: REQUEST_LIMIT,
+        ..CleanupOptions::default()
+    };
+    let on_event = |event: CleanupEvent<'_>| {
+        if let CleanupEvent::Left(left) = event {
+            tell(&format!("  ! '{}' stays: {}\n", left.name, left.why));
+        }
+    };
+    // A Ctrl-C ends the process; what is deleted by then is noted in the ledger, the rest stays in it.
+    let never = CancellationToken::new();
+    let report = reap(&scope, directory, ledger, &options, &never, &on_event)
+        .await
+        .map_err(|error| {
+            CommandError::failed(anyhow!(error).context(format!("cleaning {}", directory.url())))
+        })?;
+    super::print(&describe(&report, directory.url()));
+    Ok(report.left.is_empty())
+}
+
+fn describe(report: &CleanupReport, url: &Url) -> String {
+    let mut text = String::new();
+    let mut say = |line: String| {
+        text.push_str(&line);
+        text.push('\n');
+    };
+    if report.dry_run {
+        say(format!(
+            "{url}: {} users would be deleted",
+            report.found.len()
+        ));
+        for (name, by) in &report.found {
+            let how = match by {
+                FoundBy::Ledger => "in the ledger",
+                FoundBy::Name => "by its name",
+            };
+            say(format!("  {name} ({how})"));
+        }
+    } else {
+        let (deleted, found) = (report.deleted.len(), report.found.len());
+        say(format!(
+            "{url}: {deleted} of {found} users deleted in {:.1} s",
+            report.took.as_secs_f64()
+        ));
+        if !report.gone.is_empty() {
+            say(format!("  {} were gone already", report.gone.len()));
+        }
+        if !report.clients_deleted.is_empty() {
+            say(format!(
+                "  {} OAuth clients deleted",
+                report.clients_deleted.len()
+            ));
+        }
+        for left in &report.clients_kept {
+            say(format!(
+                "  OAuth client '{}' stays: {}",
+                left.name, left.why
+            ));
+        }
+        for left in &report.left {
+            say(format!("  '{}' stays: {}", left.name, left.why));
+        }
+    }
+    if !report.in_use.is_empty() {
+        say(format!(
+            "  {} left alone, since a run that is still going on uses them (--force takes them too)",
+            report.in_use.len()
+        ));
+    }
+    for (place, users) in &report.elsewhere {
+        say(format!(
+            "  the ledger knows {users} more at {}; clean it with --host {0}",
+            place.url
+        ));
+    }
+    text
+}
+
+/// The directories to clean: the one that is named, else all of the ledger.
+fn hosts(args: &CleanupArgs, ledger: &Ledger) -> anyhow::Result<BTreeSet<Url>> {
+    let named = args.host.clone().or_else(|| environment("NEXTCLOUD_HOST"));
+    if let Some(host) = named {
+        let url = Url::parse(&host).with_context(|| {
+            format!("--host {host}: not a URL; write it whole, such as http://localhost:8080")
+        })?;
+        return Ok(BTreeSet::from([url]));
+    }
+    let entries = ledger.open_entries()?;
+    let mut hosts = BTreeSet::new();
+    for entry in entries.iter().filter(|entry| entry.kind == Kind::User) {
+        hosts.insert(
+            Url::parse(&entry.place.url)
+                .with_context(|| format!("the ledger names {}", entry.place.url))?,
+        );
+    }
+    if hosts.is_empty() && args.prefix.is_some() {
+        return Err(anyhow!(
+            "--prefix needs to know where: give --host or set NEXTCLOUD_HOST"
+        ));
+    }
+    Ok(hosts)
+}
+
+fn administrator(args: &CleanupArgs) -> anyhow::Result<(String, Secret)> {
+    let admin = args
+        .admin
+        .clone()
+        .or_else(|| environment("NEXTCLOUD_USERNAME"))
+        .context("who may delete users? give --admin or set NEXTCLOUD_USERNAME")?;
+    let password = args
+        .admin_password
+        .clone()
+        .or_else(|| environment("NEXTCLOUD_PASSWORD"))
+        .context("the administrator's password is missing: set NEXTCLOUD_PASSWORD (or give --admin-password)")?;
+    Ok((admin, Secret::new(password)))
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

@@ -1,0 +1,91 @@
+//! Standard output and standard error: how wide, how colourful, how much, and what if the reader has gone.
+
+use std::io::{self, IsTerminal, Write};
+
+use throng_metrics::report::console::Style;
+use tracing_subscriber::EnvFilter;
+
+use super::args::Colour;
+use super::narrator::Detail;
+
+/// Running text is never wider than this.
+const WIDEST: usize = 120;
+const DEFAULT_WIDTH: usize = 80;
+
+/// What the global flags ask for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    verbose: u8,
+    colour: Colour,
+}
+
+impl Output {
+    pub(crate) fn new(verbose: u8, colour: Colour) -> Self {
+        Self { verbose, colour }
+    }
+
+    /// How much is told of the run's course.
+    pub(crate) fn detail(&self, quiet: bool) -> Detail {
+        match (quiet, self.verbose) {
+            (true, _) => Detail::Quiet,
+            (false, 0) => Detail::Normal,
+            (false, _) => Detail::Verbose,
+        }
+    }
+
+    /// How the report is laid out on standard output.
+    pub(crate) fn style(&self) -> Style {
+        let width = match rustix::termios::tcgetwinsize(io::stdout()) {
+            Ok(size) if size.ws_col > 0 => usize::from(size.ws_col).min(WIDEST),
+            _ => DEFAULT_WIDTH,
+        };
+        Style {
+            width,
+            color: self.coloured(io::stdout().is_terminal()),
+        }
+    }
+
+    /// NO_COLOR is honoured (no-color.org).
+    fn coloured(&self, terminal: bool) -> bool {
+        match self.colour {
+            Colour::Always => true,
+            Colour::Never => false,
+            Colour::Auto => {
+                terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            }
+        }
+    }
+
+    /// Turns the log on, at standard error.
+    pub(crate) fn log(&self) {
+        let level = match self.verbose {
+            0 => "warn",
+            1 => {
+                "throng=info,throng_identity=info,throng_client=info,throng_workflow=info,throng_engine=info,warn"
+            }
+            2 => {
+                "throng=debug,throng_identity=debug,throng_client=debug,throng_workflow=debug,throng_engine=debug,info"
+            }
+            _ => "trace",
+        };
+        let filter =
+            EnvFilter::try_from_env("THRONG_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(io::stderr)
+            .with_ansi(self.coloured(io::stderr().is_terminal()))
+            .with_target(false)
+            .init();
+    }
+}
+
+/// Prints to standard output. A reader that has gone (`| head`) is no reason to stop: users must still be cleaned up.
+pub(crate) fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Tells on standard error, likewise.
+pub(crate) fn tell(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}

@@ -1,0 +1,154 @@
+//! The sandbox's own account of a run, held against what was measured: same calls, per step and per user, or not.
+//!
+//! Only the sandbox can do this, because only it keeps a journal; on it, a run that miscounts shows.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use http::{Request, StatusCode};
+use serde::Deserialize;
+use throng_client::Client;
+use throng_metrics::{Catalog, GroundTruth, StepId, Tally, UserId};
+
+/// Time allowed for the journal's answer.
+const LIMIT: Duration = Duration::from_secs(10);
+/// More differences than this are only counted.
+const SHOWN: usize = 10;
+
+#[derive(Deserialize)]
+struct Counts {
+    counts: Vec<Count>,
+}
+
+/// What the comparison needs of the journal's counts; declared here and not shared with the sandbox on purpose.
+#[derive(Deserialize)]
+struct Count {
+    server: String,
+    phase: Option<String>,
+    step: Option<String>,
+    user: Option<String>,
+    outcome: String,
+    count: u64,
+}
+
+/// Calls by step and user.
+type Calls = BTreeMap<(String, String), u64>;
+
+/// Asks the sandbox at `url` and compares.
+///
+/// # Errors
+/// Where the journal can't be read.
+pub(crate) async fn compare(client: &Client, url: &str, catalog: &Catalog, tally: &Tally) -> anyhow::Result<GroundTruth> {
+    let request = Request::get(format!("{}/__sandbox/journal/counts", url.trim_end_matches('/'))).body(Default::default())?;
+    let exchange = client.send(request, LIMIT).await.context("reading the sandbox's journal")?;
+    if exchange.status != StatusCode::OK {
+        bail!("the sandbox's journal answers {}", exchange.status);
+    }
+    let counts: Counts = serde_json::from_slice(&exchange.body).context("the sandbox's journal")?;
+    Ok(differences(&journal(&counts.counts), &measured(catalog, tally)))
+}
+
+/// The journal's calls in the measured phase. A call that was refused for its token never reached a tool and was sent
+/// again: it's no call of its own.
+fn journal(counts: &[Count]) -> Calls {
+    let mut calls = Calls::new();
+    for count in counts {
+        let measured = matches!(count.phase.as_deref(), Some("measured" | "finally"));
+        let refused_token = count.user.is_none() && count.outcome == "http_error";
+        if let Some(step) = &count.step
+            && count.server == "mcp"
+            && measured
+            && !refused_token
+        {
+            *calls.entry((step.clone(), count.user.clone().unwrap_or_default())).or_default() += count.count;
+        }
+    }
+    calls
+}
+
+fn measured(catalog: &Catalog, tally: &Tally) -> Calls {
+    let mut calls = Calls::new();
+    for (index, name) in catalog.users.iter().enumerate() {
+        let Some(user) = tally.user(UserId(index as u32)) else { continue };
+        for (step, done) in &user.steps {
+            calls.insert((catalog.step_key(StepId(step.0)), name.clone()), done.good + done.bad);
+        }
+    }
+    calls
+}
+
+fn differences(journal: &Calls, measured: &Calls) -> GroundTruth {
+    // Where the sandbox failed a call before it knew whose it was, only the sums of a step can be compared.
+    let nameless: Vec<&str> =
+        journal.keys().filter(|(_, user)| user.is_empty()).map(|(step, _)| step.as_str()).collect();
+    let grouped = |calls: &Calls| {
+        let mut grouped = Calls::new();
+        for ((step, user), count) in calls {
+            let user = if nameless.contains(&step.as_str()) { "all users" } else { user };
+            *grouped.entry((step.clone(), user.to_owned())).or_default() += count;
+        }
+        grouped
+    };
+    let (journal, measured) = (grouped(journal), grouped(measured));
+    let mut different = Vec::new();
+    let keys: std::collections::BTreeSet<_> = journal.keys().chain(measured.keys()).collect();
+    for key in keys {
+        let (theirs, ours) = (journal.get(key).copied().unwrap_or(0), measured.get(key).copied().unwrap_or(0));
+        if theirs != ours {
+            different.push(format!("{} by {}: {ours} measured, {theirs} in the journal", key.0, key.1));
+        }
+    }
+    GroundTruth {
+        agrees: different.is_empty(),
+        calls_measured: measured.values().sum(),
+        calls_in_journal: journal.values().sum(),
+        differing: different.len() as u64,
+        differences: different.into_iter().take(SHOWN).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn calls(entries: &[(&str, &str, u64)]) -> Calls {
+        entries.iter().map(|(step, user, count)| (((*step).to_owned(), (*user).to_owned()), *count)).collect()
+    }
+
+    #[test]
+    fn equal_counts_agree() {
+        let both = calls(&[("a/x", "u1", 3), ("a/y", "u2", 1)]);
+        let truth = differences(&both, &both);
+        assert!(truth.agrees);
+        assert_eq!((truth.calls_measured, truth.calls_in_journal), (4, 4));
+    }
+
+    #[test]
+    fn a_call_under_the_wrong_user_differs_twice() {
+        let truth = differences(&calls(&[("a/x", "u1", 3)]), &calls(&[("a/x", "u2", 3)]));
+        assert!(!truth.agrees);
+        assert_eq!(truth.differing, 2);
+    }
+
+    #[test]
+    fn nameless_calls_are_compared_by_step() {
+        let journal = calls(&[("a/x", "", 1), ("a/x", "u1", 2), ("a/y", "u1", 1)]);
+        assert!(differences(&journal, &calls(&[("a/x", "u1", 3), ("a/y", "u1", 1)])).agrees);
+        assert!(!differences(&journal, &calls(&[("a/x", "u1", 2), ("a/y", "u1", 1)])).agrees);
+    }
+
+    #[test]
+    fn a_refused_token_is_no_call() {
+        let count = |user: Option<&str>, outcome: &str| Count {
+            server: "mcp".to_owned(),
+            phase: Some("measured".to_owned()),
+            step: Some("a/x".to_owned()),
+            user: user.map(str::to_owned),
+            outcome: outcome.to_owned(),
+            count: 1,
+        };
+        let calls = journal(&[count(None, "http_error"), count(Some("u1"), "ok"), count(None, "planted_error")]);
+        assert_eq!(calls.values().sum::<u64>(), 2);
+    }
+}

@@ -1,0 +1,188 @@
+//! `throng run`: parse, validate, open outputs, set up, load, clean up, judge, report.
+
+mod export;
+mod hooks;
+mod live;
+mod prepare;
+mod setup;
+mod teardown;
+mod work;
+
+use std::process::ExitCode;
+
+use throng_engine::{EndedBy, Executor, StopSignals};
+use throng_metrics::report::console;
+use throng_metrics::{
+    Cleanup, Evidence, GeneratorHealth, Limits, Measured, Report, RunInfo, Table, Tally, judge,
+};
+
+use self::prepare::Prepared;
+use self::setup::Made;
+use self::work::Worked;
+use super::args::RunArgs;
+use super::narrator::Narrator;
+use super::{CommandError, Output, runtime, sandbox_process::SandboxProcess, settings, signals};
+
+/// Set-up steps that are announced: login discovery, directory, client, users, sessions, load.
+const STEPS: u32 = 6;
+
+/// Runs a scenario file.
+pub(crate) fn run(args: &RunArgs, output: Output) -> Result<ExitCode, CommandError> {
+    let prepared = Prepared::new(args, output)?;
+    runtime()?.block_on(execute(prepared, args))
+}
+
+/// From the first request to the exit code.
+async fn execute(mut prepared: Prepared, args: &RunArgs) -> Result<ExitCode, CommandError> {
+    let mut narrator = Narrator::new(prepared.output.detail(args.quiet), STEPS);
+    let stop = StopSignals::default();
+    let sandbox = match prepared.place {
+        settings::Place::Sandbox => Some(start_sandbox(&mut prepared, args, &narrator).await?),
+        settings::Place::Target => None,
+    };
+    let mut made = prepared.begin().await?;
+    let watch = signals::watch(stop.clone(), prepared.cleanup_command())
+        .map_err(|error| CommandError::failed(error.into()))?;
+    prepared.introduce(&made, &narrator);
+
+    let worked = work::work(&prepared, &mut made, &stop, &mut narrator).await;
+    let cleanup = if prepared.cleans_up {
+        teardown::clean_up(&made, prepared.login_concurrency, &narrator).await
+    } else {
+        teardown::keep(&made, &prepared.cleanup_command(), &narrator).await
+    };
+    let report = report(&prepared, &made, &worked, cleanup, &stop);
+    drop(watch);
+    if let Some(sandbox) = sandbox
+        && let Err(error) = sandbox.stop().await
+    {
+        narrator.warn(&format!("{error:#}"));
+    }
+    show(prepared, &report, args.quiet, &narrator)
+}
+
+/// Starts the sandbox and puts its addresses into the scenario.
+async fn start_sandbox(
+    prepared: &mut Prepared,
+    args: &RunArgs,
+    narrator: &Narrator,
+) -> Result<SandboxProcess, CommandError> {
+    narrator.say("Starting a sandbox: a Nextcloud, its OpenID provider and its MCP server...");
+    let sandbox = SandboxProcess::start(args.sandbox_knobs.as_deref(), prepared.seed)
+        .await
+        .map_err(CommandError::failed)?;
+    let ready = &sandbox.ready;
+    prepared.place_at(
+        args,
+        &settings::SandboxAddress {
+            url: &ready.url,
+            mcp_url: &ready.mcp_url,
+            admin: &ready.admin,
+            password: &ready.password,
+        },
+    )?;
+    narrator.done(&format!(
+        "Nextcloud at {}, MCP server at {}",
+        ready.url, ready.mcp_url
+    ));
+    Ok(sandbox)
+}
+
+/// What came of it all.
+fn report(
+    prepared: &Prepared,
+    made: &Made,
+    worked: &Worked,
+    cleanup: Cleanup,
+    stop: &StopSignals,
+) -> Report {
+    let limits = Limits::default();
+    let catalog = &prepared.file.program.catalog;
+    let nothing = (Tally::new(catalog), GeneratorHealth::default());
+    let (tally, generator) = match &worked.outcome {
+        Some(outcome) => (&outcome.tally, &outcome.generator),
+        None => (&nothing.0, &nothing.1),
+    };
+    let measured = Measured {
+        catalog,
+        tally,
+        phases: &made.phases,
+        generator,
+    };
+    // Without measurements no threshold says anything that the failed set-up doesn't.
+    let thresholds: Vec<_> = match worked.outcome {
+        Some(_) => prepared
+            .thresholds
+            .iter()
+            .map(|threshold| threshold.evaluate(&measured))
+            .collect(),
+        None => Vec::new(),
+    };
+    let ended_early = worked
+        .outcome
+        .as_ref()
+        .is_none_or(|outcome| outcome.ended_by != EndedBy::Finished);
+    let interrupted =
+        (stop.drain.is_cancelled() && ended_early).then_some("stopped by a signal before its time");
+    let verdicts = judge(&Evidence {
+        setup_failures: &worked.failures,
+        measured: worked.outcome.is_some().then_some(&measured),
+        thresholds: &thresholds,
+        cleanup: (!cleanup.kept).then_some(&cleanup),
+        interrupted,
+        limits,
+        ..Evidence::default()
+    });
+    Report::new(
+        info(prepared, made, worked),
+        &measured,
+        thresholds,
+        &verdicts,
+        &limits,
+        Some(cleanup),
+    )
+}
+
+fn info(prepared: &Prepared, made: &Made, worked: &Worked) -> RunInfo {
+    let throng = ("throng".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    let versions: Table<String> = std::iter::once(throng)
+        .chain(worked.versions.iter().cloned())
+        .collect();
+    RunInfo {
+        id: made.run.as_str().to_owned(),
+        scenario: prepared.file.scenario.name.clone(),
+        workload: prepared.workload(),
+        executor: match prepared.load.executor {
+            Executor::ConstantVus => "constant-vus".to_owned(),
+            Executor::ConstantArrivalRate { rate, .. } => {
+                format!("constant-arrival-rate ({}/s)", rate.per_second())
+            }
+        },
+        login: "oauth".to_owned(),
+        seed: prepared.seed,
+        target: prepared.file.scenario.target.url.value.clone(),
+        started_at: humantime::format_rfc3339_seconds(prepared.started).to_string(),
+        warmup: prepared.load.warmup.as_secs_f64(),
+        versions,
+    }
+}
+
+/// Prints and exports the report; the exit code is its verdict's.
+fn show(
+    prepared: Prepared,
+    report: &Report,
+    quiet: bool,
+    narrator: &Narrator,
+) -> Result<ExitCode, CommandError> {
+    let text = if quiet {
+        console::verdict_line(report)
+    } else {
+        console::render(report, prepared.output.style())
+    };
+    super::print(&text);
+    if let Some(export) = prepared.export {
+        let path = export.write(report).map_err(CommandError::failed)?;
+        narrator.say(&format!("Report written to {}", path.display()));
+    }
+    Ok(ExitCode::from(report.verdict.code))
+}

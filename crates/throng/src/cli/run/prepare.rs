@@ -1,0 +1,247 @@
+//! Everything that can be known to be wrong before anything is touched: the file, the flags, the outputs.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, anyhow};
+use throng_client::{Client, Connector, ConnectorOptions, HttpVersion};
+use throng_engine::{Executor, Load, Rate};
+use throng_identity::ledger::Ledger;
+use throng_metrics::Threshold;
+use throng_workflow::ScenarioFile;
+
+use super::export::Export;
+use super::setup::{LOGIN_CONCURRENCY, Made};
+use crate::cli::args::{HttpChoice, RunArgs};
+use crate::cli::narrator::Narrator;
+use crate::cli::settings::{self, Place, SandboxAddress};
+use crate::cli::{CommandError, Output, state};
+
+/// The condition a run is judged by when neither file nor flags name one.
+const DEFAULT_THRESHOLD: &str = "error_rate<1%";
+/// Starts that may wait for a free user where nobody says how many.
+const DEFAULT_QUEUE: u32 = 10_000;
+
+/// A run that can begin.
+pub(crate) struct Prepared {
+    pub(crate) file: ScenarioFile,
+    pub(crate) place: Place,
+    pub(crate) load: Load,
+    pub(crate) thresholds: Vec<Threshold>,
+    pub(crate) connector: Connector,
+    pub(crate) login_concurrency: u32,
+    pub(crate) cleans_up: bool,
+    pub(crate) export: Option<Export>,
+    pub(crate) output: Output,
+    pub(crate) seed: u64,
+    pub(crate) started: SystemTime,
+    ledger: PathBuf,
+}
+
+impl Prepared {
+    /// Validates all that was asked for.
+    pub(crate) fn new(args: &RunArgs, output: Output) -> Result<Self, CommandError> {
+        let place = settings::place(args);
+        let seed = args
+            .seed
+            .unwrap_or_else(|| u64::from(rand::random::<u32>()));
+        let pending = (place == Place::Sandbox).then_some(SandboxAddress::PENDING);
+        let file = settings::scenario(args, pending.as_ref(), seed).map_err(CommandError::usage)?;
+        let load = load(&file, args, seed).map_err(CommandError::usage)?;
+        let thresholds = thresholds(&file, args).map_err(CommandError::usage)?;
+        let connector = connector(args).map_err(CommandError::usage)?;
+        let export = args
+            .output
+            .as_deref()
+            .map(Export::open)
+            .transpose()
+            .map_err(CommandError::usage)?;
+        let ledger = match place {
+            Place::Target => state::ledger_path().map_err(CommandError::usage)?,
+            // Whatever is made in this sandbox ends with it, so it must not stand in the user's ledger for ever should
+            // this process be killed.
+            Place::Sandbox => std::env::temp_dir()
+                .join(format!("throng-sandbox-run-{}.sqlite", std::process::id())),
+        };
+        Ok(Self {
+            file,
+            place,
+            load,
+            thresholds,
+            connector,
+            login_concurrency: args.login_concurrency.unwrap_or(LOGIN_CONCURRENCY),
+            cleans_up: !args.no_cleanup,
+            export,
+            output,
+            seed,
+            started: SystemTime::now(),
+            ledger,
+        })
+    }
+
+    /// Reads the file again, with the addresses of the sandbox that was started.
+    pub(crate) fn place_at(
+        &mut self,
+        args: &RunArgs,
+        sandbox: &SandboxAddress<'_>,
+    ) -> Result<(), CommandError> {
+        self.file =
+            settings::scenario(args, Some(sandbox), self.seed).map_err(CommandError::usage)?;
+        Ok(())
+    }
+
+    /// Opens the ledger and enters the run.
+    pub(crate) async fn begin(&self) -> Result<Made, CommandError> {
+        let enter = || -> anyhow::Result<_> {
+            let ledger = Ledger::open(&self.ledger)?;
+            let run = ledger.begin_run()?;
+            Ok((ledger, run))
+        };
+        let (ledger, run) = enter().map_err(CommandError::failed)?;
+        Ok(Made {
+            run,
+            ledger,
+            directory: None,
+            client: Client::new(&self.connector),
+            oauth_client: None,
+            created: Arc::new(AtomicU32::new(0)),
+            phases: Vec::new(),
+        })
+    }
+
+    /// What the run is about, before its first step.
+    pub(crate) fn introduce(&self, made: &Made, narrator: &Narrator) {
+        let scenario = &self.file.scenario;
+        narrator.say(&format!(
+            "Scenario {}, workload {}, {} users, {} s after {} s of warm-up, seed {}, run {}",
+            scenario.name,
+            self.workload(),
+            scenario.users.count.value,
+            self.load.duration.as_secs_f64(),
+            self.load.warmup.as_secs_f64(),
+            self.seed,
+            made.run.as_str(),
+        ));
+    }
+
+    /// The workload that runs, by name.
+    pub(crate) fn workload(&self) -> String {
+        self.file
+            .scenario
+            .workload
+            .as_ref()
+            .map_or_else(|| "all".to_owned(), |workload| workload.value.clone())
+    }
+
+    /// The command that removes what this run may leave.
+    pub(crate) fn cleanup_command(&self) -> String {
+        let scenario = &self.file.scenario;
+        let host = scenario
+            .directory
+            .as_ref()
+            .map_or(String::new(), |directory| {
+                format!(" --host {}", directory.url.value)
+            });
+        format!(
+            "throng cleanup --prefix {}{host}",
+            scenario.users.prefix.value
+        )
+    }
+
+    /// Removes the ledger of a sandbox's run.
+    pub(crate) fn forget_ledger(&self) {
+        if self.place == Place::Sandbox {
+            for suffix in ["", "-wal", "-shm"] {
+                let mut path = self.ledger.clone().into_os_string();
+                path.push(suffix);
+                // It may not exist; in the temporary directory nobody misses it either way.
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+}
+
+fn load(file: &ScenarioFile, args: &RunArgs, seed: u64) -> anyhow::Result<Load> {
+    let asked = &file.scenario.load;
+    let executor = match &asked.rate {
+        None => Executor::ConstantVus,
+        Some(rate) => Executor::ConstantArrivalRate {
+            rate: rate_of(rate.count, rate.per)?,
+            max_queue: asked
+                .queue
+                .as_ref()
+                .map_or(DEFAULT_QUEUE, |queue| queue.value),
+        },
+    };
+    let load = Load {
+        executor,
+        users: file.scenario.users.count.value,
+        warmup: asked.warmup.0,
+        duration: asked.duration.0,
+        pause: asked.pause.0,
+        graceful_stop: args.graceful_stop.unwrap_or(asked.graceful_stop.0),
+        abort_grace: asked.abort_grace.0,
+        seed,
+    };
+    let problems: Vec<String> = load.problems().iter().map(ToString::to_string).collect();
+    if problems.is_empty() {
+        Ok(load)
+    } else {
+        Err(anyhow!("{}", problems.join("\n")))
+    }
+}
+
+/// The engine counts whole starts in a span of time: `0.5/s` is 500 in 1,000 s.
+fn rate_of(count: f64, per: Duration) -> anyhow::Result<Rate> {
+    let scale = if count.fract() == 0.0 { 1 } else { 1_000 };
+    let starts = (count * f64::from(scale)).round() as u64;
+    Rate::new(starts, per * scale).context("load.rate")
+}
+
+fn thresholds(file: &ScenarioFile, args: &RunArgs) -> anyhow::Result<Vec<Threshold>> {
+    if args.no_thresholds {
+        return Ok(Vec::new());
+    }
+    let asked: Vec<&str> = file
+        .scenario
+        .thresholds
+        .iter()
+        .map(|text| text.value.as_str())
+        .collect();
+    let asked = if asked.is_empty() {
+        vec![DEFAULT_THRESHOLD]
+    } else {
+        asked
+    };
+    let mut problems = Vec::new();
+    let mut thresholds = Vec::new();
+    for text in asked {
+        match text.parse::<Threshold>().and_then(|threshold| {
+            threshold.check(&file.program.catalog)?;
+            Ok(threshold)
+        }) {
+            Ok(threshold) => thresholds.push(threshold),
+            Err(problem) => problems.push(format!("threshold `{text}`: {problem}")),
+        }
+    }
+    if problems.is_empty() {
+        Ok(thresholds)
+    } else {
+        Err(anyhow!("{}", problems.join("\n")))
+    }
+}
+
+fn connector(args: &RunArgs) -> anyhow::Result<Connector> {
+    let options = ConnectorOptions {
+        version: match args.http {
+            None | Some(HttpChoice::Auto) => HttpVersion::Auto,
+            Some(HttpChoice::One) => HttpVersion::Http1,
+            Some(HttpChoice::Two) => HttpVersion::Http2,
+        },
+        trust: settings::trust(args.insecure, args.cacert.as_ref()),
+        ..ConnectorOptions::default()
+    };
+    Ok(Connector::new(options)?)
+}

@@ -1,0 +1,354 @@
+//! Set-up: from a validated scenario to logged-in users, step by step, each step told and measured.
+//!
+//! What has been made on the way is in [`Made`] from the moment it may exist, so that whatever happens next, it
+//! can be taken away again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use throng_client::{Client, Connector};
+use throng_engine::StopSignals;
+use throng_identity::directory::Directory;
+use throng_identity::directory::names::{NameTemplates, Prefix};
+use throng_identity::directory::nextcloud::Nextcloud;
+use throng_identity::discovery::{Authorization, discover};
+use throng_identity::hooks;
+use throng_identity::ledger::{Kind, Ledger, Place, RunId};
+use throng_identity::login::{DEFAULT_REDIRECT_URI, LoginPlan};
+use throng_identity::provision::{Identity, ProvisionEvent, ProvisionPlan, Provisioned, provision};
+use throng_identity::registration::{self, ClientSource, OAuthClient, RegistrationRequest};
+use throng_identity::retry::RetryPolicy;
+use throng_identity::scopes;
+use throng_metrics::PhaseTally;
+use throng_workflow::model::Scenario;
+use url::Url;
+
+use super::hooks::translate;
+use crate::cli::narrator::Narrator;
+
+/// Time allowed for one request of the set-up.
+const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+/// Users worked on at once where nobody says.
+pub(crate) const LOGIN_CONCURRENCY: u32 = 16;
+
+/// What exists, or may exist, because of this run.
+pub(crate) struct Made {
+    pub(crate) run: RunId,
+    pub(crate) ledger: Ledger,
+    /// Where users are created; none until it's known to answer.
+    pub(crate) directory: Option<Arc<dyn Directory>>,
+    /// Connections of the run itself, not of any user.
+    pub(crate) client: Client,
+    pub(crate) oauth_client: Option<Arc<OAuthClient>>,
+    /// Users that were, or may have been, created.
+    pub(crate) created: Arc<AtomicU32>,
+    /// How long the parts of the set-up took.
+    pub(crate) phases: Vec<PhaseTally>,
+}
+
+/// What set-up needs to know.
+pub(crate) struct Wanted<'a> {
+    pub(crate) scenario: &'a Scenario,
+    pub(crate) names: NameTemplates,
+    pub(crate) prefix: Prefix,
+    pub(crate) connector: Connector,
+    pub(crate) login_concurrency: u32,
+    pub(crate) cleanup_command: String,
+    pub(crate) stop: &'a StopSignals,
+}
+
+/// Finds out how to log in, makes a client and the users, and logs them in.
+///
+/// # Errors
+/// What went wrong, in words for the user. What was made by then is in `made`.
+pub(crate) async fn set_up(
+    wanted: &Wanted<'_>,
+    made: &mut Made,
+    narrator: &mut Narrator,
+) -> anyhow::Result<Vec<Identity>> {
+    let authorization = discover_login(wanted, made, narrator).await?;
+    let scopes = choose_scopes(wanted, &authorization);
+    check_directory(wanted, made, narrator).await?;
+    let oauth_client = make_client(wanted, made, &authorization, &scopes, narrator).await?;
+    made.oauth_client = Some(oauth_client.clone());
+    let mut login = LoginPlan::new(
+        authorization,
+        oauth_client,
+        Url::parse(DEFAULT_REDIRECT_URI)?,
+        scopes,
+    );
+    login.timeout = REQUEST_LIMIT;
+    log_users_in(wanted, made, login, narrator).await
+}
+
+async fn discover_login(
+    wanted: &Wanted<'_>,
+    made: &Made,
+    narrator: &mut Narrator,
+) -> anyhow::Result<Arc<Authorization>> {
+    let target = &wanted.scenario.target.url.value;
+    narrator.step(&format!("Finding out how to log in to {target}..."));
+    let url = Url::parse(target)?;
+    let authorization = unless_stopped(wanted.stop, discover(&made.client, &url, REQUEST_LIMIT))
+        .await?
+        .with_context(|| format!("the target {target} doesn't say how to log in"))?;
+    narrator.done(&format!("Users log in at {}", authorization.issuer));
+    Ok(Arc::new(authorization))
+}
+
+fn choose_scopes(wanted: &Wanted<'_>, authorization: &Authorization) -> Vec<String> {
+    scopes::choose(&scopes::Known {
+        wanted: wanted.scenario.login.scopes.as_deref(),
+        challenged: &authorization.challenged_scopes,
+        resource: &authorization.resource_scopes,
+        server: &authorization.server_scopes,
+    })
+}
+
+async fn check_directory(
+    wanted: &Wanted<'_>,
+    made: &mut Made,
+    narrator: &mut Narrator,
+) -> anyhow::Result<()> {
+    let described = wanted
+        .scenario
+        .directory
+        .as_ref()
+        .context("the scenario names no `directory`, so there's nowhere to create users")?;
+    narrator.step(&format!(
+        "Checking the directory {}...",
+        described.url.value
+    ));
+    let directory: Arc<dyn Directory> = Arc::new(Nextcloud::new(
+        made.client.clone(),
+        Url::parse(&described.url)?,
+        &described.admin,
+        described.password.0.clone(),
+        REQUEST_LIMIT,
+    ));
+    unless_stopped(wanted.stop, directory.check()).await??;
+    let stem = wanted.names.name.stem(&wanted.prefix);
+    let listed = unless_stopped(wanted.stop, directory.list(&stem)).await??;
+    let mut leftovers: Vec<&str> = listed
+        .iter()
+        .map(String::as_str)
+        .filter(|name| wanted.names.name.number(&wanted.prefix, name).is_some())
+        .collect();
+    leftovers.sort_unstable();
+    if let Some(first) = leftovers.first() {
+        bail!(
+            "{} of the users to be created exist already ({first}{}); remove them with\n  {}\nor take another --user-prefix",
+            leftovers.len(),
+            if leftovers.len() > 1 { ", ..." } else { "" },
+            wanted.cleanup_command,
+        );
+    }
+    narrator.done(&format!(
+        "'{}' may create users, and none of ours is there",
+        described.admin
+    ));
+    made.directory = Some(directory);
+    Ok(())
+}
+
+async fn make_client(
+    wanted: &Wanted<'_>,
+    made: &Made,
+    authorization: &Arc<Authorization>,
+    scopes: &[String],
+    narrator: &mut Narrator,
+) -> anyhow::Result<Arc<OAuthClient>> {
+    let source = match &wanted.scenario.login.client {
+        Some(client) => match Url::parse(&client.id) {
+            // A client id that is an https URL is that of a metadata document.
+            Ok(url) if url.scheme() == "https" => ClientSource::MetadataDocument(url),
+            _ => ClientSource::PreRegistered {
+                id: client.id.clone(),
+                secret: client.secret.as_ref().map(|secret| secret.0.clone()),
+            },
+        },
+        None => ClientSource::Dynamic,
+    };
+    if let Some(known) = registration::known(&source, authorization) {
+        narrator.step("Taking the OAuth client that was given...");
+        narrator.done(&format!("Client {}", known.id));
+        return Ok(Arc::new(known));
+    }
+    narrator.step("Registering one OAuth client for the run...");
+    let request = RegistrationRequest {
+        client_name: format!("throng {}", made.run.as_str()),
+        redirect_uri: Url::parse(DEFAULT_REDIRECT_URI)?,
+        scopes: scopes.to_vec(),
+    };
+    let (run, place, name) = (
+        made.run.clone(),
+        Place::issuer(&authorization.issuer),
+        request.client_name.clone(),
+    );
+    let entry = made
+        .ledger
+        .run(move |ledger| ledger.plan(&run, Kind::Client, &place, &name))
+        .await?;
+    let policy = RetryPolicy::patient();
+    let registered = registration::register(
+        &made.client,
+        authorization,
+        &request,
+        &policy,
+        REQUEST_LIMIT,
+    );
+    match unless_stopped(wanted.stop, registered).await? {
+        Ok(client) => {
+            let id = client.id.clone();
+            let expires_at = client
+                .registration
+                .as_ref()
+                .and_then(|registration| registration.expires_at);
+            made.ledger
+                .run(move |ledger| ledger.client_created(entry, &id, expires_at))
+                .await?;
+            narrator.done(&format!("Registered as '{}'", request.client_name));
+            Ok(Arc::new(client))
+        }
+        Err(error) => {
+            if error.nothing_was_created() {
+                made.ledger.run(move |ledger| ledger.forget(entry)).await?;
+            }
+            Err(anyhow!(error).context("registering an OAuth client"))
+        }
+    }
+}
+
+async fn log_users_in(
+    wanted: &Wanted<'_>,
+    made: &mut Made,
+    login: LoginPlan,
+    narrator: &mut Narrator,
+) -> anyhow::Result<Vec<Identity>> {
+    let users = wanted.scenario.users.count.value;
+    let concurrency = wanted.login_concurrency;
+    narrator.step(&format!(
+        "Creating {users} users and acquiring OAuth tokens..."
+    ));
+    narrator.note(&format!(
+        "(Running concurrently, up to {concurrency} at once)"
+    ));
+    let hooks = translate(wanted.scenario)?;
+    let directory = made
+        .directory
+        .clone()
+        .context("the directory was not checked")?;
+    let plan = ProvisionPlan {
+        users,
+        prefix: wanted.prefix.clone(),
+        names: wanted.names.clone(),
+        directory,
+        connector: wanted.connector.clone(),
+        login: Arc::new(login),
+        after_login: hooks.into(),
+        concurrency: concurrency as usize,
+        retry: RetryPolicy::default(),
+        stop_at_failure: true,
+        run: made.run.clone(),
+    };
+    let mistakes: Vec<String> = hooks::check(&plan.after_login)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    if !mistakes.is_empty() {
+        bail!("{}", mistakes.join("\n"));
+    }
+    let tell = narrator.teller(users);
+    let created = made.created.clone();
+    let ready = AtomicU32::new(0);
+    let provisioned = provision(
+        &plan,
+        &made.ledger,
+        &wanted.stop.drain,
+        Arc::new(move |event| {
+            match &event {
+                ProvisionEvent::Created(..) => {
+                    created.fetch_add(1, Ordering::Relaxed);
+                }
+                ProvisionEvent::Ready(_) => {
+                    ready.fetch_add(1, Ordering::Relaxed);
+                }
+                _ => {}
+            }
+            tell.provision(&event, ready.load(Ordering::Relaxed));
+        }),
+    )
+    .await;
+    narrator.clear();
+    made.phases
+        .extend(phases(&provisioned, !plan.after_login.is_empty()));
+    if wanted.stop.drain.is_cancelled() {
+        bail!("stopped by a signal");
+    }
+    let Provisioned {
+        identities,
+        failures,
+        ..
+    } = provisioned;
+    if let Some((_, first)) = failures.into_iter().next() {
+        return Err(anyhow!(first).context(format!(
+            "only {} of {users} users are ready",
+            identities.len()
+        )));
+    }
+    narrator.done(&format!(
+        "Successfully created and authenticated {} users",
+        identities.len()
+    ));
+    Ok(identities)
+}
+
+/// The phases' figures for the report.
+fn phases(provisioned: &Provisioned, has_hooks: bool) -> Vec<PhaseTally> {
+    let mut provision = PhaseTally::new("provision");
+    let mut login = PhaseTally::new("login");
+    let mut after = PhaseTally::new("after_login");
+    for timings in &provisioned.timings {
+        let failure = provisioned
+            .failures
+            .iter()
+            .find(|(n, _)| *n == timings.n)
+            .map(|(_, error)| error.to_string());
+        // The last stage that was begun is the one that failed.
+        let stages = [
+            (&mut provision, timings.create),
+            (&mut login, timings.login),
+            (&mut after, timings.after_login),
+        ];
+        let last = stages.iter().rposition(|(_, took)| took.is_some());
+        for (index, (phase, took)) in stages.into_iter().enumerate() {
+            match (took, &failure) {
+                (Some(_), Some(error)) if Some(index) == last => phase.failed(error.clone()),
+                (Some(took), _) => phase.succeeded(took),
+                (None, _) => {}
+            }
+        }
+    }
+    let mut phases = vec![provision, login];
+    if has_hooks {
+        phases.push(after);
+    }
+    // The users go through the phases side by side, so that each phase lasts as long as all of them.
+    for phase in &mut phases {
+        phase.set_wall(provisioned.took);
+    }
+    phases
+}
+
+/// Waits for something unless a signal comes first.
+pub(crate) async fn unless_stopped<T>(
+    stop: &StopSignals,
+    work: impl Future<Output = T>,
+) -> anyhow::Result<T> {
+    tokio::select! {
+        result = work => Ok(result),
+        () = stop.drain.cancelled() => bail!("stopped by a signal"),
+    }
+}

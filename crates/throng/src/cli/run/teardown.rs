@@ -1,0 +1,107 @@
+//! After the load: sessions closed by whoever opened them, users and registrations removed, whatever happened before.
+
+use std::sync::atomic::Ordering;
+
+use throng_identity::cleanup::{CleanupEvent, CleanupOptions, CleanupReport, clean_run};
+use throng_metrics::Cleanup;
+use tokio_util::sync::CancellationToken;
+
+use super::setup::Made;
+use crate::cli::narrator::Narrator;
+
+/// Removes all that the run made. Not stopped by the run's own signals: it has a budget of its own, and a further signal
+/// leaves at once.
+pub(crate) async fn clean_up(made: &Made, concurrency: u32, narrator: &Narrator) -> Cleanup {
+    let created = u64::from(made.created.load(Ordering::Relaxed));
+    let Some(directory) = &made.directory else {
+        // No user can have been created; a registration may be left.
+        return match end_without_directory(made).await {
+            Ok(()) => Cleanup::default(),
+            Err(error) => failed(created, &error.to_string(), narrator),
+        };
+    };
+    narrator.say(&format!("Cleaning up: deleting {created} users..."));
+    let registration = made
+        .oauth_client
+        .as_ref()
+        .and_then(|client| client.registration.as_ref())
+        .map(|registration| (&made.client, registration));
+    let options = CleanupOptions {
+        concurrency: concurrency as usize,
+        ..CleanupOptions::default()
+    };
+    let on_event = |event: CleanupEvent<'_>| {
+        if let CleanupEvent::Left(left) = event {
+            narrator.warn(&format!("'{}' stays: {}", left.name, left.why));
+        }
+    };
+    let never = CancellationToken::new();
+    match clean_run(
+        &made.run,
+        directory,
+        registration,
+        &made.ledger,
+        &options,
+        &never,
+        &on_event,
+    )
+    .await
+    {
+        Ok(report) => told(created, report, narrator),
+        Err(error) => failed(created, &error.to_string(), narrator),
+    }
+}
+
+async fn end_without_directory(made: &Made) -> anyhow::Result<()> {
+    let run = made.run.clone();
+    made.ledger.run(move |ledger| ledger.end_run(&run)).await?;
+    Ok(())
+}
+
+fn told(created: u64, report: CleanupReport, narrator: &Narrator) -> Cleanup {
+    let deleted = (report.deleted.len() + report.gone.len()) as u64;
+    if report.left.is_empty() {
+        narrator.done(&format!("Deleted {} users", report.deleted.len()));
+    }
+    Cleanup {
+        // A creation that failed half-way may have left one more than were seen to be created.
+        created: created.max(report.found.len() as u64),
+        deleted,
+        left: report.left.len() as u64,
+        names: report.left.into_iter().map(|left| left.name).collect(),
+        kept: false,
+    }
+}
+
+fn failed(created: u64, error: &str, narrator: &Narrator) -> Cleanup {
+    narrator.warn(&format!("cleaning up failed: {error}"));
+    Cleanup {
+        created,
+        deleted: 0,
+        left: created.max(1),
+        names: Vec::new(),
+        kept: false,
+    }
+}
+
+/// Leaves everything where it is, by request; the ledger knows of it.
+pub(crate) async fn keep(made: &Made, cleanup_command: &str, narrator: &Narrator) -> Cleanup {
+    let created = u64::from(made.created.load(Ordering::Relaxed));
+    if let Err(error) = end_without_directory(made).await {
+        narrator.warn(&format!(
+            "the ledger couldn't be told that the run is over: {error}"
+        ));
+    }
+    if created > 0 {
+        narrator.say(&format!(
+            "{created} users stay, as asked for; remove them with: {cleanup_command}"
+        ));
+    }
+    Cleanup {
+        created,
+        deleted: 0,
+        left: created,
+        names: Vec::new(),
+        kept: true,
+    }
+}

@@ -1,0 +1,154 @@
+//! `throng sandbox`: an embedded target in the foreground, until a signal, standard input's end, or a request to
+//! its `/__sandbox/stop`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow};
+use throng_sandbox::{
+    Admin, EndpointKnob, Jitter, Knobs, Latency, NextcloudConfig, NextcloudSandbox, Secret,
+};
+use tokio::io::AsyncReadExt;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::args::SandboxArgs;
+use super::{CommandError, runtime};
+
+/// Runs the Nextcloud sandbox until it's told to stop.
+pub(crate) fn nextcloud(args: &SandboxArgs) -> Result<ExitCode, CommandError> {
+    let config = config(args).map_err(CommandError::usage)?;
+    let runtime = runtime()?;
+    let code = runtime.block_on(async {
+        let sandbox = NextcloudSandbox::start(config)
+            .await
+            .map_err(|error| CommandError::failed(error.into()))?;
+        announce(&sandbox, args)?;
+        wait(&sandbox, args.stop_at_eof)
+            .await
+            .map_err(|error| CommandError::failed(error.into()))?;
+        sandbox.stop().await;
+        Ok(ExitCode::SUCCESS)
+    });
+    // A read of standard input can't be cancelled; waiting for it would hang until somebody types.
+    runtime.shutdown_background();
+    code
+}
+
+/// What the flags and the knobs file ask for; flags win over the file.
+fn config(args: &SandboxArgs) -> anyhow::Result<NextcloudConfig> {
+    let mut knobs = match &args.knobs {
+        Some(path) => read_knobs(path)?,
+        None => Knobs::default(),
+    };
+    if args.latency.is_some() || args.jitter.is_some() || args.error_rate.is_some() {
+        let milliseconds = |time: std::time::Duration| time.as_secs_f64() * 1e3;
+        // In front of the file's, whose first match wins.
+        knobs.endpoints.insert(
+            0,
+            EndpointKnob {
+                pattern: "nc_*".to_owned(),
+                latency: (args.latency.is_some() || args.jitter.is_some()).then(|| Latency {
+                    fixed_ms: args.latency.map_or(0.0, milliseconds),
+                    jitter: args.jitter.map(|jitter| Jitter::Uniform {
+                        max_ms: milliseconds(jitter),
+                    }),
+                }),
+                error_rate: args.error_rate,
+                error: throng_sandbox::ErrorKind::default(),
+                stall: None,
+            },
+        );
+    }
+    if let Some(delay) = args.share_propagation {
+        knobs.share_propagation_ms =
+            u64::try_from(delay.as_millis()).context("--share-propagation")?;
+    }
+    if let Some(lifetime) = args.token_lifetime {
+        knobs.token_lifetime_s = lifetime.as_secs();
+    }
+    if let Some(share) = args.lost_appends {
+        knobs.lost_appends = share;
+    }
+    if let Some(seed) = args.seed {
+        knobs.seed = seed;
+    }
+    knobs.validate().map_err(|faults| {
+        let lines: Vec<String> = faults.iter().map(|fault| format!("  {fault}")).collect();
+        anyhow!("the knobs don't make sense:\n{}", lines.join("\n"))
+    })?;
+    let mut admin = Admin::default();
+    if let Some(password) = &args.admin_password {
+        admin.password = Secret::new(password);
+    }
+    Ok(NextcloudConfig {
+        listen: args.listen,
+        port: args.port,
+        mcp_port: args.mcp_port,
+        data: args.data.clone(),
+        admin,
+        knobs,
+        registrations_per_minute: Some(args.registrations_per_minute.unwrap_or(10)),
+        ..NextcloudConfig::default()
+    })
+}
+
+fn read_knobs(path: &Path) -> anyhow::Result<Knobs> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("reading the knobs file {}", path.display()))?;
+    // JSON is YAML, so one reader does for both.
+    serde_saphyr::from_str(&text)
+        .map_err(|error| anyhow!("the knobs file {}: {error}", path.display()))
+}
+
+/// Says where it is: one line of JSON for a program, or text with commands to go on with.
+fn announce(sandbox: &NextcloudSandbox, args: &SandboxArgs) -> Result<(), CommandError> {
+    let ready = sandbox.ready();
+    if args.json {
+        let line =
+            serde_json::to_string(&ready).map_err(|error| CommandError::failed(error.into()))?;
+        println!("{line}");
+        return Ok(());
+    }
+    let (admin, password) = sandbox.admin();
+    println!("Nextcloud (API and OpenID provider)  {}", ready.url);
+    println!("MCP server                           {}", ready.mcp_url);
+    println!(
+        "What reached it                      {}/__sandbox/journal/counts",
+        ready.url
+    );
+    println!();
+    println!("In another terminal:");
+    println!(
+        "  export NEXTCLOUD_HOST={} NEXTCLOUD_USERNAME={admin}",
+        ready.url
+    );
+    if args.admin_password.is_some() {
+        println!("  export NEXTCLOUD_PASSWORD=...        # the one given with --admin-password");
+    } else {
+        // The sandbox's own throw-away password, of use to nobody but the person at this terminal.
+        println!("  export NEXTCLOUD_PASSWORD={password}");
+    }
+    println!("  throng run nextcloud --url {}", ready.mcp_url);
+    println!();
+    println!("Ctrl-C stops it.");
+    Ok(())
+}
+
+async fn wait(sandbox: &NextcloudSandbox, stop_at_eof: bool) -> std::io::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        () = sandbox.stopped() => {}
+        read = end_of_input(), if stop_at_eof => read?,
+    }
+    Ok(())
+}
+
+async fn end_of_input() -> std::io::Result<()> {
+    let mut input = tokio::io::stdin();
+    let mut sink = [0_u8; 64];
+    while input.read(&mut sink).await? > 0 {}
+    Ok(())
+}

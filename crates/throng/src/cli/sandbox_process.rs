@@ -1,0 +1,112 @@
+//! The embedded sandbox as a process of its own, so that target and generator don't share a runtime.
+//!
+//! The child is this same executable (`throng sandbox nextcloud --stop-at-eof --json`). It holds the read end of a
+//! pipe whose write end is here: when this process ends, however it ends, the pipe closes and the child stops.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// How long the sandbox may take to come up (it makes an RSA key first).
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// How long it may take to go.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// What the child prints when it's ready.
+#[derive(Deserialize)]
+pub(crate) struct Ready {
+    /// The Nextcloud side, `http://127.0.0.1:PORT`.
+    pub(crate) url: String,
+    /// The MCP endpoint.
+    pub(crate) mcp_url: String,
+    /// The administrator's name.
+    pub(crate) admin: String,
+    /// The administrator's password. Never printed.
+    pub(crate) password: String,
+}
+
+/// A running sandbox; dropping it kills it.
+pub(crate) struct SandboxProcess {
+    child: Child,
+    pub(crate) ready: Ready,
+}
+
+impl SandboxProcess {
+    /// Starts one on free ports and waits until it's ready.
+    ///
+    /// # Errors
+    /// Where the child can't be started, ends early or doesn't come up in time; with what it said.
+    pub(crate) async fn start(knobs: Option<&Path>, seed: u64) -> anyhow::Result<Self> {
+        let executable =
+            std::env::current_exe().context("finding this executable to start the sandbox")?;
+        let mut command = Command::new(executable);
+        command
+            .args([
+                "sandbox",
+                "nextcloud",
+                "--port",
+                "0",
+                "--mcp-port",
+                "0",
+                "--json",
+                "--stop-at-eof",
+            ])
+            .arg("--seed")
+            .arg(seed.to_string());
+        if let Some(knobs) = knobs {
+            command.arg("--knobs").arg(knobs);
+        }
+        // Its own process group: a Ctrl-C at the terminal must reach the generator only, which still
+        // needs the target for draining and cleaning up.
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .context("starting the sandbox")?;
+        let stdout = child
+            .stdout
+            .take()
+            .context("the sandbox's standard output")?;
+        let mut lines = BufReader::new(stdout).lines();
+        let line = tokio::time::timeout(START_LIMIT, lines.next_line())
+            .await
+            .with_context(|| format!("the sandbox didn't come up within {START_LIMIT:?}"))?
+            .context("reading what the sandbox says")?;
+        let Some(line) = line else {
+            let status = child.wait().await?;
+            bail!("the sandbox ended before it was ready ({status})");
+        };
+        let ready = serde_json::from_str(&line)
+            .context("the sandbox said something other than its addresses")?;
+        Ok(Self { child, ready })
+    }
+
+    /// Asks it to stop and waits.
+    ///
+    /// # Errors
+    /// Where it doesn't stop in time (it's killed then) or ends with a failure.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        drop(self.child.stdin.take());
+        match tokio::time::timeout(STOP_LIMIT, self.child.wait()).await {
+            Ok(status) => {
+                let status = status?;
+                if !status.success() {
+                    bail!("the sandbox ended with {status}");
+                }
+                Ok(())
+            }
+            Err(_) => {
+                self.child.kill().await?;
+                bail!("the sandbox didn't stop within {STOP_LIMIT:?} and was killed")
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Quantities as people type them on a command line.
+
+use std::time::Duration;
+
+use throng_workflow::scalar::parse_duration;
+
+/// A duration as in scenario files (`500ms`, `1m30s`); a plain number is seconds (`30`, `0.5`).
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string()),
+        Err(_) => parse_duration(text)
+            .map_err(|problem| format!("{problem}; write 30 (seconds), 500ms, 1m30s")),
+    }
+}
+
+/// A percentage, `5` or `5%`, as a fraction (0 to 1).
+pub(crate) fn percent(text: &str) -> Result<f64, String> {
+    let number: f64 = text
+        .trim()
+        .trim_end_matches('%')
+        .trim_end()
+        .parse()
+        .map_err(|_| "expected a percentage, as in 5 or 0.5%".to_owned())?;
+    if (0.0..=100.0).contains(&number) {
+        Ok(number / 100.0)
+    } else {
+        Err("a percentage lies between 0 and 100".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, millis) in [
+            ("30", 30_000),
+            ("30.0", 30_000),
+            ("0.5", 500),
+            ("500ms", 500),
+            ("1.5m", 90_000),
+            ("1m30s", 90_000),
+            ("1h", 3_600_000),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "s", "-1", "1.2.3", "5 parsecs", "NaN", "1e400"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn percentages() {
+        assert_eq!(percent("5"), Ok(0.05));
+        assert_eq!(percent("0.5%"), Ok(0.005));
+        assert!(percent("101").is_err());
+        assert!(percent("-1").is_err());
+    }
+}
