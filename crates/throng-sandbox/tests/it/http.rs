@@ -5,6 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
@@ -74,7 +76,22 @@ impl Call {
         self.body("application/json", body.to_string())
     }
 
+    /// Sends it and reads the whole answer.
     pub(crate) async fn send(self) -> Answer {
+        let mut stream = self.open().await;
+        let mut body = String::new();
+        while let Some(text) = stream.next().await {
+            body.push_str(&text);
+        }
+        Answer {
+            status: stream.status,
+            headers: std::mem::take(&mut stream.headers),
+            body,
+        }
+    }
+
+    /// Sends it and leaves the answer's body to be read piece by piece.
+    pub(crate) async fn open(self) -> Stream {
         let host = self.url.host_str().expect("a host").to_owned();
         let port = self.url.port_or_known_default().expect("a port");
         let stream = tokio::net::TcpStream::connect((host.as_str(), port))
@@ -94,13 +111,40 @@ impl Call {
         request.headers_mut().extend(self.headers);
         let response = sender.send_request(request).await.expect("an answer");
         let (parts, body) = response.into_parts();
-        let body = body.collect().await.expect("a whole body").to_bytes();
-        drop(sender);
-        connection.abort();
-        Answer {
+        Stream {
             status: parts.status,
             headers: parts.headers,
-            body: String::from_utf8(body.to_vec()).expect("a text body"),
+            body,
+            _sender: sender,
+            connection,
         }
+    }
+}
+
+/// An answer whose body is still coming.
+pub(crate) struct Stream {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    body: Incoming,
+    /// Held, because the connection ends with it.
+    _sender: SendRequest<Full<Bytes>>,
+    connection: tokio::task::JoinHandle<hyper::Result<()>>,
+}
+
+impl Stream {
+    /// The next piece of the body; nothing at its end.
+    pub(crate) async fn next(&mut self) -> Option<String> {
+        loop {
+            let frame = self.body.frame().await?.expect("a whole body");
+            if let Ok(data) = frame.into_data() {
+                return Some(String::from_utf8(data.to_vec()).expect("a text body"));
+            }
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.connection.abort();
     }
 }

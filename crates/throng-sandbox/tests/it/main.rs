@@ -8,6 +8,7 @@
 mod frame;
 mod http;
 mod login;
+mod mcp;
 mod nextcloud;
 mod oidc;
 mod registration;

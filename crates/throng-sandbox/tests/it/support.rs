@@ -105,6 +105,8 @@ pub(crate) struct Http {
     connection: Option<SendRequest<Full<Bytes>>>,
     cookies: BTreeMap<String, String>,
     pub(crate) accept: &'static str,
+    /// Who logs in at a login page, and with which password.
+    pub(crate) login: (&'static str, &'static str),
 }
 
 impl Http {
@@ -118,6 +120,7 @@ impl Http {
             connection: None,
             cookies: BTreeMap::new(),
             accept: "text/html",
+            login: ("admin", PASSWORD),
         }
     }
 
@@ -329,7 +332,7 @@ impl Application {
     }
 }
 
-/// Logs the administrator in at the login page that a redirect leads to.
+/// Logs in at the login page that a redirect leads to.
 pub(crate) async fn log_in(http: &mut Http, login_url: &str) -> Reply {
     let page = http.get(login_url).await;
     assert_eq!(page.status, 200, "{}", page.body);
@@ -337,8 +340,8 @@ pub(crate) async fn log_in(http: &mut Http, login_url: &str) -> Reply {
     let redirect_url = page.state("loginRedirectUrl");
     let redirect_url = redirect_url.as_ref().and_then(Value::as_str).unwrap_or("/");
     let form = [
-        ("user", "admin"),
-        ("password", PASSWORD),
+        ("user", http.login.0),
+        ("password", http.login.1),
         ("requesttoken", token.as_str()),
         ("redirect_url", redirect_url),
         ("timezone", "UTC"),
