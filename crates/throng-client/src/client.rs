@@ -12,7 +12,7 @@ use hyper::body::{Body as _, Incoming};
 use url::Url;
 
 use crate::{
-    connection::Connection,
+    connection::{Connection, Idle},
     connector::Connector,
     cookies::Jar,
     error::{Phase, TransportError, TransportFailure},
@@ -28,7 +28,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Client {
     connector: Connector,
-    idle: Arc<Mutex<Vec<(Origin, Connection)>>>,
+    idle: Arc<Mutex<Vec<(Origin, Idle)>>>,
     cookies: Option<Arc<Jar>>,
 }
 
@@ -154,7 +154,7 @@ impl Client {
         progress: &mut Progress,
     ) -> Result<OpenExchange, TransportFailure> {
         let target = outgoing.target();
-        if let Some(mut connection) = self.take_idle(&target.origin).await {
+        if let Some(mut connection) = self.take_idle(&target.origin, progress.started).await {
             progress.reused = true;
             progress.on(connection.traffic());
             progress.phase = Phase::Head;
@@ -174,7 +174,8 @@ impl Client {
         progress.phase = Phase::Head;
         if let Connection::Http2(shared) = &connection {
             // Others may use it from now on, at the same time.
-            self.give_back(&target.origin, Connection::Http2(shared.clone()));
+            let shared = Connection::Http2(shared.clone());
+            self.give_back(&target.origin, shared, Instant::now());
         }
         match self.request(outgoing, &mut connection).await {
             Ok(response) => Ok(self.opened(target, response, connection, progress)),
@@ -236,49 +237,40 @@ impl Client {
     }
 
     /// An idle connection to `origin` that is not known to be closed.
-    async fn take_idle(&self, origin: &Origin) -> Option<Connection> {
+    async fn take_idle(&self, origin: &Origin, now: Instant) -> Option<Connection> {
         loop {
-            let mut connection = {
+            let idle = {
                 let mut idle = self.idle();
                 // The one used last is the least likely to have been closed meanwhile.
                 let position = idle.iter().rposition(|(of, _)| of == origin)?;
                 match &idle[position].1 {
-                    Connection::Http2(shared) => {
-                        if idle[position].1.is_closed() {
-                            idle.swap_remove(position);
-                            continue;
-                        }
+                    Idle::Http2(shared) if !shared.is_closed() => {
                         return Some(Connection::Http2(shared.clone()));
                     }
-                    Connection::Http1(_) => idle.swap_remove(position).1,
+                    _ => idle.swap_remove(position).1,
                 }
             };
-            if let Connection::Http1(http1) = &mut connection
-                && !std::future::poll_fn(|cx| http1.poll_ready(cx)).await
-            {
-                continue;
+            let woken = idle.wake(now).await;
+            if woken.is_some() {
+                return woken;
             }
-            return Some(connection);
         }
     }
 
     /// Keeps a connection for the next exchange. One of HTTP/2 is kept once however many exchanges share it.
-    pub(crate) fn give_back(&self, origin: &Origin, connection: Connection) {
-        if connection.is_closed() {
+    pub(crate) fn give_back(&self, origin: &Origin, connection: Connection, now: Instant) {
+        let Some(kept) = connection.idle(now) else {
             return;
-        }
+        };
         let mut idle = self.idle();
-        if let Connection::Http2(_) = connection
-            && idle
-                .iter()
-                .any(|(of, kept)| of == origin && matches!(kept, Connection::Http2(_)))
-        {
+        let shared = |(of, other): &(Origin, Idle)| of == origin && matches!(other, Idle::Http2(_));
+        if matches!(kept, Idle::Http2(_)) && idle.iter().any(shared) {
             return;
         }
-        idle.push((origin.clone(), connection));
+        idle.push((origin.clone(), kept));
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<(Origin, Connection)>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<(Origin, Idle)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -298,9 +290,7 @@ fn replaceable(connection: &Connection, error: &hyper::Error) -> bool {
         // One exchange at a time: whatever failed is the connection.
         Connection::Http1(_) => !error.is_parse() && !error.is_user(),
         // A reset of one stream is an answer; only the end of the whole connection is not.
-        Connection::Http2(connection) => {
-            Connection::Http2(connection.clone()).is_closed() && !error.is_user()
-        }
+        Connection::Http2(connection) => connection.is_closed() && !error.is_user(),
     }
 }
 

@@ -222,10 +222,11 @@ impl OpenExchange {
     /// The body has ended: notes when, and gives the connection back.
     pub(crate) fn release(&mut self) {
         if let Some(connection) = self.connection.take() {
-            self.ended = Some(Instant::now());
+            let now = Instant::now();
+            self.ended = Some(now);
             self.progress.fix_traffic();
             if self.keep {
-                self.client.give_back(&self.origin, connection);
+                self.client.give_back(&self.origin, connection, now);
             }
         }
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{
     CallError, Era, Session,
-    session::Trace,
+    trace::Trace,
     wire::{self, Message},
 };
 use crate::{error::Phase, exchange::EventStream};

@@ -10,12 +10,14 @@
 
 mod call;
 mod error;
+mod exchange;
 mod headers;
 mod listen;
 mod open;
 mod server;
 mod session;
 mod tools;
+mod trace;
 mod wire;
 
 use http::HeaderValue;

@@ -13,7 +13,8 @@ use super::{
     Authorize, CallError, CallOptions, Era, EraChoice, LATEST_WITH_SESSIONS, STATELESS, Server,
     Session, WITH_SESSIONS,
     server::Negotiated,
-    session::{Params, Request, Trace},
+    session::{Params, Request},
+    trace::Trace,
 };
 use crate::client::Client;
 

@@ -86,6 +86,29 @@ async fn a_connection_closed_between_requests_costs_a_reconnect() {
 }
 
 #[tokio::test]
+async fn a_connection_serves_a_busy_user_and_one_who_pauses() {
+    // Long enough for the connection to be kept whole, not only its socket.
+    let server = Script::start(|_, mut peer| async move {
+        for _ in 0..100 {
+            peer.request().await;
+            peer.send(OK).await;
+        }
+    })
+    .await;
+    let client = Client::new(&connector());
+    for n in 0..250 {
+        let exchange = client.send(post(&server.url, "x"), LONG).await.unwrap();
+        assert_eq!(&exchange.body[..], b"ok");
+        assert_eq!(exchange.reused, n % 100 != 0, "{n}");
+        if n % 60 == 0 {
+            // The pause of a user, which changes what is kept of the connection.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    assert_eq!((server.count(), server.seen().len()), (3, 250));
+}
+
+#[tokio::test]
 async fn a_kept_connection_that_closes_on_the_request_costs_a_reconnect() {
     let server = Script::start(|number, mut peer| async move {
         peer.request().await;
