@@ -16,8 +16,8 @@ use throng_identity::directory::names::{NameTemplates, Prefix};
 use throng_identity::directory::nextcloud::Nextcloud;
 use throng_identity::ledger::Ledger;
 use throng_identity::login::{DEFAULT_REDIRECT_URI, LoginPlan};
-use throng_identity::provision::{ProvisionPlan, UserTimings, provision};
-use throng_identity::registration::{RegistrationRequest, register};
+use throng_identity::provision::{ProvisionPlan, UserTimings, oauth_client, provision};
+use throng_identity::registration::{ClientSource, RegistrationRequest};
 use throng_identity::retry::RetryPolicy;
 use throng_identity::{Secret, discovery, scopes};
 use tokio_util::sync::CancellationToken;
@@ -64,11 +64,15 @@ async fn main() -> anyhow::Result<()> {
         redirect_uri: redirect_uri.clone(),
         scopes: scopes.clone(),
     };
-    let oauth_client = register(
+    let state = std::env::temp_dir().join(format!("throng-example-{}", std::process::id()));
+    let ledger = Ledger::open(&state.join("ledger.sqlite"))?;
+    let run = ledger.begin_run()?;
+    let oauth_client = oauth_client(
+        &ClientSource::Dynamic,
         &client,
         &authorization,
         &request,
-        &RetryPolicy::patient(),
+        (&ledger, &run),
         TIMEOUT,
     )
     .await?;
@@ -83,8 +87,6 @@ async fn main() -> anyhow::Result<()> {
         scopes,
     );
 
-    let state = std::env::temp_dir().join(format!("throng-example-{}", std::process::id()));
-    let ledger = Ledger::open(&state.join("ledger.sqlite"))?;
     let plan = ProvisionPlan {
         users: users.parse()?,
         prefix: Prefix::new("example")?,
@@ -96,7 +98,7 @@ async fn main() -> anyhow::Result<()> {
         concurrency: concurrency.parse()?,
         retry: RetryPolicy::default(),
         stop_at_failure: false,
-        run: ledger.begin_run()?,
+        run,
     };
     let cancel = CancellationToken::new();
     let before = cpu();

@@ -14,9 +14,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::directory::names::{NameTemplates, Prefix, UserName};
 use crate::directory::{Directory, DirectoryError, NewUser, password};
+use crate::discovery::Authorization;
 use crate::hooks::{self, Hook, HookError, Values};
 use crate::ledger::{EntryId, Kind, Ledger, LedgerError, Place, RunId, State};
 use crate::login::{Hop, Login, LoginError, LoginPlan, log_in};
+use crate::registration::{
+    self, ClientSource, OAuthClient, RegistrationError, RegistrationRequest,
+};
 use crate::retry::RetryPolicy;
 use crate::secret::Secret;
 use crate::tokens::TokenCell;
@@ -247,6 +251,60 @@ pub async fn provision(
     provisioned.timings.sort_by_key(|timings| timings.n);
     provisioned.took = started.elapsed();
     provisioned
+}
+
+/// Why a run has no OAuth client.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The ledger could not be written; nothing was registered.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The provider did not register one.
+    #[error(transparent)]
+    Registration(#[from] RegistrationError),
+}
+
+/// The run's one OAuth client: the one that is known, or a new registration, written to the ledger before it is made.
+pub async fn oauth_client(
+    source: &ClientSource,
+    http: &Client,
+    authorization: &Authorization,
+    request: &RegistrationRequest,
+    (ledger, run): (&Ledger, &RunId),
+    timeout: Duration,
+) -> Result<OAuthClient, ClientError> {
+    if let Some(known) = registration::known(source, authorization) {
+        return Ok(known);
+    }
+    let (of, place) = (run.clone(), Place::issuer(&authorization.issuer));
+    let name = request.client_name.clone();
+    let entry = ledger
+        .run(move |ledger| ledger.plan(&of, Kind::Client, &place, &name))
+        .await?;
+    match registration::register(
+        http,
+        authorization,
+        request,
+        &RetryPolicy::patient(),
+        timeout,
+    )
+    .await
+    {
+        Ok(registered) => {
+            let id = registered.id.clone();
+            let expires = registered.registration.as_ref().and_then(|r| r.expires_at);
+            ledger
+                .run(move |ledger| ledger.client_created(entry, &id, expires))
+                .await?;
+            Ok(registered)
+        }
+        Err(error) => {
+            if error.nothing_was_created() {
+                ledger.run(move |ledger| ledger.forget(entry)).await?;
+            }
+            Err(error.into())
+        }
+    }
 }
 
 /// One user on the way.

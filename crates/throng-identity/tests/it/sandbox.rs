@@ -16,12 +16,12 @@ use throng_identity::directory::nextcloud::Nextcloud;
 use throng_identity::directory::{Deletion, Directory, DirectoryError, NewUser};
 use throng_identity::discovery::discover_issuer;
 use throng_identity::hooks::{Hook, HookAuth, HookBody};
-use throng_identity::ledger::{Kind, Ledger, Place};
+use throng_identity::ledger::{Ledger, RunId};
 use throng_identity::login::{LoginPlan, Problem, Purpose, log_in};
 use throng_identity::provision::{
-    ProvisionError, ProvisionEvent, ProvisionPlan, Provisioned, provision,
+    ProvisionError, ProvisionEvent, ProvisionPlan, Provisioned, oauth_client, provision,
 };
-use throng_identity::registration::{OAuthClient, RegistrationRequest, register};
+use throng_identity::registration::{ClientSource, OAuthClient, RegistrationRequest};
 use throng_identity::retry::RetryPolicy;
 use throng_identity::{Secret, scopes};
 use throng_sandbox::{NextcloudConfig, NextcloudSandbox};
@@ -37,6 +37,7 @@ pub(crate) struct World {
     pub(crate) sandbox: NextcloudSandbox,
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) ledger: Ledger,
+    run: RunId,
     _state: tempfile::TempDir,
 }
 
@@ -48,6 +49,7 @@ impl World {
         let state = tempfile::tempdir().unwrap();
         let ledger = Ledger::open(&state.path().join("ledger.sqlite")).unwrap();
         Self {
+            run: ledger.begin_run().unwrap(),
             directory,
             ledger,
             _state: state,
@@ -73,11 +75,13 @@ impl World {
             redirect_uri: redirect_uri.clone(),
             scopes: scopes.clone(),
         };
-        let oauth_client = register(
+        let known = (&self.ledger, &self.run);
+        let oauth_client = oauth_client(
+            &ClientSource::Dynamic,
             &admin,
             &authorization,
             &request,
-            &RetryPolicy::default(),
+            known,
             TIMEOUT,
         )
         .await
@@ -116,7 +120,7 @@ impl World {
             concurrency: 8,
             retry: RetryPolicy::default(),
             stop_at_failure: false,
-            run: self.ledger.begin_run().unwrap(),
+            run: self.run.clone(),
         }
     }
 
@@ -178,17 +182,7 @@ async fn users_are_created_logged_in_and_removed() {
     let before = world.users().await;
     let (login, oauth_client) = world.login().await;
     let plan = world.plan(12, login);
-    let place = Place::issuer(&plan.login.authorization.issuer);
-    let entry = world
-        .ledger
-        .plan(&plan.run, Kind::Client, &place, "throng test")
-        .unwrap();
-    let registration = oauth_client.registration.clone().unwrap();
-    world
-        .ledger
-        .client_created(entry, &oauth_client.id, registration.expires_at)
-        .unwrap();
-
+    let registration = oauth_client.registration.unwrap();
     let provisioned = world.provision(&plan).await;
     assert!(
         provisioned.failures.is_empty(),
