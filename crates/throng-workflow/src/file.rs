@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use throng_identity::secret::Secret;
+use throng_metrics::threshold::Threshold;
 use url::Url;
 
 use crate::builtin;
@@ -22,6 +23,8 @@ pub struct ScenarioFile {
     pub scenario: Scenario,
     /// Its workflows, ready to run.
     pub program: Arc<Program>,
+    /// The text of the file, for messages that show a line of it.
+    pub source: String,
     /// The file's path or the built-in scenario's name, as it was asked for.
     pub origin: String,
     /// Variables of the environment that are not set and have no default; only ever filled by
@@ -239,10 +242,14 @@ impl ScenarioFile {
         }
         check_load(&scenario, &mut problems);
         let program = compile(&scenario, &mut problems);
+        for text in &scenario.thresholds {
+            check_threshold(text, &program, &mut problems);
+        }
         if problems.is_empty() {
             Ok(Self {
                 scenario,
                 program: Arc::new(program),
+                source: source.to_owned(),
                 origin: name.to_owned(),
                 unset,
             })
@@ -271,6 +278,22 @@ fn check_url(url: &At<String>, unset: &[String], problems: &mut Problems) {
         format!("this is not a URL: {why}"),
         "write it whole, such as http://localhost:8001/mcp",
     );
+}
+
+fn check_threshold(text: &At<String>, program: &Program, problems: &mut Problems) {
+    let checked = text
+        .parse::<Threshold>()
+        .and_then(|threshold| threshold.check(&program.catalog));
+    if let Err(error) = checked {
+        let mark = text.mark.within(text, error.at.saturating_sub(1), 1);
+        let message = format!("threshold: {}", error.message);
+        match error.nearest {
+            Some(nearest) => {
+                problems.add_with_help(mark, message, format!("did you mean `{nearest}`?"))
+            }
+            None => problems.add(mark, message),
+        }
+    }
 }
 
 fn check_load(scenario: &Scenario, problems: &mut Problems) {

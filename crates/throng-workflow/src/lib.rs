@@ -6,7 +6,9 @@
 pub mod blocks;
 pub mod builtin;
 pub mod compile;
+pub mod crowd;
 pub mod decode;
+pub mod drift;
 pub mod file;
 pub mod model;
 pub mod node;
@@ -20,6 +22,8 @@ pub mod template;
 pub mod users;
 
 pub use compile::compile;
+pub use crowd::{Crowd, CrowdOptions};
+pub use drift::drift;
 pub use file::{DirectoryOverrides, Environment, Overrides, ScenarioFile};
 pub use model::Scenario;
 pub use problem::Problem;

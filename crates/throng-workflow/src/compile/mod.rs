@@ -2,6 +2,7 @@
 //!
 //! All mistakes are reported; the program of a file with mistakes must not be run.
 
+mod login;
 mod names;
 mod value;
 
@@ -34,6 +35,7 @@ pub fn compile(scenario: &Scenario, problems: &mut Problems) -> Program {
         token_refreshes: catalog.counter("token_refreshes"),
         retries: catalog.counter("retries"),
     };
+    login::check(&scenario.login, scenario.directory.is_some(), problems);
     if scenario.workflows.0.is_empty() {
         problems.add(scenario.mark, "a scenario needs at least one workflow");
     }

@@ -49,7 +49,7 @@ pub(crate) fn failure(kind: FailureKind, message: &str) -> Failure {
 }
 
 /// A failure with a cause of its own.
-pub(super) fn failure_with(kind: FailureKind, cause: impl Into<String>, message: &str) -> Failure {
+pub(crate) fn failure_with(kind: FailureKind, cause: impl Into<String>, message: &str) -> Failure {
     Failure {
         kind,
         cause: cause.into(),

@@ -6,7 +6,7 @@ mod block;
 mod check;
 mod draw;
 mod driver;
-mod failure;
+pub(crate) mod failure;
 mod lease;
 mod render;
 mod scope;

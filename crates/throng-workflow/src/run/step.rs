@@ -227,13 +227,14 @@ impl<D: Driver> Execution<'_, D> {
             Ok(value) => value,
             Err(failure) => return Ok(self.refusal(step, failure, until, user)),
         };
-        if let Some((until, last)) = until {
-            if let Verdict::Fails { message, .. } = self.judge(&until.condition, &value, scope)? {
-                if !last {
-                    return Ok((Outcome::Success, Answer::NotYet));
-                }
-                return Ok(failed(not_met(until, &message)));
-            }
+        if let Some((until, last)) = until
+            && let Verdict::Fails { message, .. } = self.judge(&until.condition, &value, scope)?
+        {
+            return Ok(if last {
+                failed(not_met(until, &message))
+            } else {
+                (Outcome::Success, Answer::NotYet)
+            });
         }
         if let Some(refused) = step.refused.as_ref().filter(|refused| refused.must) {
             let cause = format!("should have been refused with /{}/", refused.error);

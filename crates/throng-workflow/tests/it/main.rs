@@ -1,5 +1,6 @@
 //! Tests of the crate as others use it.
 
+mod crowd;
 mod fake;
 mod format;
 mod problems;

@@ -177,6 +177,18 @@ workflows:
     )
 });
 
+snapshot!(
+    thresholds,
+    problems(
+        "name: t
+target: { url: \"http://localhost/mcp\" }
+thresholds: [ error_rate<1%, eror_rate<1%, \"nothing.p95<1s\", \"w.p95\", lost_updates==0 ]
+workflows:
+  w: { actors: [me], steps: [ { s: { call: t } } ] }
+",
+    )
+);
+
 snapshot!(login_requests, {
     problems(
         "name: t
@@ -186,6 +198,8 @@ login:
   after:
     - a: { get: \"x\", post: \"y\" }
     - b: { basic: [one] }
+    - d: { get: \"{target.orgin}/{directory.url}/{user.name}/{later}\", save: { later: $.x } }
+    - e: { post: \"{target.origin}/{later}\", json: { x: \"{user.passwort}\" } }
     - c
 workflows:
   w: { actors: [me], steps: [ { s: { call: t } } ] }

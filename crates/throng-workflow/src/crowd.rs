@@ -1,0 +1,448 @@
+//! The users of a run with their open MCP sessions: what carries the steps out.
+//!
+//! Creating users and logging them in comes before (`throng-identity`), load after (`throng-engine`).
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, stream};
+use http::{HeaderName, HeaderValue};
+use serde_json::Value;
+use throng_client::mcp::{
+    Call, CallError, CallOptions, OpenOptions, ResourceResult, Server, Session, ToolCall,
+    ToolResult, Tools,
+};
+use throng_identity::TokenCell;
+use throng_identity::provision::Identity;
+use throng_metrics::{Failure, FailureKind};
+
+use crate::run::failure::{failure, failure_with, fold};
+use crate::run::{Driver, Performed, Prepared, Task, UserNames};
+
+const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
+
+/// How sessions are opened and used.
+#[derive(Clone, Debug)]
+pub struct CrowdOptions {
+    /// How many sessions are opened or closed at once, at least 1.
+    pub concurrency: usize,
+    /// Time allowed for each request of the opening and for the closing of a session.
+    pub timeout: Duration,
+    /// Headers that every call carries.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// What is unique to this run: letters and digits, a part of every `{uid}`.
+    pub run_id: String,
+}
+
+/// The users and their sessions.
+pub struct Crowd {
+    members: Vec<Member>,
+    server: Arc<Server>,
+    options: CrowdOptions,
+}
+
+struct Member {
+    name: String,
+    display_name: String,
+    email: String,
+    tokens: TokenCell,
+    session: Session,
+    /// Renewals of the token that were counted already.
+    renewed: AtomicU32,
+}
+
+/// What came of opening the sessions.
+#[derive(Debug)]
+pub struct Opened {
+    /// The users, if all sessions could be opened.
+    pub crowd: Crowd,
+    /// How long each session took to open, in the order of the users.
+    pub timings: Vec<Duration>,
+    /// The whole.
+    pub took: Duration,
+}
+
+/// A session that could not be opened or closed.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} the session of {name}: {source}")]
+pub struct SessionError {
+    /// Whose session.
+    pub name: String,
+    /// What was tried.
+    pub what: &'static str,
+    /// What went wrong.
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl Crowd {
+    /// Opens a session for each identity, some at a time. `on_open` is called after each with how many are open.
+    ///
+    /// # Errors
+    /// Every session that could not be opened. Those that could are closed again.
+    pub async fn open(
+        identities: Vec<Identity>,
+        server: Arc<Server>,
+        options: CrowdOptions,
+        on_open: impl Fn(usize) + Sync,
+    ) -> Result<Opened, Vec<SessionError>> {
+        let started = Instant::now();
+        let (server_ref, on_open, count) = (&server, &on_open, &AtomicUsize::new(0));
+        let timeout = options.timeout;
+        let opened: Vec<_> = stream::iter(identities)
+            .map(|identity| async move {
+                let begun = Instant::now();
+                let member = open_one(identity, server_ref.clone(), timeout).await?;
+                on_open(count.fetch_add(1, Ordering::Relaxed) + 1);
+                Ok((member, begun.elapsed()))
+            })
+            .buffered(options.concurrency.max(1))
+            .collect()
+            .await;
+        let mut members = Vec::with_capacity(opened.len());
+        let mut timings = Vec::with_capacity(opened.len());
+        let mut errors = Vec::new();
+        for result in opened {
+            match result {
+                Ok((member, took)) => {
+                    members.push(member);
+                    timings.push(took);
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        let crowd = Self {
+            members,
+            server,
+            options,
+        };
+        if errors.is_empty() {
+            Ok(Opened {
+                crowd,
+                timings,
+                took: started.elapsed(),
+            })
+        } else {
+            errors.extend(crowd.close().await);
+            Err(errors)
+        }
+    }
+
+    /// How many users there are.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether there is nobody.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// What is known of the server.
+    pub fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    /// The server's tools, listed by the first user once.
+    ///
+    /// # Errors
+    /// If they cannot be listed, or there is nobody to ask.
+    pub async fn tools(&self) -> Result<Arc<Tools>, CallError> {
+        match self.members.first() {
+            Some(member) => {
+                member
+                    .session
+                    .list_tools(&CallOptions::timeout(self.options.timeout))
+                    .await
+            }
+            None => Err(CallError::Protocol(
+                "there is no user who could list the tools".to_owned(),
+            )),
+        }
+    }
+
+    /// Ends all sessions, some at a time. Returns those that could not be ended properly.
+    pub async fn close(self) -> Vec<SessionError> {
+        let timeout = self.options.timeout;
+        stream::iter(self.members)
+            .map(|member| async move {
+                let Member { name, session, .. } = member;
+                let closed = session.close(timeout).await.result;
+                closed.err().map(|source| SessionError {
+                    name,
+                    what: "closing",
+                    source: source.into(),
+                })
+            })
+            .buffer_unordered(self.options.concurrency.max(1))
+            .filter_map(|error| async move { error })
+            .collect()
+            .await
+    }
+
+    fn member(&self, user: u32) -> &Member {
+        &self.members[user as usize]
+    }
+}
+
+impl fmt::Debug for Crowd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Crowd")
+            .field("members", &self.members.len())
+            .finish_non_exhaustive()
+    }
+}
+
+async fn open_one(
+    identity: Identity,
+    server: Arc<Server>,
+    timeout: Duration,
+) -> Result<Member, SessionError> {
+    let Identity {
+        name,
+        display_name,
+        email,
+        tokens,
+        client,
+        ..
+    } = identity;
+    let error = |source: Box<dyn std::error::Error + Send + Sync>| SessionError {
+        name: name.clone(),
+        what: "opening",
+        source,
+    };
+    // Logins of a large crowd may have taken longer than a token lives.
+    tokens
+        .ensure_fresh()
+        .await
+        .map_err(|source| error(source.into()))?;
+    let options = OpenOptions {
+        timeout,
+        ..OpenOptions::default()
+    };
+    let session = Session::open(server, client, Arc::new(tokens.clone()), &options)
+        .await
+        .map_err(|source| error(source.into()))?;
+    Ok(Member {
+        name,
+        display_name,
+        email,
+        renewed: AtomicU32::new(renewals(&tokens)),
+        tokens,
+        session,
+    })
+}
+
+fn renewals(tokens: &TokenCell) -> u32 {
+    let stats = tokens.stats();
+    stats.refreshes + stats.logins
+}
+
+impl Member {
+    /// Renewals since somebody last asked. Each is told to one who asks.
+    fn newly_renewed(&self) -> u32 {
+        let now = renewals(&self.tokens);
+        now.saturating_sub(self.renewed.fetch_max(now, Ordering::Relaxed))
+    }
+
+    async fn send(&self, task: &Task<'_>, options: &CallOptions, wants_value: bool) -> Sent {
+        match task {
+            Task::Call(tool, arguments) => {
+                let call = ToolCall {
+                    name: (*tool).clone(),
+                    arguments: arguments.clone(),
+                };
+                Sent::from(self.session.call_tool(&call, options).await, |result| {
+                    tool_value(&result, wants_value)
+                })
+            }
+            Task::Resource(uri) => {
+                Sent::from(self.session.read_resource(uri, options).await, |result| {
+                    Ok(if wants_value {
+                        resource_value(&result)
+                    } else {
+                        Value::Null
+                    })
+                })
+            }
+        }
+    }
+}
+
+/// What came of one call.
+struct Sent {
+    ended: Option<Instant>,
+    sent: u32,
+    received: u32,
+    result: Result<Value, Failure>,
+    unauthorized: bool,
+}
+
+impl Sent {
+    fn from<T>(call: Call<T>, value: impl FnOnce(T) -> Result<Value, Failure>) -> Self {
+        Self {
+            ended: call.answered(),
+            sent: call.sent,
+            received: call.received,
+            unauthorized: call
+                .result
+                .as_ref()
+                .err()
+                .is_some_and(CallError::is_unauthorized),
+            result: call
+                .result
+                .map_err(|error| failed_call(&error))
+                .and_then(value),
+        }
+    }
+}
+
+impl Driver for Crowd {
+    fn names(&self, user: u32) -> UserNames<'_> {
+        let Member {
+            name,
+            display_name,
+            email,
+            ..
+        } = self.member(user);
+        UserNames {
+            name,
+            display_name,
+            email,
+        }
+    }
+
+    fn run_id(&self) -> &str {
+        &self.options.run_id
+    }
+
+    async fn ready(&self, user: u32) -> Result<u32, Failure> {
+        let member = self.member(user);
+        match member.tokens.ensure_fresh().await {
+            Ok(()) => Ok(member.newly_renewed()),
+            Err(error) => Err(failure(FailureKind::Auth, &error.to_string())),
+        }
+    }
+
+    async fn perform(&self, user: u32, task: &Prepared<'_>) -> Performed {
+        let member = self.member(user);
+        let mut headers = Vec::with_capacity(self.options.headers.len() + 1);
+        headers.extend(task.baggage.map(|value| (BAGGAGE, value.clone())));
+        headers.extend_from_slice(&self.options.headers);
+        let options = CallOptions {
+            timeout: task.timeout,
+            headers,
+        };
+        let stale = member.tokens.header();
+        let mut sent = member.send(&task.task, &options, task.wants_value).await;
+        let mut retries = 0;
+        if sent.unauthorized {
+            // Once: a token that was renewed just now and is refused again will not get better.
+            let (before, received) = (sent.sent, sent.received);
+            sent = match member.tokens.renew(&stale).await {
+                Ok(()) => {
+                    retries = 1;
+                    let again = member.send(&task.task, &options, task.wants_value).await;
+                    Sent {
+                        sent: again.sent + before,
+                        received: again.received + received,
+                        ..again
+                    }
+                }
+                Err(error) => Sent {
+                    ended: None,
+                    result: Err(failure(FailureKind::Auth, &error.to_string())),
+                    ..sent
+                },
+            };
+        }
+        Performed {
+            ended: sent.ended,
+            sent: sent.sent,
+            received: sent.received,
+            result: sent.result,
+            retries,
+            token_refreshes: member.newly_renewed(),
+        }
+    }
+}
+
+/// The value that paths see: `structuredContent` (when all it has is `result`, that; JSON in a text decoded), else the text,
+/// decoded where it is JSON.
+fn tool_value(result: &ToolResult, wanted: bool) -> Result<Value, Failure> {
+    if result.is_error {
+        let text = result.text();
+        let message = if text.is_empty() {
+            "the tool answered isError without a text".to_owned()
+        } else {
+            text
+        };
+        return Err(failure(FailureKind::Tool, &message));
+    }
+    if !wanted {
+        return Ok(Value::Null);
+    }
+    Ok(match result.structured() {
+        Some(Value::Object(mut map)) if map.len() == 1 && map.contains_key("result") => {
+            decoded(map.remove("result").unwrap_or_default())
+        }
+        Some(value) => value,
+        None => decoded(Value::String(result.text())),
+    })
+}
+
+fn resource_value(result: &ResourceResult) -> Value {
+    decoded(Value::String(result.text()))
+}
+
+/// A text that is a JSON object or array, decoded. Other texts stay what they are: `"5"` is a text.
+fn decoded(value: Value) -> Value {
+    match &value {
+        Value::String(text) if text.trim_start().starts_with(['{', '[']) => {
+            serde_json::from_str(text).unwrap_or(value)
+        }
+        _ => value,
+    }
+}
+
+fn failed_call(error: &CallError) -> Failure {
+    let message = error.to_string();
+    let kind = match error {
+        _ if error.is_timeout() => FailureKind::Timeout,
+        _ if error.is_unauthorized() => FailureKind::Auth,
+        CallError::Transport(_) => FailureKind::Transport,
+        CallError::Http { .. } | CallError::SessionLost => FailureKind::Http,
+        _ => FailureKind::Rpc,
+    };
+    match error {
+        // The code alone says little: servers use one code for many things.
+        CallError::Rpc {
+            code,
+            message: text,
+            ..
+        } => failure_with(
+            kind,
+            format!("JSON-RPC error {code}: {}", fold(text)),
+            &message,
+        ),
+        CallError::Protocol(text) => failure_with(kind, fold(text), &message),
+        other => failure_with(kind, other.cause(), &message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn json_in_a_text_is_decoded_and_other_texts_are_not() {
+        assert_eq!(decoded(json!("{\"id\":\"1\"}")), json!({"id": "1"}));
+        assert_eq!(decoded(json!(" [1]")), json!([1]));
+        for text in ["5", "true", "{broken", "", "plain"] {
+            assert_eq!(decoded(json!(text)), json!(text));
+        }
+    }
+}

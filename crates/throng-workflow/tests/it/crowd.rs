@@ -1,0 +1,387 @@
+//! The built-in scenario, whole, against the sandbox: identities, sessions, workflows, and counts against its journal.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use throng_client::mcp::{Server, ServerOptions};
+use throng_client::{Client, Connector, ConnectorOptions};
+use throng_engine::{EndedBy, Load, RunOutcome, StopSignals};
+use throng_identity::directory::Directory;
+use throng_identity::directory::nextcloud::Nextcloud;
+use throng_identity::hooks::{Hook, HookAuth, HookBody};
+use throng_identity::ledger::Ledger;
+use throng_identity::login::{DEFAULT_REDIRECT_URI, LoginPlan};
+use throng_identity::provision::{Identity, ProvisionPlan, provision};
+use throng_identity::registration::{RegistrationRequest, register};
+use throng_identity::retry::RetryPolicy;
+use throng_identity::{Secret, discovery, scopes};
+use throng_metrics::{StepId, UserId, WorkflowId};
+use throng_sandbox::{EndpointKnob, ErrorKind, Knobs, NextcloudConfig, NextcloudSandbox, Outcome};
+use throng_workflow::{
+    Crowd, CrowdOptions, DirectoryOverrides, Environment, Overrides, ScenarioFile, YamlScenario,
+    drift,
+};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+struct Stage {
+    sandbox: NextcloudSandbox,
+    file: ScenarioFile,
+    crowd: Arc<Crowd>,
+}
+
+fn overrides(sandbox: &NextcloudSandbox, users: u32, workload: &str) -> Overrides {
+    let (admin, password) = sandbox.admin();
+    Overrides {
+        url: Some(sandbox.mcp_url().to_owned()),
+        users: Some(users),
+        workload: Some(workload.to_owned()),
+        directory: DirectoryOverrides {
+            url: Some(sandbox.url().to_owned()),
+            admin: Some(admin.to_owned()),
+            password: Some(Secret::new(password)),
+        },
+        ..Overrides::default()
+    }
+}
+
+async fn identities(sandbox: &NextcloudSandbox, file: &ScenarioFile) -> Vec<Identity> {
+    let connector = Connector::new(ConnectorOptions::default()).unwrap();
+    let client = Client::new(&connector);
+    let (admin, password) = sandbox.admin();
+    let nextcloud = Url::parse(sandbox.url()).unwrap();
+    let directory: Arc<dyn Directory> = Arc::new(Nextcloud::new(
+        client.clone(),
+        nextcloud,
+        admin,
+        Secret::new(password),
+        TIMEOUT,
+    ));
+    let mcp = Url::parse(sandbox.mcp_url()).unwrap();
+    let authorization = discovery::discover(&client, &mcp, TIMEOUT).await.unwrap();
+    let scopes = scopes::choose(&scopes::Known {
+        challenged: &authorization.challenged_scopes,
+        resource: &authorization.resource_scopes,
+        server: &authorization.server_scopes,
+        wanted: None,
+    });
+    let redirect_uri = Url::parse(DEFAULT_REDIRECT_URI).unwrap();
+    let request = RegistrationRequest {
+        client_name: "test".to_owned(),
+        redirect_uri: redirect_uri.clone(),
+        scopes: scopes.clone(),
+    };
+    let oauth_client = register(
+        &client,
+        &authorization,
+        &request,
+        &RetryPolicy::patient(),
+        TIMEOUT,
+    )
+    .await
+    .unwrap();
+    let login = LoginPlan::new(
+        Arc::new(authorization),
+        Arc::new(oauth_client),
+        redirect_uri,
+        scopes,
+    );
+    let (names, prefix) = throng_workflow::users::templates(&file.scenario.users).unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(&home.path().join("ledger.sqlite")).unwrap();
+    let run = ledger.begin_run().unwrap();
+    let origin = mcp.origin().ascii_serialization();
+    let hook = |name: &str, method, url, password: &str| Hook {
+        name: name.to_owned(),
+        method,
+        url,
+        headers: vec![("OCS-APIRequest".to_owned(), "true".to_owned())],
+        auth: HookAuth::Basic {
+            user: "{name}".to_owned(),
+            password: password.to_owned(),
+        },
+        body: HookBody::None,
+        expect: vec![200, 404],
+        save: Vec::new(),
+    };
+    let app_password = format!("{}/ocs/v2.php/core/getapppassword", sandbox.url());
+    let plan = ProvisionPlan {
+        users: file.scenario.users.count.value,
+        prefix,
+        names,
+        directory,
+        connector,
+        login: Arc::new(login),
+        after_login: Arc::new([
+            Hook {
+                save: vec![(
+                    "app_password".to_owned(),
+                    "$.ocs.data.apppassword".to_owned(),
+                )],
+                ..hook("app_password", Method::GET, app_password, "{password}")
+            },
+            hook(
+                "provision",
+                Method::POST,
+                format!("{origin}/api/v1/users/{{name}}/app-password"),
+                "{app_password}",
+            ),
+        ]),
+        concurrency: 4,
+        retry: RetryPolicy::patient(),
+        stop_at_failure: true,
+        run,
+    };
+    let provisioned = provision(&plan, &ledger, &CancellationToken::new(), Arc::new(|_| {})).await;
+    assert!(
+        provisioned.failures.is_empty(),
+        "{:?}",
+        provisioned.failures
+    );
+    provisioned.identities
+}
+
+async fn stage(users: u32, scenario: &str, workload: &str, knobs: Knobs) -> Stage {
+    let sandbox = NextcloudSandbox::start(NextcloudConfig {
+        knobs,
+        ..NextcloudConfig::default()
+    })
+    .await
+    .unwrap();
+    let file = ScenarioFile::load(
+        scenario,
+        &overrides(&sandbox, users, workload),
+        &Environment::new(&|_| None),
+    );
+    let file = match file {
+        Ok(file) => file,
+        Err(problems) => panic!("{problems:?}"),
+    };
+    let identities = identities(&sandbox, &file).await;
+    let server = Server::new(
+        &Url::parse(sandbox.mcp_url()).unwrap(),
+        ServerOptions::default(),
+    )
+    .unwrap();
+    let options = CrowdOptions {
+        concurrency: 4,
+        timeout: TIMEOUT,
+        headers: Vec::new(),
+        run_id: "t3st".to_owned(),
+    };
+    let opened = Crowd::open(identities, server, options, |_| {})
+        .await
+        .unwrap();
+    assert_eq!(opened.timings.len(), users as usize);
+    Stage {
+        sandbox,
+        file,
+        crowd: Arc::new(opened.crowd),
+    }
+}
+
+impl Stage {
+    async fn run(&self, duration: Duration) -> RunOutcome {
+        let users = self.crowd.len() as u32;
+        let load = Load {
+            users,
+            warmup: Duration::from_millis(200),
+            duration,
+            pause: Duration::from_millis(5),
+            seed: 42,
+            ..Load::default()
+        };
+        let scenario = Arc::new(YamlScenario::<Crowd>::new(self.file.program.clone(), users));
+        let catalog = self.file.program.catalog.clone();
+        throng_engine::run(
+            &load,
+            scenario,
+            catalog,
+            self.crowd.clone(),
+            StopSignals::default(),
+            |_| {},
+        )
+        .await
+    }
+
+    /// Calls per step and user, as the sandbox saw them.
+    fn journalled(&self) -> BTreeMap<(String, String), u64> {
+        let mut calls = BTreeMap::new();
+        for count in self.sandbox.journal().counts().counts {
+            if !matches!(count.phase.as_deref(), Some("measured" | "finally")) {
+                continue;
+            }
+            let step = count
+                .step
+                .as_deref()
+                .expect("a step beside the phase")
+                .to_owned();
+            let user = count.user.as_deref().unwrap_or("nobody").to_owned();
+            *calls.entry((step, user)).or_default() += count.count;
+        }
+        calls
+    }
+
+    /// Calls per step and user, as they were measured.
+    fn measured(&self, outcome: &RunOutcome) -> BTreeMap<(String, String), u64> {
+        let catalog = &self.file.program.catalog;
+        let mut calls = BTreeMap::new();
+        for (index, name) in catalog.users.iter().enumerate() {
+            let Some(user) = outcome.tally.user(UserId(index as u32)) else {
+                continue;
+            };
+            for (step, counts) in &user.steps {
+                calls.insert(
+                    (catalog.step_key(*step), name.clone()),
+                    counts.good + counts.bad + counts.unfinished,
+                );
+            }
+        }
+        calls
+    }
+
+    async fn close(self) {
+        let crowd = Arc::into_inner(self.crowd).expect("the run is over");
+        let errors = crowd.close().await;
+        assert!(errors.is_empty(), "{errors:?}");
+        self.sandbox.stop().await;
+    }
+}
+
+fn errors(outcome: &RunOutcome) -> Vec<String> {
+    outcome
+        .tally
+        .errors()
+        .iter()
+        .map(|(kind, cause, group)| {
+            format!(
+                "{} {} x{}: {}",
+                kind.name(),
+                cause,
+                group.count,
+                group.example
+            )
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_workload_runs_without_a_failed_step_and_counts_are_the_journals() {
+    for (users, workload) in [
+        (4, "mixed"),
+        (2, "collaboration"),
+        (3, "sharing"),
+        (1, "baseline"),
+    ] {
+        let stage = stage(users, "nextcloud", workload, Knobs::default()).await;
+        let problems = drift(&stage.file, &stage.crowd.tools().await.unwrap());
+        assert!(problems.is_empty(), "{problems:?}");
+        let outcome = stage.run(Duration::from_secs(2)).await;
+        assert_eq!(outcome.ended_by, EndedBy::Finished);
+        assert_eq!(errors(&outcome), Vec::<String>::new(), "{workload}");
+        assert_eq!(stage.measured(&outcome), stage.journalled(), "{workload}");
+        let catalog = &stage.file.program.catalog;
+        let tally = &outcome.tally;
+        for (id, _) in &stage.file.program.mix {
+            let workflow = tally.workflow(*id);
+            let name = &catalog.workflows[id.0 as usize].name;
+            assert!(workflow.succeeded > 0, "{workload}: no {name}");
+            assert_eq!((workflow.failed, workflow.interrupted), (0, 0), "{name}");
+        }
+        let lost = catalog
+            .counters
+            .iter()
+            .position(|counter| counter.name == "lost_updates")
+            .unwrap();
+        assert_eq!(tally.counter(throng_metrics::CounterId(lost as u32)), 0);
+        stage.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_custom_example_runs() {
+    let example = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../examples/permission_escalation.yaml"
+    );
+    let stage = stage(3, example, "permission_escalation", Knobs::default()).await;
+    let problems = drift(&stage.file, &stage.crowd.tools().await.unwrap());
+    assert!(problems.is_empty(), "{problems:?}");
+    let outcome = stage.run(Duration::from_secs(1)).await;
+    assert_eq!(errors(&outcome), Vec::<String>::new());
+    let tally = outcome.tally.workflow(WorkflowId(0));
+    assert!(tally.succeeded > 0 && tally.failed == 0);
+    let early = stage
+        .file
+        .program
+        .catalog
+        .steps
+        .iter()
+        .position(|step| step.name == "edit_too_early")
+        .unwrap();
+    assert_eq!(
+        outcome.tally.step(StepId(early as u32)).refused,
+        tally.succeeded
+    );
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_planted_is_found() {
+    // Half of the searches fail, appends are lost now and then, tokens live for two seconds.
+    let searches = EndpointKnob {
+        pattern: "nc_notes_search_notes".to_owned(),
+        latency: None,
+        error_rate: Some(0.5),
+        error: ErrorKind::ToolError,
+        stall: None,
+    };
+    let knobs = Knobs {
+        seed: 1,
+        endpoints: vec![searches],
+        token_lifetime_s: 2,
+        lost_appends: 0.5,
+        ..Knobs::default()
+    };
+    let stage = stage(3, "nextcloud", "mixed", knobs).await;
+    let outcome = stage.run(Duration::from_secs(5)).await;
+    let catalog = &stage.file.program.catalog;
+    let found = errors(&outcome);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let search = catalog
+        .steps
+        .iter()
+        .position(|step| step.name == "search_notes")
+        .unwrap();
+    let failed = outcome.tally.step(StepId(search as u32)).failed;
+    let planted: u64 = stage
+        .sandbox
+        .journal()
+        .counts()
+        .counts
+        .iter()
+        .filter(|count| {
+            count.outcome == Outcome::PlantedError && count.phase.as_deref() == Some("measured")
+        })
+        .map(|count| count.count)
+        .sum();
+    assert_eq!(failed, planted);
+    let counter = |name: &str| {
+        let at = catalog
+            .counters
+            .iter()
+            .position(|counter| counter.name == name)
+            .unwrap();
+        outcome.tally.counter(throng_metrics::CounterId(at as u32))
+    };
+    assert!(counter("lost_updates") > 0);
+    assert!(
+        counter("token_refreshes") > 3,
+        "of three users in five seconds"
+    );
+    stage.close().await;
+}
