@@ -39,14 +39,29 @@ type Calls = BTreeMap<(String, String), u64>;
 ///
 /// # Errors
 /// Where the journal can't be read.
-pub(crate) async fn compare(client: &Client, url: &str, catalog: &Catalog, tally: &Tally) -> anyhow::Result<GroundTruth> {
-    let request = Request::get(format!("{}/__sandbox/journal/counts", url.trim_end_matches('/'))).body(Default::default())?;
-    let exchange = client.send(request, LIMIT).await.context("reading the sandbox's journal")?;
+pub(crate) async fn compare(
+    client: &Client,
+    url: &str,
+    catalog: &Catalog,
+    tally: &Tally,
+) -> anyhow::Result<GroundTruth> {
+    let request = Request::get(format!(
+        "{}/__sandbox/journal/counts",
+        url.trim_end_matches('/')
+    ))
+    .body(Default::default())?;
+    let exchange = client
+        .send(request, LIMIT)
+        .await
+        .context("reading the sandbox's journal")?;
     if exchange.status != StatusCode::OK {
         bail!("the sandbox's journal answers {}", exchange.status);
     }
     let counts: Counts = serde_json::from_slice(&exchange.body).context("the sandbox's journal")?;
-    Ok(differences(&journal(&counts.counts), &measured(catalog, tally)))
+    Ok(differences(
+        &journal(&counts.counts),
+        &measured(catalog, tally),
+    ))
 }
 
 /// The journal's calls in the measured phase. A call that was refused for its token never reached a tool and was sent
@@ -61,7 +76,9 @@ fn journal(counts: &[Count]) -> Calls {
             && measured
             && !refused_token
         {
-            *calls.entry((step.clone(), count.user.clone().unwrap_or_default())).or_default() += count.count;
+            *calls
+                .entry((step.clone(), count.user.clone().unwrap_or_default()))
+                .or_default() += count.count;
         }
     }
     calls
@@ -70,9 +87,14 @@ fn journal(counts: &[Count]) -> Calls {
 fn measured(catalog: &Catalog, tally: &Tally) -> Calls {
     let mut calls = Calls::new();
     for (index, name) in catalog.users.iter().enumerate() {
-        let Some(user) = tally.user(UserId(index as u32)) else { continue };
+        let Some(user) = tally.user(UserId(index as u32)) else {
+            continue;
+        };
         for (step, done) in &user.steps {
-            calls.insert((catalog.step_key(StepId(step.0)), name.clone()), done.good + done.bad);
+            calls.insert(
+                (catalog.step_key(StepId(step.0)), name.clone()),
+                done.good + done.bad,
+            );
         }
     }
     calls
@@ -80,12 +102,19 @@ fn measured(catalog: &Catalog, tally: &Tally) -> Calls {
 
 fn differences(journal: &Calls, measured: &Calls) -> GroundTruth {
     // Where the sandbox failed a call before it knew whose it was, only the sums of a step can be compared.
-    let nameless: Vec<&str> =
-        journal.keys().filter(|(_, user)| user.is_empty()).map(|(step, _)| step.as_str()).collect();
+    let nameless: Vec<&str> = journal
+        .keys()
+        .filter(|(_, user)| user.is_empty())
+        .map(|(step, _)| step.as_str())
+        .collect();
     let grouped = |calls: &Calls| {
         let mut grouped = Calls::new();
         for ((step, user), count) in calls {
-            let user = if nameless.contains(&step.as_str()) { "all users" } else { user };
+            let user = if nameless.contains(&step.as_str()) {
+                "all users"
+            } else {
+                user
+            };
             *grouped.entry((step.clone(), user.to_owned())).or_default() += count;
         }
         grouped
@@ -94,9 +123,15 @@ fn differences(journal: &Calls, measured: &Calls) -> GroundTruth {
     let mut different = Vec::new();
     let keys: std::collections::BTreeSet<_> = journal.keys().chain(measured.keys()).collect();
     for key in keys {
-        let (theirs, ours) = (journal.get(key).copied().unwrap_or(0), measured.get(key).copied().unwrap_or(0));
+        let (theirs, ours) = (
+            journal.get(key).copied().unwrap_or(0),
+            measured.get(key).copied().unwrap_or(0),
+        );
         if theirs != ours {
-            different.push(format!("{} by {}: {ours} measured, {theirs} in the journal", key.0, key.1));
+            different.push(format!(
+                "{} by {}: {ours} measured, {theirs} in the journal",
+                key.0, key.1
+            ));
         }
     }
     GroundTruth {
@@ -113,7 +148,10 @@ mod tests {
     use super::*;
 
     fn calls(entries: &[(&str, &str, u64)]) -> Calls {
-        entries.iter().map(|(step, user, count)| (((*step).to_owned(), (*user).to_owned()), *count)).collect()
+        entries
+            .iter()
+            .map(|(step, user, count)| (((*step).to_owned(), (*user).to_owned()), *count))
+            .collect()
     }
 
     #[test]
@@ -148,7 +186,11 @@ mod tests {
             outcome: outcome.to_owned(),
             count: 1,
         };
-        let calls = journal(&[count(None, "http_error"), count(Some("u1"), "ok"), count(None, "planted_error")]);
+        let calls = journal(&[
+            count(None, "http_error"),
+            count(Some("u1"), "ok"),
+            count(None, "planted_error"),
+        ]);
         assert_eq!(calls.values().sum::<u64>(), 2);
     }
 }

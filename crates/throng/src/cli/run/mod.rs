@@ -1,6 +1,7 @@
 //! `throng run`: parse, validate, open outputs, set up, load, clean up, judge, report.
 
 mod export;
+mod ground_truth;
 mod hooks;
 mod live;
 mod prepare;
@@ -51,13 +52,22 @@ async fn execute(mut prepared: Prepared, args: &RunArgs) -> Result<ExitCode, Com
     } else {
         teardown::keep(&made, &prepared.cleanup_command(), &narrator).await
     };
-    let report = report(&prepared, &made, &worked, cleanup, &stop);
+    let mut report = report(&prepared, &made, &worked, cleanup, &stop);
+    if let (Some(sandbox), Some(outcome)) = (&sandbox, &worked.outcome) {
+        let catalog = &prepared.file.program.catalog;
+        match ground_truth::compare(&made.client, &sandbox.ready.url, catalog, &outcome.tally).await
+        {
+            Ok(truth) => report.ground_truth = Some(truth),
+            Err(error) => narrator.warn(&format!("{error:#}")),
+        }
+    }
     drop(watch);
     if let Some(sandbox) = sandbox
         && let Err(error) = sandbox.stop().await
     {
         narrator.warn(&format!("{error:#}"));
     }
+    prepared.forget_ledger();
     show(prepared, &report, args.quiet, &narrator)
 }
 

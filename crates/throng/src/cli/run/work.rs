@@ -3,13 +3,23 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
+use anyhow::{Context, anyhow};
 use futures_util::FutureExt;
+use http::{HeaderName, HeaderValue};
+use throng_client::mcp::{Server, ServerOptions};
 use throng_engine::{RunOutcome, StopSignals};
+use throng_identity::provision::Identity;
+use throng_metrics::PhaseTally;
+use throng_workflow::{Crowd, CrowdOptions, Scenario, YamlScenario};
+use url::Url;
 
+use super::live::LiveLine;
 use super::prepare::Prepared;
-use super::setup::{Made, Wanted, set_up};
+use super::setup::{Made, Wanted, set_up, unless_stopped};
 use crate::cli::narrator::Narrator;
+use crate::cli::settings;
 
 /// What a run came to.
 #[derive(Default)]
@@ -77,6 +87,182 @@ async fn load(
         stop,
     };
     let identities = set_up(&wanted, made, narrator).await?;
-    let _ = (identities, worked);
-    Ok(())
+    let crowd = open_sessions(prepared, made, identities, stop, narrator).await?;
+    worked.versions.extend(server_version(&crowd));
+    let crowd = Arc::new(crowd);
+    let fits = check_drift(prepared, &crowd).await;
+    if fits.is_ok() {
+        let outcome = run_load(prepared, &crowd, stop, narrator).await;
+        worked.failures.extend(
+            outcome
+                .user_errors
+                .iter()
+                .map(|error| error.message.clone()),
+        );
+        worked.outcome = Some(outcome);
+    }
+    close_sessions(crowd, narrator).await;
+    fits
+}
+
+async fn open_sessions(
+    prepared: &Prepared,
+    made: &mut Made,
+    identities: Vec<Identity>,
+    stop: &StopSignals,
+    narrator: &mut Narrator,
+) -> anyhow::Result<Crowd> {
+    let users = identities.len() as u32;
+    narrator.step(&format!("Opening {users} MCP sessions..."));
+    let scenario = &prepared.file.scenario;
+    let server = Server::new(&Url::parse(&scenario.target.url)?, ServerOptions::default())?;
+    let options = CrowdOptions {
+        concurrency: prepared.login_concurrency as usize,
+        timeout: scenario.target.timeout.0,
+        headers: headers(scenario)?,
+        run_id: made
+            .run
+            .as_str()
+            .chars()
+            .filter(char::is_ascii_alphanumeric)
+            .collect(),
+    };
+    let teller = narrator.teller(users);
+    let opening = Crowd::open(identities, server, options, |open| {
+        teller.count(open as u32, "have a session")
+    });
+    let opened = unless_stopped(stop, opening).await?;
+    narrator.clear();
+    let mut phase = PhaseTally::new("session");
+    let result = match opened {
+        Ok(opened) => {
+            opened
+                .timings
+                .iter()
+                .for_each(|took| phase.succeeded(*took));
+            phase.set_wall(opened.took);
+            let version = opened
+                .crowd
+                .server()
+                .protocol_version()
+                .unwrap_or("unknown");
+            narrator.done(&format!("{users} sessions open, MCP {version}"));
+            Ok(opened.crowd)
+        }
+        Err(errors) => {
+            errors
+                .iter()
+                .for_each(|error| phase.failed(with_sources(error)));
+            let first = errors
+                .first()
+                .map_or_else(String::new, |error| with_sources(error));
+            Err(anyhow!(
+                "{} of {users} sessions could not be opened; the first: {first}",
+                errors.len()
+            ))
+        }
+    };
+    made.phases.push(phase);
+    result
+}
+
+/// An error with what is behind it, in one line.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(next) = source {
+        let text = next.to_string();
+        if !words.contains(&text) {
+            words.push_str(": ");
+            words.push_str(&text);
+        }
+        source = next.source();
+    }
+    words
+}
+
+fn headers(scenario: &Scenario) -> anyhow::Result<Vec<(HeaderName, HeaderValue)>> {
+    scenario
+        .target
+        .headers
+        .0
+        .iter()
+        .map(|(name, value)| {
+            let name = HeaderName::from_bytes(name.value.as_bytes())
+                .with_context(|| format!("target.headers: `{}` is no header name", name.value))?;
+            let value = HeaderValue::from_str(value)
+                .with_context(|| format!("target.headers.{name}: not a header's value"))?;
+            Ok((name, value))
+        })
+        .collect()
+}
+
+/// What the server says of itself.
+fn server_version(crowd: &Crowd) -> Option<(String, String)> {
+    let info = crowd.server().info()?;
+    let text = |key: &str| info.get(key).and_then(|value| value.as_str());
+    Some((
+        text("name")?.to_owned(),
+        text("version").unwrap_or("unknown").to_owned(),
+    ))
+}
+
+/// Holds the file's tool calls against what the server offers; a difference is the file's fault.
+async fn check_drift(prepared: &Prepared, crowd: &Crowd) -> anyhow::Result<()> {
+    let tools = crowd.tools().await.context("listing the server's tools")?;
+    let problems = throng_workflow::drift(&prepared.file, &tools);
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(anyhow!(
+        "drift: the scenario doesn't fit this target (the scenario is to be mended, not the server)\n{}",
+        settings::list(&problems)
+    ))
+}
+
+async fn run_load(
+    prepared: &Prepared,
+    crowd: &Arc<Crowd>,
+    stop: &StopSignals,
+    narrator: &mut Narrator,
+) -> RunOutcome {
+    let load = &prepared.load;
+    let program = &prepared.file.program;
+    narrator.step(&format!(
+        "Running workload {} for {} s (after {} s of warm-up)...",
+        prepared.workload(),
+        load.duration.as_secs_f64(),
+        load.warmup.as_secs_f64(),
+    ));
+    let scenario = Arc::new(YamlScenario::<Crowd>::new(program.clone(), load.users));
+    let mut line = LiveLine::default();
+    let outcome = throng_engine::run(
+        load,
+        scenario,
+        program.catalog.clone(),
+        crowd.clone(),
+        stop.clone(),
+        |tick| {
+            let text = line.text(tick, load);
+            narrator.live(tick.elapsed, text);
+        },
+    )
+    .await;
+    narrator.clear();
+    outcome
+}
+
+async fn close_sessions(crowd: Arc<Crowd>, narrator: &Narrator) {
+    // Whoever else holds it was dropped with the run; should one still, its sessions end with its users.
+    let Some(crowd) = Arc::into_inner(crowd) else {
+        return;
+    };
+    let errors = crowd.close().await;
+    if let Some(first) = errors.first() {
+        narrator.warn(&format!(
+            "{} sessions were not ended properly; the first: {}",
+            errors.len(),
+            with_sources(first)
+        ));
+    }
 }
