@@ -7,6 +7,15 @@ mod app_password;
 mod arguments;
 mod auth;
 mod config;
+#[expect(
+    deprecated,
+    reason = "sampling and logging are of the older protocol versions, which are served, too"
+)]
+mod fixtures;
+#[expect(
+    deprecated,
+    reason = "sampling and logging are of the older protocol versions, which are served, too"
+)]
 mod server;
 mod tools;
 

@@ -5,17 +5,21 @@ use std::sync::Arc;
 use http::request::Parts;
 use rmcp::ServerHandler;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest,
-    CustomResult, ElicitRequest, ElicitRequestParams, ElicitationSchema, ErrorCode, ErrorData,
-    Implementation, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-    ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, Resource,
-    ResourceContents, ServerCapabilities, ServerConfig, ServerRequest, ToolAnnotations,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ConstString, ContentBlock,
+    CustomRequest, CustomResult, ElicitRequest, ElicitRequestParams, ElicitationSchema, ErrorCode,
+    ErrorData, GetPromptRequestParams, GetPromptResponse, Implementation, JsonObject,
+    ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+    PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult,
+    Resource, ResourceContents, ServerCapabilities, ServerConfig, ServerRequest,
+    SetLevelRequestMethod, SetLevelRequestParams, SubscribeRequestMethod, SubscribeRequestParams,
+    SubscriptionFilter, ToolAnnotations, UnsubscribeRequestMethod, UnsubscribeRequestParams,
 };
 use rmcp::service::{RequestContext, RoleServer};
 use serde_json::{Value, json};
 
 use super::app_password::{Provisioned, provisioned};
 use super::auth::{Caller, Scopes};
+use super::fixtures;
 use super::tools::{self, Answer, Failure, Nature, Tool};
 use crate::journal::{Note, Outcome};
 use crate::nextcloud::capabilities;
@@ -58,12 +62,17 @@ impl Request {
 
 impl NextcloudTools {
     pub(super) fn new(state: AppState) -> Self {
-        let listed = tools::ALL
-            .iter()
-            .filter(|tool| tool.is_available())
+        let available = tools::ALL.iter().filter(|tool| tool.is_available());
+        let fixtures = state.config.mcp.fixtures.then(fixtures::tools);
+        let listed = available
             .map(listed)
+            .chain(fixtures.into_iter().flatten())
             .collect();
         Self { state, listed }
+    }
+
+    fn fixtures(&self) -> bool {
+        self.state.config.mcp.fixtures
     }
 
     /// Why this caller may not use the tool, if so.
@@ -110,6 +119,17 @@ impl NextcloudTools {
         Ok(Some(format!(
             "{name} failed: Access denied to {name}: Missing required scopes: {scope}. Token has scopes: {granted}"
         )))
+    }
+
+    fn accept_with_fixtures<M: ConstString>(
+        &self,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        if self.fixtures() {
+            return Ok(());
+        }
+        Request::of(context)?.note.outcome(Outcome::RpcError);
+        Err(ErrorData::method_not_found::<M>())
     }
 
     async fn run(
@@ -205,10 +225,18 @@ fn broken(error: &StoreError) -> ErrorData {
 
 impl ServerHandler for NextcloudTools {
     fn get_info(&self) -> ServerConfig {
-        let capabilities = ServerCapabilities::builder()
+        let mut capabilities = ServerCapabilities::builder()
             .enable_tools()
             .enable_resources()
+            .enable_prompts()
             .build();
+        if self.fixtures() {
+            capabilities.completions = Some(JsonObject::new());
+            capabilities.logging = Some(JsonObject::new());
+            if let Some(resources) = &mut capabilities.resources {
+                resources.subscribe = Some(true);
+            }
+        }
         let mut info = ServerConfig::new(capabilities);
         info.server_info = Implementation::new("throng-sandbox", env!("CARGO_PKG_VERSION"));
         info
@@ -238,6 +266,18 @@ impl ServerHandler for NextcloudTools {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let request = Request::of(&context)?;
+        if self.fixtures()
+            && let Some(answer) = fixtures::call(&params, &context).await
+        {
+            request.note.outcome(match &answer {
+                Ok(CallToolResponse::Complete(result)) if result.is_error == Some(true) => {
+                    Outcome::ToolError
+                }
+                Ok(_) => Outcome::Ok,
+                Err(_) => Outcome::RpcError,
+            });
+            return answer;
+        }
         match self.run(params, &request, &context).await {
             Ok(result) => {
                 request.note.outcome(Outcome::Ok);
@@ -262,7 +302,88 @@ impl ServerHandler for NextcloudTools {
         let capabilities = Resource::new(CAPABILITIES, "nc_get_capabilities")
             .with_description("The Nextcloud's capabilities")
             .with_mime_type("text/plain");
-        Ok(ListResourcesResult::with_all_items(vec![capabilities]))
+        let mut resources = vec![capabilities];
+        if self.fixtures() {
+            resources.extend(fixtures::resources());
+        }
+        Ok(ListResourcesResult::with_all_items(resources))
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        let templates = if self.fixtures() {
+            fixtures::templates()?
+        } else {
+            Vec::new()
+        };
+        Ok(ListResourceTemplatesResult::with_all_items(templates))
+    }
+
+    async fn list_prompts(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        let prompts = if self.fixtures() {
+            fixtures::prompts()?
+        } else {
+            Vec::new()
+        };
+        Ok(ListPromptsResult::with_all_items(prompts))
+    }
+
+    async fn get_prompt(
+        &self,
+        params: GetPromptRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        let request = Request::of(&context)?;
+        let answer = if self.fixtures() {
+            fixtures::get_prompt(&params)
+        } else {
+            let message = format!("Unknown prompt: {}", params.name);
+            Err(ErrorData::invalid_params(message, None))
+        };
+        if answer.is_err() {
+            request.note.outcome(Outcome::RpcError);
+        }
+        answer
+    }
+
+    /// Accepted and without effect: what is logged does not depend on it.
+    async fn set_level(
+        &self,
+        _: SetLevelRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.accept_with_fixtures::<SetLevelRequestMethod>(&context)
+    }
+
+    /// Accepted and without effect: the resource that can be watched never changes.
+    async fn subscribe(
+        &self,
+        _: SubscribeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.accept_with_fixtures::<SubscribeRequestMethod>(&context)
+    }
+
+    async fn unsubscribe(
+        &self,
+        _: UnsubscribeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.accept_with_fixtures::<UnsubscribeRequestMethod>(&context)
+    }
+
+    fn accepted_subscription_filter(
+        &self,
+        requested: &SubscriptionFilter,
+    ) -> Option<SubscriptionFilter> {
+        self.fixtures().then(|| requested.clone())
     }
 
     async fn read_resource(
@@ -271,6 +392,11 @@ impl ServerHandler for NextcloudTools {
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         let request = Request::of(&context)?;
+        if self.fixtures()
+            && let Some(result) = fixtures::read_resource(&params.uri)
+        {
+            return Ok(result.into());
+        }
         if params.uri != CAPABILITIES {
             request.note.outcome(Outcome::RpcError);
             let message = format!("Unknown resource: {}", params.uri);
