@@ -30,6 +30,9 @@ pub fn drift(file: &ScenarioFile, tools: &Tools) -> Vec<Problem> {
 }
 
 fn arguments(tool_use: &ToolUse, tool: &Tool, problems: &mut Problems) {
+    let Some(given) = &tool_use.arguments else {
+        return;
+    };
     let empty = serde_json::Map::new();
     let properties = tool
         .input_schema
@@ -40,7 +43,7 @@ fn arguments(tool_use: &ToolUse, tool: &Tool, problems: &mut Problems) {
         .input_schema
         .get("additionalProperties")
         .is_some_and(|more| more.as_bool() != Some(false));
-    for (name, mark, value) in &tool_use.arguments {
+    for (name, mark, value) in given {
         match properties.get(name) {
             Some(schema) => {
                 if let Some(value) = value.as_ref().filter(|value| !allows(schema, value)) {
@@ -67,7 +70,7 @@ fn arguments(tool_use: &ToolUse, tool: &Tool, problems: &mut Problems) {
     }
     let required = tool.input_schema.get("required").and_then(Value::as_array);
     for name in required.into_iter().flatten().filter_map(Value::as_str) {
-        if !tool_use.arguments.iter().any(|(given, ..)| given == name) {
+        if !given.iter().any(|(known, ..)| known == name) {
             let mark: Mark = tool_use.mark;
             problems.add(
                 mark,

@@ -1,5 +1,6 @@
 //! A scenario file as a whole: read, given what flags say, checked, compiled.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::compile::compile;
 use crate::decode::{At, Decode};
 use crate::model::Scenario;
 use crate::node::{self, Kind, Lookup, Node};
+use crate::playbook::Playbook;
 use crate::problem::{Mark, Problem, Problems};
 use crate::program::Program;
 
@@ -182,36 +184,32 @@ impl ScenarioFile {
         overrides: &Overrides,
         environment: &Environment<'_>,
     ) -> Result<Self, Vec<Problem>> {
-        let path = Path::new(name);
-        if !path.is_file()
-            && let Some(source) = builtin::scenario(name)
-        {
-            return Self::parse(&format!("{name}.yaml"), source, overrides, environment).map(
-                |file| Self {
-                    origin: name.to_owned(),
-                    ..file
-                },
-            );
-        }
-        match std::fs::read_to_string(path) {
-            Ok(source) => Self::parse(name, &source, overrides, environment),
-            Err(error) => {
-                let mut problems = Problems::new(name, "");
-                let known: Vec<&str> = builtin::names().collect();
-                problems.add_with_help(
-                    Mark::default(),
-                    format!("cannot read the scenario file: {error}"),
-                    match crate::problem::nearest(name, known.iter().copied()) {
-                        Some(near) => format!("did you mean the built-in scenario `{near}`?"),
-                        None => format!(
-                            "built-in scenarios are {}; `throng init` writes a file to start from",
-                            known.join(", ")
-                        ),
-                    },
-                );
-                Err(problems.into_sorted())
-            }
-        }
+        let (file, source) = read(name)?;
+        let loaded = Self::read(&file, &source, overrides, environment, None)?;
+        Ok(Self {
+            origin: name.to_owned(),
+            ..loaded
+        })
+    }
+
+    /// Reads a file as [`ScenarioFile::load`] does, for a scenario that is written in Rust: target, directory, login, users and
+    /// load are the file's, workflows the playbook's. Workflows, workloads and thresholds of the file are left out; thresholds
+    /// may be given as overrides.
+    ///
+    /// # Errors
+    /// Every mistake in it, in the order of the file.
+    pub fn load_for(
+        playbook: &Playbook,
+        name: &str,
+        overrides: &Overrides,
+        environment: &Environment<'_>,
+    ) -> Result<Self, Vec<Problem>> {
+        let (file, source) = read(name)?;
+        let loaded = Self::read(&file, &source, overrides, environment, Some(playbook))?;
+        Ok(Self {
+            origin: name.to_owned(),
+            ..loaded
+        })
     }
 
     /// Reads the text of a file called `name`.
@@ -224,10 +222,25 @@ impl ScenarioFile {
         overrides: &Overrides,
         environment: &Environment<'_>,
     ) -> Result<Self, Vec<Problem>> {
+        Self::read(name, source, overrides, environment, None)
+    }
+
+    fn read(
+        name: &str,
+        source: &str,
+        overrides: &Overrides,
+        environment: &Environment<'_>,
+        playbook: Option<&Playbook>,
+    ) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::new(name, source);
         let Some(mut root) = node::parse(source, &mut problems) else {
             return Err(problems.into_sorted());
         };
+        if playbook.is_some() {
+            for key in ["workflows", "workloads", "workload", "thresholds"] {
+                root.remove(key);
+            }
+        }
         overrides.apply(&mut root);
         let unset = node::substitute(
             &mut root,
@@ -241,7 +254,10 @@ impl ScenarioFile {
             check_url(&directory.url, &unset, &mut problems);
         }
         check_load(&scenario, &mut problems);
-        let program = compile(&scenario, &mut problems);
+        let program = match playbook {
+            None => compile(&scenario, &mut problems),
+            Some(playbook) => playbook.program(crate::users::names(&scenario.users, &mut problems)),
+        };
         for text in &scenario.thresholds {
             check_threshold(text, &program, &mut problems);
         }
@@ -257,6 +273,34 @@ impl ScenarioFile {
             Err(problems.into_sorted())
         }
     }
+}
+
+/// The name for messages and the text of a file or of a built-in scenario.
+fn read(name: &str) -> Result<(String, Cow<'static, str>), Vec<Problem>> {
+    let path = Path::new(name);
+    if !path.is_file()
+        && let Some(source) = builtin::scenario(name)
+    {
+        return Ok((format!("{name}.yaml"), source.into()));
+    }
+    std::fs::read_to_string(path)
+        .map(|source| (name.to_owned(), source.into()))
+        .map_err(|error| {
+            let mut problems = Problems::new(name, "");
+            let known: Vec<&str> = builtin::names().collect();
+            problems.add_with_help(
+                Mark::default(),
+                format!("cannot read the scenario file: {error}"),
+                match crate::problem::nearest(name, known.iter().copied()) {
+                    Some(near) => format!("did you mean the built-in scenario `{near}`?"),
+                    None => format!(
+                        "built-in scenarios are {}; `throng init` writes a file to start from",
+                        known.join(", ")
+                    ),
+                },
+            );
+            problems.into_sorted()
+        })
 }
 
 fn check_url(url: &At<String>, unset: &[String], problems: &mut Problems) {

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use throng_metrics::WorkflowRole;
 
 use crate::decode::{At, Decode, Named, OneOrMany, record, words};
 use crate::node::{Kind, Node};
@@ -302,6 +303,15 @@ words! {
         /// Single-user operations: the report's baseline section.
         Baseline = "baseline",
     } default Workflow
+}
+
+impl From<Role> for WorkflowRole {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Workflow => Self::Workflow,
+            Role::Baseline => Self::Baseline,
+        }
+    }
 }
 
 record! {

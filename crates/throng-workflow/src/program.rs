@@ -369,6 +369,6 @@ pub struct ToolUse {
     pub tool: String,
     /// Where it is named.
     pub mark: Mark,
-    /// Its arguments, where they stand, and their values as far as they are fixed.
-    pub arguments: Vec<(String, Mark, Option<Value>)>,
+    /// Its arguments, where they stand, and their values as far as they are fixed; `None` when they are not known.
+    pub arguments: Option<Vec<(String, Mark, Option<Value>)>>,
 }

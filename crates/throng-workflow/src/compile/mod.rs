@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use throng_client::mcp::ToolName;
-use throng_metrics::{Catalog, WorkflowId, WorkflowRole};
+use throng_metrics::{Catalog, WorkflowId};
 
 use crate::blocks::{self, Block};
 use crate::decode::At;
-use crate::model::{self, Role, Scenario};
+use crate::model::{self, Scenario};
 use crate::problem::{Mark, Problems};
 use crate::program::{
     Action, Baggage, Counters, ForEach, Program, Refused, Save, Statement, Step, ToolUse, Until,
@@ -45,11 +45,7 @@ pub fn compile(scenario: &Scenario, problems: &mut Problems) -> Program {
         .0
         .iter()
         .map(|(name, workflow)| {
-            let role = match workflow.role {
-                Role::Workflow => WorkflowRole::Workflow,
-                Role::Baseline => WorkflowRole::Baseline,
-            };
-            let id = catalog.add_workflow(name.value.clone(), role);
+            let id = catalog.add_workflow(name.value.clone(), workflow.role.into());
             let compiler = Compiler {
                 id,
                 workflow: name,
@@ -494,10 +490,12 @@ fn tool_use(call: &At<String>, arguments: &JsonTemplate) -> ToolUse {
     ToolUse {
         tool: call.value.clone(),
         mark: call.mark,
-        arguments: entries
-            .iter()
-            .map(|(key, value)| (key.value.clone(), key.mark, fixed_value(value)))
-            .collect(),
+        arguments: Some(
+            entries
+                .iter()
+                .map(|(key, value)| (key.value.clone(), key.mark, fixed_value(value)))
+                .collect(),
+        ),
     }
 }
 
@@ -530,7 +528,7 @@ fn positive(duration: Duration, mark: Mark, what: &str, problems: &mut Problems)
 }
 
 /// The header of W3C Baggage (<https://www.w3.org/TR/baggage/>) that names workflow, step and phase.
-fn baggage(workflow: &str, step: &str) -> Baggage {
+pub(crate) fn baggage(workflow: &str, step: &str) -> Baggage {
     let value = |phase: &str| {
         let text = format!(
             "throng.step={}/{},throng.phase={phase}",

@@ -7,9 +7,7 @@ use rand::rngs::SmallRng;
 use rand::seq::index;
 use throng_metrics::WorkflowId;
 
-use super::failure::Halt;
 use crate::blocks::ActorCount;
-use crate::program::Workflow;
 
 /// Things to draw by weight. The weights are whole numbers and kept exactly.
 #[derive(Debug)]
@@ -57,26 +55,19 @@ pub(super) fn weighted<T>(choices: &[(u32, T)], rng: &mut SmallRng) -> usize {
         .unwrap_or(0)
 }
 
-/// The users of an execution, all distinct, and which of them each actor is. The first is the virtual user.
-pub(super) fn participants(
-    workflow: &Workflow,
+/// The users of an execution, all distinct, and which of them each actor is. The first is the virtual user. There must be
+/// enough users for the actors.
+pub(crate) fn participants(
+    actors: &[ActorCount],
     user: u32,
     users: u32,
     rng: &mut SmallRng,
-) -> Result<(Vec<u32>, Vec<Range<usize>>), Halt> {
-    let needed = workflow.minimum_users();
-    if users < needed {
-        return Err(Halt::TooFewUsers {
-            workflow: workflow.name.clone(),
-            needed,
-            found: users,
-        });
-    }
+) -> (Vec<u32>, Vec<Range<usize>>) {
+    let needed: u32 = actors.iter().map(|actor| actor.minimum()).sum();
     // What is beyond the minimum goes to the groups in their order.
-    let mut spare = users - needed;
+    let mut spare = users.saturating_sub(needed);
     let mut start = 0;
-    let groups: Vec<Range<usize>> = workflow
-        .actors
+    let groups: Vec<Range<usize>> = actors
         .iter()
         .map(|actor| {
             let extra = match actor {
@@ -91,15 +82,14 @@ pub(super) fn participants(
             range
         })
         .collect();
-    let others = index::sample(rng, users as usize - 1, start.saturating_sub(1));
-    let participants = std::iter::once(user)
-        .chain(others.into_iter().map(|other| {
-            if other as u32 >= user {
-                other as u32 + 1
-            } else {
-                other as u32
-            }
-        }))
-        .collect();
-    Ok((participants, groups))
+    let others = index::sample(
+        rng,
+        users.saturating_sub(1) as usize,
+        start.saturating_sub(1),
+    );
+    // Numbers from the virtual user's on are shifted by one, so that it is never drawn.
+    let others = others
+        .into_iter()
+        .map(|other| other as u32 + u32::from(other as u32 >= user));
+    (std::iter::once(user).chain(others).collect(), groups)
 }

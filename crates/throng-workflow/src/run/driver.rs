@@ -73,3 +73,17 @@ pub struct Performed {
     /// Tokens that were renewed.
     pub token_refreshes: u32,
 }
+
+impl Performed {
+    /// Nothing was sent: it failed before.
+    pub(crate) fn failed(failure: Failure) -> Self {
+        Self {
+            ended: None,
+            sent: 0,
+            received: 0,
+            result: Err(failure),
+            retries: 0,
+            token_refreshes: 0,
+        }
+    }
+}

@@ -58,7 +58,7 @@ pub(crate) fn failure_with(kind: FailureKind, cause: impl Into<String>, message:
 }
 
 /// The start of a long text.
-pub(super) fn shorten(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

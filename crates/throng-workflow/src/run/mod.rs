@@ -4,7 +4,7 @@
 
 mod block;
 mod check;
-mod draw;
+pub(crate) mod draw;
 mod driver;
 pub(crate) mod failure;
 mod lease;
@@ -61,8 +61,17 @@ impl<D: Driver> YamlScenario<D> {
         cx: &IterCx,
         mut rng: rand::rngs::SmallRng,
     ) -> Result<(), Halt> {
+        let needed = workflow.minimum_users();
+        if self.users < needed {
+            let workflow = workflow.name.clone();
+            return Err(Halt::TooFewUsers {
+                workflow,
+                needed,
+                found: self.users,
+            });
+        }
         let (participants, groups) =
-            draw::participants(workflow, cx.user().0, self.users, &mut rng)?;
+            draw::participants(&workflow.actors, cx.user().0, self.users, &mut rng);
         let abort = &cx.stop().abort;
         let _held = match &self.leases {
             None => Vec::new(),

@@ -168,14 +168,7 @@ impl<D: Driver> Execution<'_, D> {
                 );
                 self.driver.perform(user, prepared).await
             }
-            Err(failure) => Performed {
-                ended: None,
-                sent: 0,
-                received: 0,
-                result: Err(failure),
-                retries: 0,
-                token_refreshes: 0,
-            },
+            Err(failure) => Performed::failed(failure),
         };
         let ended = performed
             .ended

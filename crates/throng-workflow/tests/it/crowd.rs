@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
+use regex::Regex;
+use serde_json::{Value, json};
 use throng_client::mcp::{Server, ServerOptions};
 use throng_client::{Client, Connector, ConnectorOptions};
-use throng_engine::{EndedBy, Load, RunOutcome, StopSignals};
+use throng_engine::{EndedBy, IterCx, Load, RunOutcome, Scenario, StopSignals, UserCx};
 use throng_identity::directory::Directory;
 use throng_identity::directory::nextcloud::Nextcloud;
 use throng_identity::hooks::{Hook, HookAuth, HookBody};
@@ -19,6 +21,8 @@ use throng_identity::retry::RetryPolicy;
 use throng_identity::{Secret, discovery, scopes};
 use throng_metrics::{StepId, UserId, WorkflowId};
 use throng_sandbox::{EndpointKnob, ErrorKind, Knobs, NextcloudConfig, NextcloudSandbox, Outcome};
+use throng_workflow::model::Role;
+use throng_workflow::playbook::{Actor, Called, Patience, Play, Playbook};
 use throng_workflow::{
     Crowd, CrowdOptions, DirectoryOverrides, Environment, Overrides, ScenarioFile, YamlScenario,
     drift,
@@ -161,6 +165,11 @@ async fn stage(users: u32, scenario: &str, workload: &str, knobs: Knobs) -> Stag
         Ok(file) => file,
         Err(problems) => panic!("{problems:?}"),
     };
+    stage_with(sandbox, file).await
+}
+
+async fn stage_with(sandbox: NextcloudSandbox, file: ScenarioFile) -> Stage {
+    let users = file.scenario.users.count.value;
     let identities = identities(&sandbox, &file).await;
     let server = Server::new(
         &Url::parse(sandbox.mcp_url()).unwrap(),
@@ -184,18 +193,153 @@ async fn stage(users: u32, scenario: &str, workload: &str, knobs: Knobs) -> Stag
     }
 }
 
+/// The custom example as a Rust scenario.
+struct PermissionEscalation(Playbook);
+
+impl PermissionEscalation {
+    fn new() -> Self {
+        let steps = [
+            ("create_note", "nc_notes_create_note"),
+            ("share_readonly", "nc_share_create"),
+            ("find_shared", "nc_share_list"),
+            ("read_shared", "nc_webdav_read_file"),
+            ("edit_too_early", "nc_webdav_write_file"),
+            ("upgrade_permissions", "nc_share_update"),
+            ("collaborator_edit", "nc_webdav_write_file"),
+            ("verify_edit", "nc_notes_get_note"),
+            ("delete_note", "nc_notes_delete_note"),
+        ];
+        Self(Playbook::new().workflow("permission_escalation", Role::Workflow, &steps))
+    }
+
+    async fn steps(
+        &self,
+        play: &mut Play<'_>,
+        owner: Actor<'_>,
+        note: &Value,
+        path: &str,
+    ) -> anyhow::Result<()> {
+        let [_, collaborator] = play.actors()?;
+        let arguments = json!({ "path": path, "share_with": collaborator.name, "share_type": 0, "permissions": 1 });
+        let share = play.call(owner, "share_readonly", arguments).await?["id"].clone();
+        let mine = json!({ "shared_with_me": true });
+        let shared = play
+            .until(
+                collaborator,
+                "find_shared",
+                mine,
+                Patience::default(),
+                |shares| {
+                    let found = shares
+                        .as_array()?
+                        .iter()
+                        .find(|found| found["id"] == share)?;
+                    Some(found["file_target"].clone())
+                },
+            )
+            .await?;
+        let text = play
+            .call(collaborator, "read_shared", json!({ "path": shared }))
+            .await?;
+        let edit = json!({ "path": shared, "content": "Done", "if_match": text["etag"] });
+        let refusal = Regex::new("(?i)403|forbidden|denied|permission").expect("a valid pattern");
+        let early = play
+            .call_or_refused(collaborator, "edit_too_early", edit.clone(), &refusal)
+            .await?;
+        anyhow::ensure!(
+            matches!(early, Called::Refused(_)),
+            "a read-only share could be edited"
+        );
+        let share: i64 = share.as_str().unwrap_or_default().parse()?;
+        play.call(
+            owner,
+            "upgrade_permissions",
+            json!({ "share_id": share, "permissions": 3 }),
+        )
+        .await?;
+        play.call(collaborator, "collaborator_edit", edit).await?;
+        play.call_checked(
+            owner,
+            "verify_edit",
+            json!({ "note_id": note }),
+            |found| match &found["content"] {
+                Value::String(text) if text == "Done" => Ok(()),
+                other => Err(format!("the edit is not there: {other}")),
+            },
+        )
+        .await
+    }
+}
+
+impl Scenario for PermissionEscalation {
+    type User = ();
+
+    async fn start(&self, _: &UserCx) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    async fn iterate(&self, _: &mut (), cx: &IterCx) -> anyhow::Result<()> {
+        let mut play = self.0.begin(cx, "permission_escalation")?;
+        let [owner] = play.actors()?;
+        let title = format!("Escalation {}", play.uid());
+        let arguments = json!({ "title": title, "content": "Read this", "category": "Rust" });
+        let note = play.call(owner, "create_note", arguments).await?["id"].clone();
+        let result = self
+            .steps(&mut play, owner, &note, &format!("/Notes/Rust/{title}.md"))
+            .await;
+        play.finally();
+        play.call(owner, "delete_note", json!({ "note_id": note }))
+            .await?;
+        result
+    }
+
+    async fn stop(&self, _: (), _: &UserCx) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scenario_in_rust_is_measured_like_a_file() {
+    let scenario = Arc::new(PermissionEscalation::new());
+    let sandbox = NextcloudSandbox::start(NextcloudConfig::default())
+        .await
+        .unwrap();
+    let overrides = Overrides {
+        workload: None,
+        thresholds: vec!["permission_escalation.errors==0".to_owned()],
+        ..overrides(&sandbox, 3, "")
+    };
+    let environment = Environment::new(&|_| None);
+    let file = ScenarioFile::load_for(&scenario.0, "nextcloud", &overrides, &environment).unwrap();
+    let stage = stage_with(sandbox, file).await;
+    let problems = drift(&stage.file, &stage.crowd.tools().await.unwrap());
+    assert!(problems.is_empty(), "{problems:?}");
+    let outcome = stage.run_scenario(scenario, Duration::from_secs(1)).await;
+    assert_eq!(errors(&outcome), Vec::<String>::new());
+    assert_eq!(stage.measured(&outcome), stage.journalled());
+    let tally = outcome.tally.workflow(WorkflowId(0));
+    assert!(tally.succeeded > 0 && tally.failed == 0);
+    assert_eq!(outcome.tally.step(StepId(4)).refused, tally.succeeded);
+    assert_eq!(outcome.tally.step(StepId(2)).waits.met, tally.succeeded);
+    stage.close().await;
+}
+
 impl Stage {
     async fn run(&self, duration: Duration) -> RunOutcome {
         let users = self.crowd.len() as u32;
+        let scenario = YamlScenario::<Crowd>::new(self.file.program.clone(), users);
+        self.run_scenario(Arc::new(scenario), duration).await
+    }
+
+    async fn run_scenario(&self, scenario: Arc<impl Scenario>, duration: Duration) -> RunOutcome {
         let load = Load {
-            users,
+            users: self.crowd.len() as u32,
             warmup: Duration::from_millis(200),
             duration,
             pause: Duration::from_millis(5),
             seed: 42,
             ..Load::default()
         };
-        let scenario = Arc::new(YamlScenario::<Crowd>::new(self.file.program.clone(), users));
         let catalog = self.file.program.catalog.clone();
         throng_engine::run(
             &load,
