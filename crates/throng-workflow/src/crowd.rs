@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt, stream};
 use http::{HeaderName, HeaderValue};
 use serde_json::Value;
+use throng_client::Client;
 use throng_client::mcp::{
-    Call, CallError, CallOptions, OpenOptions, ResourceResult, Server, Session, ToolCall,
-    ToolResult, Tools,
+    Anonymous, Authorize, Call, CallError, CallOptions, OpenOptions, ResourceResult, Server,
+    Session, ToolCall, ToolResult, Tools,
 };
 use throng_identity::TokenCell;
 use throng_identity::provision::Identity;
@@ -43,11 +44,39 @@ pub struct Crowd {
     options: CrowdOptions,
 }
 
+/// Somebody who can open a session.
+#[derive(Debug)]
+pub struct Person {
+    /// Login name.
+    pub name: String,
+    /// Display name.
+    pub display_name: String,
+    /// Mail address.
+    pub email: String,
+    /// Connections of this user alone.
+    pub client: Client,
+    /// The access token; none where the target asks for no login.
+    pub tokens: Option<TokenCell>,
+}
+
+impl From<Identity> for Person {
+    fn from(identity: Identity) -> Self {
+        Self {
+            name: identity.name,
+            display_name: identity.display_name,
+            email: identity.email,
+            // The cookies are those of the login; a jar knows no ports, so that the target could get them too.
+            client: identity.client.without_cookies(),
+            tokens: Some(identity.tokens),
+        }
+    }
+}
+
 struct Member {
     name: String,
     display_name: String,
     email: String,
-    tokens: TokenCell,
+    tokens: Option<TokenCell>,
     session: Session,
     /// Renewals of the token that were counted already.
     renewed: AtomicU32,
@@ -78,12 +107,12 @@ pub struct SessionError {
 }
 
 impl Crowd {
-    /// Opens a session for each identity, some at a time. `on_open` is called after each with how many are open.
+    /// Opens a session for each of them, some at a time. `on_open` is called after each with how many are open.
     ///
     /// # Errors
     /// Every session that could not be opened. Those that could are closed again.
     pub async fn open(
-        identities: Vec<Identity>,
+        people: Vec<Person>,
         server: Arc<Server>,
         options: CrowdOptions,
         on_open: impl Fn(usize) + Sync,
@@ -91,10 +120,10 @@ impl Crowd {
         let started = Instant::now();
         let (server_ref, on_open, count) = (&server, &on_open, &AtomicUsize::new(0));
         let timeout = options.timeout;
-        let opened: Vec<_> = stream::iter(identities)
-            .map(|identity| async move {
+        let opened: Vec<_> = stream::iter(people)
+            .map(|person| async move {
                 let begun = Instant::now();
-                let member = open_one(identity, server_ref.clone(), timeout).await?;
+                let member = open_one(person, server_ref.clone(), timeout).await?;
                 on_open(count.fetch_add(1, Ordering::Relaxed) + 1);
                 Ok((member, begun.elapsed()))
             })
@@ -196,40 +225,45 @@ impl fmt::Debug for Crowd {
 }
 
 async fn open_one(
-    identity: Identity,
+    person: Person,
     server: Arc<Server>,
     timeout: Duration,
 ) -> Result<Member, SessionError> {
-    let Identity {
+    let Person {
         name,
         display_name,
         email,
-        tokens,
         client,
-        ..
-    } = identity;
+        tokens,
+    } = person;
     let error = |source: Box<dyn std::error::Error + Send + Sync>| SessionError {
         name: name.clone(),
         what: "opening",
         source,
     };
-    // Logins of a large crowd may have taken longer than a token lives.
-    tokens
-        .ensure_fresh()
-        .await
-        .map_err(|source| error(source.into()))?;
+    let authorize: Arc<dyn Authorize> = match &tokens {
+        Some(tokens) => {
+            // Logins of a large crowd may have taken longer than a token lives.
+            tokens
+                .ensure_fresh()
+                .await
+                .map_err(|source| error(source.into()))?;
+            Arc::new(tokens.clone())
+        }
+        None => Arc::new(Anonymous),
+    };
     let options = OpenOptions {
         timeout,
         ..OpenOptions::default()
     };
-    let session = Session::open(server, client, Arc::new(tokens.clone()), &options)
+    let session = Session::open(server, client, authorize, &options)
         .await
         .map_err(|source| error(source.into()))?;
     Ok(Member {
         name,
         display_name,
         email,
-        renewed: AtomicU32::new(renewals(&tokens)),
+        renewed: AtomicU32::new(tokens.as_ref().map_or(0, renewals)),
         tokens,
         session,
     })
@@ -243,7 +277,10 @@ fn renewals(tokens: &TokenCell) -> u32 {
 impl Member {
     /// Renewals since somebody last asked. Each is told to one who asks.
     fn newly_renewed(&self) -> u32 {
-        let now = renewals(&self.tokens);
+        let Some(tokens) = &self.tokens else {
+            return 0;
+        };
+        let now = renewals(tokens);
         now.saturating_sub(self.renewed.fetch_max(now, Ordering::Relaxed))
     }
 
@@ -320,7 +357,10 @@ impl Driver for Crowd {
 
     async fn ready(&self, user: u32) -> Result<u32, Failure> {
         let member = self.member(user);
-        match member.tokens.ensure_fresh().await {
+        let Some(tokens) = &member.tokens else {
+            return Ok(0);
+        };
+        match tokens.ensure_fresh().await {
             Ok(()) => Ok(member.newly_renewed()),
             Err(error) => Err(failure(FailureKind::Auth, &error.to_string())),
         }
@@ -335,13 +375,18 @@ impl Driver for Crowd {
             timeout: task.timeout,
             headers,
         };
-        let stale = member.tokens.header();
+        let token = member
+            .tokens
+            .as_ref()
+            .map(|tokens| (tokens, tokens.header()));
         let mut sent = member.send(&task.task, &options, task.wants_value).await;
         let mut retries = 0;
-        if sent.unauthorized {
+        if sent.unauthorized
+            && let Some((tokens, stale)) = token
+        {
             // Once: a token that was renewed just now and is refused again will not get better.
             let (before, received) = (sent.sent, sent.received);
-            sent = match member.tokens.renew(&stale).await {
+            sent = match tokens.renew(&stale).await {
                 Ok(()) => {
                     retries = 1;
                     let again = member.send(&task.task, &options, task.wants_value).await;

@@ -23,7 +23,7 @@ pub mod template;
 pub mod users;
 
 pub use compile::compile;
-pub use crowd::{Crowd, CrowdOptions};
+pub use crowd::{Crowd, CrowdOptions, Person};
 pub use drift::drift;
 pub use file::{DirectoryOverrides, Environment, Overrides, ScenarioFile};
 pub use model::Scenario;

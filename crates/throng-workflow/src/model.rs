@@ -94,6 +94,8 @@ words! {
     LoginKind {
         /// OAuth 2 / OpenID Connect, found out from the target.
         OAuth = "oauth",
+        /// Not at all: the target asks nobody who he is. Users are names only, and nothing is created.
+        None = "none",
     } default OAuth
 }
 

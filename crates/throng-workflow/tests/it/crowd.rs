@@ -182,9 +182,14 @@ async fn stage_with(sandbox: NextcloudSandbox, file: ScenarioFile) -> Stage {
         headers: Vec::new(),
         run_id: "t3st".to_owned(),
     };
-    let opened = Crowd::open(identities, server, options, |_| {})
-        .await
-        .unwrap();
+    let opened = Crowd::open(
+        identities.into_iter().map(Into::into).collect(),
+        server,
+        options,
+        |_| {},
+    )
+    .await
+    .unwrap();
     assert_eq!(opened.timings.len(), users as usize);
     Stage {
         sandbox,

@@ -17,6 +17,8 @@ use throng_metrics::{
     Cleanup, Evidence, GeneratorHealth, Limits, Measured, Report, RunInfo, Table, Tally, judge,
 };
 
+use throng_workflow::model::LoginKind;
+
 use self::prepare::Prepared;
 use self::setup::Made;
 use self::work::Worked;
@@ -26,6 +28,8 @@ use super::{CommandError, Output, runtime, sandbox_process::SandboxProcess, sett
 
 /// Set-up steps that are announced: login discovery, directory, client, users, sessions, load.
 const STEPS: u32 = 6;
+/// The same where nobody logs in: sessions, load.
+const STEPS_WITHOUT_LOGIN: u32 = 2;
 
 /// Runs a scenario file.
 pub(crate) fn run(args: &RunArgs, output: Output) -> Result<ExitCode, CommandError> {
@@ -35,7 +39,11 @@ pub(crate) fn run(args: &RunArgs, output: Output) -> Result<ExitCode, CommandErr
 
 /// From the first request to the exit code.
 async fn execute(mut prepared: Prepared, args: &RunArgs) -> Result<ExitCode, CommandError> {
-    let mut narrator = Narrator::new(prepared.output.detail(args.quiet), STEPS);
+    let steps = match prepared.file.scenario.login.kind {
+        LoginKind::OAuth => STEPS,
+        LoginKind::None => STEPS_WITHOUT_LOGIN,
+    };
+    let mut narrator = Narrator::new(prepared.output.detail(args.quiet), steps);
     let stop = StopSignals::default();
     let sandbox = match prepared.place {
         settings::Place::Sandbox => Some(start_sandbox(&mut prepared, args, &narrator).await?),
@@ -168,7 +176,10 @@ fn info(prepared: &Prepared, made: &Made, worked: &Worked) -> RunInfo {
                 format!("constant-arrival-rate ({}/s)", rate.per_second())
             }
         },
-        login: "oauth".to_owned(),
+        login: match prepared.file.scenario.login.kind {
+            LoginKind::OAuth => "oauth".to_owned(),
+            LoginKind::None => "none".to_owned(),
+        },
         seed: prepared.seed,
         target: prepared.file.scenario.target.url.value.clone(),
         started_at: humantime::format_rfc3339_seconds(prepared.started).to_string(),

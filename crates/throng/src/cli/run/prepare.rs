@@ -11,6 +11,7 @@ use throng_engine::{Executor, Load, Rate};
 use throng_identity::ledger::Ledger;
 use throng_metrics::Threshold;
 use throng_workflow::ScenarioFile;
+use throng_workflow::model::LoginKind;
 
 use super::export::Export;
 use super::setup::{LOGIN_CONCURRENCY, Made};
@@ -49,6 +50,7 @@ impl Prepared {
             .unwrap_or_else(|| u64::from(rand::random::<u32>()));
         let pending = (place == Place::Sandbox).then_some(SandboxAddress::PENDING);
         let file = settings::scenario(args, pending.as_ref(), seed).map_err(CommandError::usage)?;
+        check_login(&file, place).map_err(CommandError::usage)?;
         let load = load(&file, args, seed).map_err(CommandError::usage)?;
         let thresholds = thresholds(&file, args).map_err(CommandError::usage)?;
         let connector = connector(args).map_err(CommandError::usage)?;
@@ -160,6 +162,22 @@ impl Prepared {
                 let _ = std::fs::remove_file(path);
             }
         }
+    }
+}
+
+/// Whether users can come into being as the file wants it.
+fn check_login(file: &ScenarioFile, place: Place) -> anyhow::Result<()> {
+    let scenario = &file.scenario;
+    match (scenario.login.kind, &scenario.directory, place) {
+        (LoginKind::OAuth, None, _) => Err(anyhow!(
+            "{}: users that log in must be created somewhere: add a `directory`, or `login: {{ kind: none }}` if the target asks nobody who he is",
+            file.origin
+        )),
+        (LoginKind::None, _, Place::Sandbox) => Err(anyhow!(
+            "{}: `login: {{ kind: none }}` doesn't fit the sandbox, whose MCP server wants a token; give the --url of a server that doesn't",
+            file.origin
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -15,10 +15,12 @@ use throng_identity::directory::names::{NameTemplates, Prefix};
 use throng_identity::directory::nextcloud::Nextcloud;
 use throng_identity::discovery::{Authorization, discover};
 use throng_identity::hooks;
-use throng_identity::ledger::{Kind, Ledger, Place, RunId};
+use throng_identity::ledger::{Ledger, RunId};
 use throng_identity::login::{DEFAULT_REDIRECT_URI, LoginPlan};
-use throng_identity::provision::{Identity, ProvisionEvent, ProvisionPlan, Provisioned, provision};
-use throng_identity::registration::{self, ClientSource, OAuthClient, RegistrationRequest};
+use throng_identity::provision::{
+    Identity, ProvisionEvent, ProvisionPlan, Provisioned, oauth_client, provision,
+};
+use throng_identity::registration::{ClientSource, OAuthClient, RegistrationRequest};
 use throng_identity::retry::RetryPolicy;
 use throng_identity::scopes;
 use throng_metrics::PhaseTally;
@@ -171,54 +173,29 @@ async fn make_client(
         },
         None => ClientSource::Dynamic,
     };
-    if let Some(known) = registration::known(&source, authorization) {
-        narrator.step("Taking the OAuth client that was given...");
-        narrator.done(&format!("Client {}", known.id));
-        return Ok(Arc::new(known));
-    }
-    narrator.step("Registering one OAuth client for the run...");
+    narrator.step("Taking one OAuth client for the run...");
     let request = RegistrationRequest {
         client_name: format!("throng {}", made.run.as_str()),
         redirect_uri: Url::parse(DEFAULT_REDIRECT_URI)?,
         scopes: scopes.to_vec(),
     };
-    let (run, place, name) = (
-        made.run.clone(),
-        Place::issuer(&authorization.issuer),
-        request.client_name.clone(),
-    );
-    let entry = made
-        .ledger
-        .run(move |ledger| ledger.plan(&run, Kind::Client, &place, &name))
-        .await?;
-    let policy = RetryPolicy::patient();
-    let registered = registration::register(
+    let entered = (&made.ledger, &made.run);
+    let client = oauth_client(
+        &source,
         &made.client,
         authorization,
         &request,
-        &policy,
+        entered,
         REQUEST_LIMIT,
     );
-    match unless_stopped(wanted.stop, registered).await? {
-        Ok(client) => {
-            let id = client.id.clone();
-            let expires_at = client
-                .registration
-                .as_ref()
-                .and_then(|registration| registration.expires_at);
-            made.ledger
-                .run(move |ledger| ledger.client_created(entry, &id, expires_at))
-                .await?;
-            narrator.done(&format!("Registered as '{}'", request.client_name));
-            Ok(Arc::new(client))
-        }
-        Err(error) => {
-            if error.nothing_was_created() {
-                made.ledger.run(move |ledger| ledger.forget(entry)).await?;
-            }
-            Err(anyhow!(error).context("registering an OAuth client"))
-        }
-    }
+    let client = unless_stopped(wanted.stop, client)
+        .await?
+        .context("taking an OAuth client")?;
+    narrator.done(&match client.registration {
+        Some(_) => format!("Registered as '{}'", request.client_name),
+        None => format!("Client {}", client.id),
+    });
+    Ok(Arc::new(client))
 }
 
 async fn log_users_in(

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue};
+use throng_client::Client;
 use throng_client::mcp::{Server, ServerOptions};
 use throng_engine::{RunOutcome, StopSignals};
-use throng_identity::provision::Identity;
 use throng_metrics::PhaseTally;
-use throng_workflow::{Crowd, CrowdOptions, Scenario, YamlScenario};
+use throng_workflow::model::LoginKind;
+use throng_workflow::{Crowd, CrowdOptions, Person, Scenario, YamlScenario};
 use url::Url;
 
 use super::live::LiveLine;
@@ -86,8 +87,15 @@ async fn load(
         cleanup_command: prepared.cleanup_command(),
         stop,
     };
-    let identities = set_up(&wanted, made, narrator).await?;
-    let crowd = open_sessions(prepared, made, identities, stop, narrator).await?;
+    let people = match scenario.login.kind {
+        LoginKind::OAuth => set_up(&wanted, made, narrator)
+            .await?
+            .into_iter()
+            .map(Person::from)
+            .collect(),
+        LoginKind::None => nobody_known(&wanted),
+    };
+    let crowd = open_sessions(prepared, made, people, stop, narrator).await?;
     worked.versions.extend(server_version(&crowd));
     let crowd = Arc::new(crowd);
     let fits = check_drift(prepared, &crowd).await;
@@ -105,14 +113,30 @@ async fn load(
     fits
 }
 
+/// Users of a target that asks nobody who he is: names and connections of their own, and nothing else.
+fn nobody_known(wanted: &Wanted<'_>) -> Vec<Person> {
+    (1..=wanted.scenario.users.count.value)
+        .map(|n| {
+            let user = wanted.names.user(&wanted.prefix, n);
+            Person {
+                name: user.name,
+                display_name: user.display_name,
+                email: user.email,
+                client: Client::new(&wanted.connector),
+                tokens: None,
+            }
+        })
+        .collect()
+}
+
 async fn open_sessions(
     prepared: &Prepared,
     made: &mut Made,
-    identities: Vec<Identity>,
+    people: Vec<Person>,
     stop: &StopSignals,
     narrator: &mut Narrator,
 ) -> anyhow::Result<Crowd> {
-    let users = identities.len() as u32;
+    let users = people.len() as u32;
     narrator.step(&format!("Opening {users} MCP sessions..."));
     let scenario = &prepared.file.scenario;
     let server = Server::new(&Url::parse(&scenario.target.url)?, ServerOptions::default())?;
@@ -128,7 +152,7 @@ async fn open_sessions(
             .collect(),
     };
     let teller = narrator.teller(users);
-    let opening = Crowd::open(identities, server, options, |open| {
+    let opening = Crowd::open(people, server, options, |open| {
         teller.count(open as u32, "have a session")
     });
     let opened = unless_stopped(stop, opening).await?;
