@@ -4,8 +4,10 @@
 
 mod audit;
 mod bench;
+mod documents;
 mod licence;
 mod process;
+mod schema;
 mod setup;
 mod test;
 mod workspace;
@@ -36,6 +38,10 @@ enum Chore {
     Test(test::Options),
     /// Check licences, duplicate versions, crate boundaries and lock files.
     Audit,
+    /// Write docs/scenario.schema.json, the JSON Schema of the scenario file.
+    Schema(schema::Options),
+    /// Check that the program accepts every `throng` command in the documentation.
+    Documents,
     /// Measure throng beside its peers, in release builds; takes minutes and wants an idle machine.
     Bench(bench::Options),
     /// Remove what `setup` installed.
@@ -48,6 +54,8 @@ fn main() -> ExitCode {
         Chore::Setup => setup::run(&workspace).map(|installed| installed.print()),
         Chore::Test(options) => test::run(&workspace, &options),
         Chore::Audit => audit::run(&workspace),
+        Chore::Schema(options) => schema::run(&workspace, &options),
+        Chore::Documents => documents::run(&workspace),
         Chore::Bench(options) => bench::run(&workspace, &options),
         Chore::CleanThirdParty => setup::clean(&workspace),
     });

@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 use clap::Args;
 
 use crate::workspace::Workspace;
-use crate::{audit, process, setup};
+use crate::{audit, documents, process, schema, setup};
 
 /// Tests in a module of this name need what `cargo xtask setup` installs.
 const THIRD_PARTY_MODULE: &str = "third_party";
@@ -76,6 +76,14 @@ fn steps<'a>(workspace: &'a Workspace, options: &Options, counts: &'a mut Counts
     ));
     steps.push(("tests", Box::new(move || tests(workspace, fast, counts))));
     steps.push(("documentation", Box::new(|| documentation(workspace))));
+    steps.push((
+        "scenario schema",
+        Box::new(|| schema::run(workspace, &schema::Options { check: true })),
+    ));
+    steps.push((
+        "documented commands",
+        Box::new(|| documents::run(workspace)),
+    ));
     steps
 }
 
