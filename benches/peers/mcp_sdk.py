@@ -1,6 +1,6 @@
 """The Python `mcp` SDK's client as a load generator: N sessions, each calling `echo` again and again.
 
-Arguments: URL SESSIONS SECONDS PAUSE_MS. The seconds count from when every session is open.
+Arguments: URL TOKEN SESSIONS SECONDS PAUSE_MS. The seconds count from when every session is open.
 """
 
 import asyncio
@@ -9,6 +9,8 @@ import time
 from contextlib import AsyncExitStack
 
 from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared._httpx_utils import create_mcp_http_client
 
 
 async def user(client: Client, until: float, pause: float) -> None:
@@ -20,13 +22,19 @@ async def user(client: Client, until: float, pause: float) -> None:
             await asyncio.sleep(pause)
 
 
-async def main(url: str, sessions: int, seconds: float, pause: float) -> None:
+def connect(url: str, token: str) -> Client:
+    # The SDK's own HTTP client, one each: what it makes by itself where no header is wanted.
+    http = create_mcp_http_client(headers={"Authorization": f"Bearer {token}"})
+    return Client(streamable_http_client(url, http_client=http))
+
+
+async def main(url: str, token: str, sessions: int, seconds: float, pause: float) -> None:
     async with AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(Client(url)) for _ in range(sessions)]
+        clients = [await stack.enter_async_context(connect(url, token)) for _ in range(sessions)]
         until = time.monotonic() + seconds
         await asyncio.gather(*(user(client, until, pause) for client in clients))
 
 
 if __name__ == "__main__":
-    _, url, sessions, seconds, pause_ms = sys.argv
-    asyncio.run(main(url, int(sessions), float(seconds), float(pause_ms) / 1000))
+    _, url, token, sessions, seconds, pause_ms = sys.argv
+    asyncio.run(main(url, token, int(sessions), float(seconds), float(pause_ms) / 1000))

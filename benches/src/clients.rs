@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
 use clap::Args;
 use rmcp::model::Implementation;
 
+use crate::sandbox_process::Sandbox;
 use crate::target_process::CapturedCall;
 
 const SDK_VERSION: &str = "import importlib.metadata as m, platform
@@ -51,12 +53,14 @@ pub(crate) enum Client {
 
 /// What a generator has to do.
 pub(crate) struct Work<'a> {
+    /// Where throng's users come from.
+    pub(crate) sandbox: &'a Sandbox,
     pub(crate) url: &'a str,
     pub(crate) sessions: usize,
     pub(crate) seconds: u64,
     pub(crate) pause_ms: u64,
-    /// What throng sends, for those that post it again.
-    pub(crate) call: Option<&'a CapturedCall>,
+    /// What throng sends: some post it again, all send its token.
+    pub(crate) call: &'a CapturedCall,
 }
 
 impl Client {
@@ -92,79 +96,73 @@ impl Client {
 
     /// The command that does `work`.
     pub(crate) fn command(self, programs: &Programs, work: &Work) -> Result<Command> {
-        let (sessions, seconds, pause) = (
+        let (url, token, call) = (work.url, work.call.token()?, work.call);
+        let [sessions, seconds, pause] = [
             work.sessions.to_string(),
             work.seconds.to_string(),
             work.pause_ms.to_string(),
-        );
-        let mut command;
-        match self {
+        ];
+        let this = std::env::current_exe().context("where is this program?")?;
+        let peer = |name: &str| {
+            let mut command = Command::new(&this);
+            command.args([name, url, "--token", token, "--sessions", &sessions]);
+            command.args(["--seconds", &seconds, "--pause-ms", &pause]);
+            command
+        };
+        Ok(match self {
             Self::Throng => {
-                command = programs.throng(&[]);
-                command
-                    .arg("run")
-                    .arg(programs.benches.join("scenarios/mcp-call.yaml"))
-                    .args(["--url", work.url]);
+                let mut command = programs.calls(work.sandbox, url);
                 command.args([
                     "--users",
                     &sessions,
                     "--duration",
                     &seconds,
-                    "--warmup",
-                    "0",
+                    "--pause",
+                    &format!("{pause}ms"),
                 ]);
-                command.args(["--pause", &format!("{pause}ms")]);
+                command
             }
-            Self::Library | Self::RmcpShared | Self::RmcpEach => {
-                command = Command::new(std::env::current_exe().context("where is this program?")?);
-                command.args([
-                    if self == Self::Library {
-                        "peer-client"
-                    } else {
-                        "peer-rmcp"
-                    },
-                    work.url,
-                    "--sessions",
-                    &sessions,
-                    "--seconds",
-                    &seconds,
-                ]);
-                command.args(["--pause-ms", &pause]);
-                if self == Self::RmcpShared {
-                    command.arg("--shared");
-                }
+            Self::Library => peer("peer-client"),
+            Self::RmcpEach => peer("peer-rmcp"),
+            Self::RmcpShared => {
+                let mut command = peer("peer-rmcp");
+                command.arg("--shared");
+                command
             }
             Self::PythonSdk => {
-                command = Command::new(&programs.python);
+                let mut command = Command::new(&programs.python);
+                command.arg(programs.benches.join("peers/mcp_sdk.py"));
+                command.args([url, token, &sessions, &seconds, &pause]);
                 command
-                    .arg(programs.benches.join("peers/mcp_sdk.py"))
-                    .args([work.url, &sessions, &seconds, &pause]);
             }
             Self::Oha => {
-                let call = work.call.context("nothing to post was captured")?;
-                command = Command::new(&programs.oha);
+                let mut command = Command::new(&programs.oha);
                 command.args([
                     "--no-tui",
                     "--disable-compression",
                     "--output-format",
                     "json",
+                ]);
+                command.args([
                     "-z",
                     &format!("{seconds}s"),
                     "-c",
                     &sessions,
+                    "-m",
+                    "POST",
+                    "-d",
+                    &call.body,
                 ]);
-                command.args(["-m", "POST", "-d", &call.body]);
                 for (name, value) in &call.headers {
                     command.args(["-H", &format!("{name}: {value}")]);
                 }
-                command.arg(work.url);
+                command.arg(url);
+                command
             }
             Self::Wrk => {
-                let call = work.call.context("nothing to post was captured")?;
-                let script = wrk_script(call);
-                let path = programs.output.join("wrk.lua");
-                std::fs::write(&path, script).context("cannot write wrk's script")?;
-                command = Command::new("wrk");
+                let script = programs.output.join("wrk.lua");
+                std::fs::write(&script, wrk_script(call)).context("cannot write wrk's script")?;
+                let mut command = Command::new("wrk");
                 command
                     .args([
                         "-t",
@@ -175,11 +173,11 @@ impl Client {
                         &format!("{seconds}s"),
                         "-s",
                     ])
-                    .arg(path)
-                    .arg(work.url);
+                    .arg(script)
+                    .arg(url);
+                command
             }
-        }
-        Ok(command)
+        })
     }
 }
 
@@ -190,6 +188,20 @@ impl Programs {
         command
             .env("XDG_STATE_HOME", self.output.join("state"))
             .args(arguments);
+        command
+    }
+
+    /// throng calling the target's tool, with users of its own; how many, how long and how often is to be added.
+    pub(crate) fn calls(&self, sandbox: &Sandbox, url: &str) -> Command {
+        static RUNS: AtomicU32 = AtomicU32::new(0);
+        // A run that was ended early leaves its users behind.
+        let prefix = format!("bench{}", RUNS.fetch_add(1, Ordering::Relaxed));
+        let mut command = self.throng(&["run"]);
+        command
+            .arg(self.benches.join("scenarios/mcp-call.yaml"))
+            .args(["--url", url, "--user-prefix", &prefix]);
+        command.args(["--warmup", "0", "--no-thresholds"]);
+        sandbox.introduce(&mut command);
         command
     }
 

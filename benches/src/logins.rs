@@ -4,27 +4,24 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 
 use crate::aims::{self, Aim};
-use crate::child::{Child, GENERATOR, SERVER};
+use crate::child::{Child, GENERATOR};
 use crate::clients::{Client, Programs};
 use crate::machine;
 use crate::mcp::write;
+use crate::sandbox_process::Sandbox;
 use crate::target::monotonic;
-use crate::target_process::http;
 
 /// How often throng's processor time is looked at.
 const SAMPLING: Duration = Duration::from_millis(10);
 /// How long the whole run may take.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// Requests of the journal fetched at once.
-const PAGE: u64 = 10_000;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -44,7 +41,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     fs::create_dir_all(&programs.output).context("cannot create the output directory")?;
     let sandbox = Sandbox::start(programs)?;
     let path = programs.output.join("logins-report.json");
-    let samples = watch(sandbox.throng(options, &path)?)?;
+    let samples = watch(throng(&sandbox, options, &path)?)?;
 
     let text =
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -59,7 +56,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             "phase {phase}: {count} users, {failures} failures"
         );
     }
-    let setup = sandbox.setup()?;
+    let setup = Setup::of(&sandbox.journal()?)?;
     let cpu = (cpu_at(&samples, setup.ended) - cpu_at(&samples, setup.began)).as_secs_f64();
     let wall = Duration::from_nanos(setup.ended - setup.began).as_secs_f64();
     let each = cpu / f64::from(options.users) * 1000.0;
@@ -97,6 +94,37 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     )
 }
 
+/// throng with as little load as there can be, behind a set-up of all users.
+fn throng(sandbox: &Sandbox, options: &Options, report: &Path) -> Result<Child> {
+    let programs = &options.programs;
+    let mut command = programs.throng(&[
+        "run",
+        "nextcloud",
+        "--url",
+        &sandbox.mcp_url,
+        "--workload",
+        "baseline",
+    ]);
+    sandbox.introduce(&mut command);
+    command.args([
+        "--users",
+        &options.users.to_string(),
+        "--warmup",
+        "0",
+        "--duration",
+        "1",
+        "--pause",
+        "1s",
+    ]);
+    command.args([
+        "--login-concurrency",
+        &options.login_concurrency.to_string(),
+        "--no-thresholds",
+    ]);
+    command.arg("--output").arg(report);
+    Child::start(&mut command, GENERATOR, &programs.log(Client::Throng))
+}
+
 /// Processor time with when it was seen, in ns of CLOCK_MONOTONIC, until the end of the run.
 fn watch(mut child: Child) -> Result<Vec<(u64, Duration)>> {
     let deadline = Instant::now() + PATIENCE;
@@ -123,16 +151,6 @@ fn cpu_at(samples: &[(u64, Duration)], at: u64) -> Duration {
         .map_or(Duration::ZERO, |(_, cpu)| *cpu)
 }
 
-/// The sandbox in a process of its own.
-struct Sandbox {
-    /// Kept for its end.
-    _child: Child,
-    url: String,
-    mcp_url: String,
-    admin: String,
-    password: String,
-}
-
 /// The set-up as the sandbox saw it; times in ns of CLOCK_MONOTONIC.
 struct Setup {
     began: u64,
@@ -140,81 +158,9 @@ struct Setup {
     requests: usize,
 }
 
-impl Sandbox {
-    fn start(programs: &Programs) -> Result<Self> {
-        let log = programs.output.join("sandbox.log");
-        let mut command = programs.throng(&[
-            "sandbox",
-            "nextcloud",
-            "--port",
-            "0",
-            "--mcp-port",
-            "0",
-            "--json",
-        ]);
-        let mut child = Child::start(&mut command, SERVER, &log)?;
-        let line = child.first_line(Duration::from_secs(30))?;
-        let ready: Value = serde_json::from_str(&line).context("the sandbox's first line")?;
-        // It holds the sandbox's password.
-        fs::remove_file(&log).context("cannot remove the sandbox's log")?;
-        let text = |name: &str| {
-            ready[name]
-                .as_str()
-                .map(str::to_owned)
-                .with_context(|| format!("no {name}"))
-        };
-        let (url, mcp_url, admin, password) = (
-            text("url")?,
-            text("mcp_url")?,
-            text("admin")?,
-            text("password")?,
-        );
-        Ok(Self {
-            _child: child,
-            url,
-            mcp_url,
-            admin,
-            password,
-        })
-    }
-
-    /// throng with as little load as there can be, behind a set-up of all users.
-    fn throng(&self, options: &Options, report: &Path) -> Result<Child> {
-        let programs = &options.programs;
-        let mut command: Command = programs.throng(&[
-            "run",
-            "nextcloud",
-            "--url",
-            &self.mcp_url,
-            "--workload",
-            "baseline",
-        ]);
-        command
-            .env("NEXTCLOUD_HOST", &self.url)
-            .env("NEXTCLOUD_USERNAME", &self.admin);
-        command.env("NEXTCLOUD_PASSWORD", &self.password);
-        command.args([
-            "--users",
-            &options.users.to_string(),
-            "--warmup",
-            "0",
-            "--duration",
-            "1",
-            "--pause",
-            "1s",
-        ]);
-        command.args([
-            "--login-concurrency",
-            &options.login_concurrency.to_string(),
-            "--no-thresholds",
-        ]);
-        command.arg("--output").arg(report);
-        Child::start(&mut command, GENERATOR, &programs.log(Client::Throng))
-    }
-
+impl Setup {
     /// From the first creation of a user to the end of the last request that only a set-up makes.
-    fn setup(&self) -> Result<Setup> {
-        let entries = self.journal()?;
+    fn of(entries: &[Value]) -> Result<Self> {
         let of = |method: &'static str, ends: &'static [&'static str]| {
             let route = move |entry: &&Value| {
                 entry["route"]
@@ -244,29 +190,5 @@ impl Sandbox {
             ended,
             requests: entries.iter().filter(within).count(),
         })
-    }
-
-    /// All that reached the sandbox.
-    fn journal(&self) -> Result<Vec<Value>> {
-        let mut entries = Vec::new();
-        loop {
-            let after = entries
-                .last()
-                .map_or(0, |entry: &Value| entry["seq"].as_u64().unwrap_or(u64::MAX));
-            let path = format!("/__sandbox/journal?after={after}&limit={PAGE}");
-            let text = http(self.url.trim_start_matches("http://"), "GET", &path)?;
-            let mut page: Value = serde_json::from_str(&text).context("a page of the journal")?;
-            ensure!(
-                page["dropped"] == 0,
-                "the sandbox's journal has dropped entries"
-            );
-            let Value::Array(more) = page["entries"].take() else {
-                bail!("the journal has no entries")
-            };
-            if more.is_empty() {
-                return Ok(entries);
-            }
-            entries.extend(more);
-        }
     }
 }

@@ -9,6 +9,7 @@ mod machine;
 mod mcp;
 mod peer_client;
 mod peer_rmcp;
+mod sandbox_process;
 mod stall;
 mod statistics;
 mod target;

@@ -15,6 +15,7 @@ use crate::aims::{self, Aim};
 use crate::child::{Child, GENERATOR};
 use crate::clients::{Client, Programs, Work};
 use crate::machine;
+use crate::sandbox_process::Sandbox;
 use crate::statistics::median;
 use crate::target::Replies;
 use crate::target_process::{CapturedCall, TargetProcess};
@@ -48,11 +49,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let versions = programs.versions(&Client::ALL)?;
     let machine = machine::describe()?;
     let mut rows = rows(options);
+    let sandbox = Sandbox::start(programs)?;
     for replies in [Replies::Json, Replies::Sse] {
-        measure_calls(options, replies, &mut rows)?;
+        measure_calls(options, &sandbox, replies, &mut rows)?;
     }
     scale(&mut rows);
-    let memory = measure_memory(options)?;
+    let memory = measure_memory(options, &sandbox)?;
 
     println!(
         "{} | generator on core 0, server on core 1",
@@ -173,18 +175,29 @@ fn rows(options: &Options) -> Vec<Row> {
     rows
 }
 
-fn measure_calls(options: &Options, replies: Replies, rows: &mut [Row]) -> Result<()> {
-    let target = TargetProcess::start(replies, &[], &options.programs.output)?;
+/// The target server, and what throng sends it.
+fn target(
+    programs: &Programs,
+    sandbox: &Sandbox,
+    replies: Replies,
+) -> Result<(TargetProcess, CapturedCall)> {
+    let target = TargetProcess::start(replies, sandbox, &[], &programs.output)?;
     let call = target.capture(|| {
-        let work = Work {
-            url: &target.url,
-            sessions: 1,
-            seconds: 1,
-            pause_ms: 100,
-            call: None,
-        };
-        start(&options.programs, Client::Throng, &work)?.finish(Duration::from_secs(30))
+        let mut command = programs.calls(sandbox, &target.url);
+        command.args(["--users", "1", "--duration", "1", "--pause", "100ms"]);
+        Child::start(&mut command, GENERATOR, &programs.log(Client::Throng))?
+            .finish(Duration::from_secs(30))
     })?;
+    Ok((target, call))
+}
+
+fn measure_calls(
+    options: &Options,
+    sandbox: &Sandbox,
+    replies: Replies,
+    rows: &mut [Row],
+) -> Result<()> {
+    let (target, call) = target(&options.programs, sandbox, replies)?;
     for round in 1..=options.rounds {
         for &sessions in &options.sessions {
             for row in rows
@@ -196,7 +209,7 @@ fn measure_calls(options: &Options, replies: Replies, rows: &mut [Row]) -> Resul
                     name(replies),
                     row.client.name()
                 );
-                let window = window(options, &target, row, &call);
+                let window = window(options, sandbox, &target, row, &call);
                 row.windows
                     .push(window.with_context(|| format!("measuring {}", row.client.name()))?);
             }
@@ -215,6 +228,7 @@ fn start(programs: &Programs, client: Client, work: &Work) -> Result<Child> {
 
 fn window(
     options: &Options,
+    sandbox: &Sandbox,
     target: &TargetProcess,
     row: &Row,
     call: &CapturedCall,
@@ -223,11 +237,12 @@ fn window(
     // A second more than it takes, so that it calls until the window's end.
     let seconds = options.seconds + SETTLING.as_secs() + 2;
     let work = Work {
+        sandbox,
         url: &target.url,
         sessions: row.sessions,
         seconds,
         pause_ms: 0,
-        call: Some(call),
+        call,
     };
     let before = target.calls()?;
     let mut child = start(&options.programs, row.client, &work)?;
@@ -299,17 +314,18 @@ impl Memory {
     }
 }
 
-fn measure_memory(options: &Options) -> Result<Vec<Memory>> {
-    let target = TargetProcess::start(Replies::Json, &[], &options.programs.output)?;
+fn measure_memory(options: &Options, sandbox: &Sandbox) -> Result<Vec<Memory>> {
+    let (target, call) = target(&options.programs, sandbox, Replies::Json)?;
     let resident = |client: Client, sessions: usize| -> Result<u64> {
         eprintln!("memory: {sessions} sessions, {}", client.name());
         // Long enough for every session to have called; it is killed when it was looked at.
         let work = Work {
+            sandbox,
             url: &target.url,
             sessions,
             seconds: 120,
             pause_ms: 1000,
-            call: None,
+            call: &call,
         };
         let before = target.calls()?;
         let mut child = start(&options.programs, client, &work)?;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use axum::http::HeaderValue;
 use clap::Args;
 use throng_client::mcp::{
-    Anonymous, CallOptions, OpenOptions, Server, ServerOptions, Session, ToolCall, ToolName,
+    Authorize, CallOptions, OpenOptions, Server, ServerOptions, Session, ToolCall, ToolName,
 };
 use throng_client::{Client, Connector, ConnectorOptions};
 use tokio::task::JoinSet;
@@ -16,6 +17,9 @@ use tokio::task::JoinSet;
 pub(crate) struct Options {
     /// The MCP endpoint.
     url: url::Url,
+    /// The access token to send.
+    #[arg(long)]
+    token: String,
     /// Sessions open at once.
     #[arg(long)]
     sessions: usize,
@@ -39,11 +43,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 async fn call(options: &Options) -> Result<()> {
     let connector = Connector::new(ConnectorOptions::default()).context("no connector")?;
     let server = Server::new(&options.url, ServerOptions::default()).context("no server")?;
+    let bearer: Arc<dyn Authorize> = Arc::new(Bearer(format!("Bearer {}", options.token).parse()?));
     let opening = OpenOptions::default();
     let mut sessions = Vec::with_capacity(options.sessions);
     for _ in 0..options.sessions {
         let client = Client::new(&connector);
-        let session = Session::open(server.clone(), client, Arc::new(Anonymous), &opening);
+        let bearer = bearer.clone();
+        let session = Session::open(server.clone(), client, bearer, &opening);
         sessions.push(session.await.context("a session could not be opened")?);
     }
     let until = Instant::now() + Duration::from_secs(options.seconds);
@@ -56,6 +62,14 @@ async fn call(options: &Options) -> Result<()> {
         user.context("a session's task failed")??;
     }
     Ok(())
+}
+
+struct Bearer(HeaderValue);
+
+impl Authorize for Bearer {
+    fn authorization(&self) -> Option<HeaderValue> {
+        Some(self.0.clone())
+    }
 }
 
 async fn user(session: Session, until: Instant, pause: Duration) -> Result<()> {

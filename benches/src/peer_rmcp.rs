@@ -17,6 +17,9 @@ use tokio::task::JoinSet;
 pub(crate) struct Options {
     /// The MCP endpoint.
     url: String,
+    /// The access token to send.
+    #[arg(long)]
+    token: String,
     /// Sessions open at once.
     #[arg(long)]
     sessions: usize,
@@ -47,7 +50,8 @@ async fn call(options: &Options) -> Result<()> {
         .context("no HTTP client")?;
     let mut sessions = Vec::with_capacity(options.sessions);
     for _ in 0..options.sessions {
-        let config = StreamableHttpClientTransportConfig::with_uri(options.url.as_str());
+        let config = StreamableHttpClientTransportConfig::with_uri(options.url.as_str())
+            .auth_header(options.token.as_str());
         let transport = if options.shared {
             StreamableHttpClientTransport::with_client(http.clone(), config)
         } else {

@@ -14,6 +14,7 @@ use crate::child::{Child, GENERATOR};
 use crate::clients::{Client, Programs};
 use crate::machine;
 use crate::mcp::write;
+use crate::sandbox_process::Sandbox;
 use crate::statistics::percentile;
 use crate::target::Replies;
 use crate::target_process::TargetProcess;
@@ -51,8 +52,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         options.stall_ms.to_string(),
     );
     let more = ["--stall-after-ms", &after, "--stall-ms", &lasts];
-    let target = TargetProcess::start(Replies::Json, &more, &programs.output)?;
-    let report = measure(options, &target)?;
+    let sandbox = Sandbox::start(programs)?;
+    let target = TargetProcess::start(Replies::Json, &sandbox, &more, &programs.output)?;
+    let report = measure(options, &sandbox, &target)?;
 
     let truth = truth(&target.journal()?, options.rate);
     let expected = f64::from(options.rate * options.seconds);
@@ -102,12 +104,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 /// Run throng at the rate; its report.
-fn measure(options: &Options, target: &TargetProcess) -> Result<Value> {
+fn measure(options: &Options, sandbox: &Sandbox, target: &TargetProcess) -> Result<Value> {
     let path = options.programs.output.join("stall-report.json");
-    let mut command = options.programs.throng(&["run"]);
-    command
-        .arg(options.programs.benches.join("scenarios/mcp-call.yaml"))
-        .args(["--url", &target.url]);
+    let mut command = options.programs.calls(sandbox, &target.url);
     command.args([
         "--rate",
         &format!("{}/s", options.rate),
@@ -121,10 +120,7 @@ fn measure(options: &Options, target: &TargetProcess) -> Result<Value> {
         "--users",
         &options.users.to_string(),
     ]);
-    command
-        .args(["--warmup", "0", "--pause", "0"])
-        .arg("--output")
-        .arg(&path);
+    command.arg("--output").arg(&path);
     let child = Child::start(
         &mut command,
         GENERATOR,

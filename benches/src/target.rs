@@ -2,6 +2,9 @@
 //! without sessions, so that a plain HTTP tool can post the same bytes. It runs on one thread as a process of its
 //! own, counts the calls it answered, and can stall once, keeping a journal of when it completed each call.
 //!
+//! It wants an `Authorization` header and says where tokens come from, but believes any: what checking one costs is not
+//! what is measured.
+//!
 //! Beside `/mcp` it answers, in plain text:
 //! - `GET /calls`: the number of calls completed;
 //! - `POST /capture`: the head and body of the next `tools/call`, as JSON `{"headers": [[name, value]...], "body"}`;
@@ -13,14 +16,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
+use axum::{Json, Router};
 use clap::Args;
 use http_body_util::BodyExt;
 use rmcp::model::{
@@ -44,6 +47,8 @@ pub(crate) enum Replies {
 
 #[derive(Args)]
 pub(crate) struct Options {
+    /// Whose tokens it asks for: an OpenID provider.
+    authorization_server: String,
     /// How calls are answered.
     #[arg(long, value_enum, default_value = "json")]
     replies: Replies,
@@ -73,10 +78,17 @@ async fn serve(options: &Options) -> Result<()> {
             lasts: Duration::from_millis(lasts),
             journal: Mutex::default(),
         });
+    let listener = tokio::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+        .await
+        .context("no port")?;
+    let origin = format!("http://{}", listener.local_addr().context("no address")?);
+    let metadata = json!({"resource": format!("{origin}/mcp"), "authorization_servers": [options.authorization_server]});
+    let challenge = format!("Bearer resource_metadata=\"{origin}{METADATA}\"");
     let shared = Arc::new(Shared {
         calls: AtomicU64::new(0),
         stall,
         capture: Capture::default(),
+        challenge: challenge.parse().context("the challenge is no header")?,
     });
     let echo = Echo {
         shared: shared.clone(),
@@ -92,7 +104,8 @@ async fn serve(options: &Options) -> Result<()> {
     );
     let router = Router::new()
         .route_service("/mcp", mcp)
-        .layer(middleware::from_fn_with_state(shared.clone(), capture))
+        .layer(middleware::from_fn_with_state(shared.clone(), enter))
+        .route(METADATA, get(async move || Json(metadata)))
         .route(
             "/calls",
             get(async |State(shared): State<Arc<Shared>>| {
@@ -102,14 +115,7 @@ async fn serve(options: &Options) -> Result<()> {
         .route("/journal", get(journal))
         .route("/capture", post(captured))
         .with_state(shared);
-
-    let listener = tokio::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
-        .await
-        .context("no port")?;
-    println!(
-        "http://{}/mcp",
-        listener.local_addr().context("no address")?
-    );
+    println!("{origin}/mcp");
     // Without it the end of a streamed reply waits for the client's delayed acknowledgement.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     axum::serve(listener, router)
@@ -117,10 +123,15 @@ async fn serve(options: &Options) -> Result<()> {
         .context("the server ended")
 }
 
+/// Where RFC 9728, section 3, puts the metadata of `/mcp`.
+const METADATA: &str = "/.well-known/oauth-protected-resource/mcp";
+
 struct Shared {
     calls: AtomicU64,
     stall: Option<Stall>,
     capture: Capture,
+    /// The `WWW-Authenticate` of a 401.
+    challenge: HeaderValue,
 }
 
 struct Stall {
@@ -251,8 +262,15 @@ async fn captured(State(shared): State<Arc<Shared>>) -> Result<String, StatusCod
     receiver.await.map_err(|_| StatusCode::CONFLICT)
 }
 
-/// Hand a call's bytes to whoever waits for them, and pass it on.
-async fn capture(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+/// Ask for a token if there is none, hand a call's bytes to whoever waits for them, and pass it on.
+async fn enter(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    if !request.headers().contains_key(header::AUTHORIZATION) {
+        return (
+            StatusCode::UNAUTHORIZED,
+            [(header::WWW_AUTHENTICATE, shared.challenge.clone())],
+        )
+            .into_response();
+    }
     if shared.capture.waiting.load(Ordering::Relaxed) == 0 {
         return next.run(request).await;
     }

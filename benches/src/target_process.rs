@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::child::{Child, SERVER};
+use crate::sandbox_process::Sandbox;
 use crate::target::Replies;
 
 /// How long the server may take to start, and to answer.
@@ -30,16 +31,37 @@ pub(crate) struct CapturedCall {
     pub(crate) body: String,
 }
 
+impl CapturedCall {
+    /// The access token in it.
+    pub(crate) fn token(&self) -> Result<&str> {
+        let value = self
+            .headers
+            .iter()
+            .find(|(name, _)| name == "authorization")
+            .map(|(_, value)| value.as_str());
+        value
+            .and_then(|value| value.strip_prefix("Bearer "))
+            .context("the captured call has no token")
+    }
+}
+
 impl TargetProcess {
-    /// Start it; `more` are further arguments.
-    pub(crate) fn start(replies: Replies, more: &[&str], output: &Path) -> Result<Self> {
+    /// Start it; it asks for tokens of `sandbox`. `more` are further arguments.
+    pub(crate) fn start(
+        replies: Replies,
+        sandbox: &Sandbox,
+        more: &[&str],
+        output: &Path,
+    ) -> Result<Self> {
         let replies = match replies {
             Replies::Json => "json",
             Replies::Sse => "sse",
         };
         let log = output.join("target.log");
         let mut command = Command::new(std::env::current_exe().context("where is this program?")?);
-        command.args(["target", "--replies", replies]).args(more);
+        command
+            .args(["target", &sandbox.url, "--replies", replies])
+            .args(more);
         let mut child = Child::start(&mut command, SERVER, &log)?;
         let url = child.first_line(PATIENCE)?;
         let address = url
