@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use throng_metrics::Threshold;
 use throng_workflow::{Environment, Overrides, ScenarioFile};
 
 use super::args::CheckArgs;
@@ -37,21 +36,6 @@ fn problems(name: &str) -> Result<String, String> {
                 .map(|problem| format!("{problem}\n"))
                 .collect::<String>()
         })?;
-    let faults: String = file
-        .scenario
-        .thresholds
-        .iter()
-        .filter_map(|text| {
-            let parsed = text.value.parse::<Threshold>();
-            let checked = parsed.and_then(|threshold| threshold.check(&file.program.catalog));
-            checked
-                .err()
-                .map(|fault| format!("{name}: threshold `{}`: {fault}\n", text.value))
-        })
-        .collect();
-    if !faults.is_empty() {
-        return Err(faults);
-    }
     let catalog = &file.program.catalog;
     let mut line = format!(
         "{name}: sound; {} workflows, {} steps, {} users\n",

@@ -17,9 +17,16 @@ mod units;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use clap::{CommandFactory, Parser};
+use throng_engine::Scenario;
+use throng_workflow::Playbook;
 
 use args::{Cli, Command, SandboxCommand};
+use run::job::{FileJob, Job, RustJob};
+
 pub(crate) use output::{Output, print, tell};
 
 /// Exit code for a wrong flag, an invalid file or a missing setting.
@@ -49,28 +56,102 @@ impl CommandError {
     }
 }
 
+/// An error with what is behind it, in one line, nothing said twice: many of our errors name their source themselves.
+pub(crate) fn words(error: &anyhow::Error) -> String {
+    let mut words = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if words.is_empty() {
+            words = text;
+        } else if !words.contains(&text) {
+            words.push_str(": ");
+            words.push_str(&text);
+        }
+    }
+    words
+}
+
 /// Parses the process's arguments and runs the command they name.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    enter(std::env::args_os().collect(), &FileJob)
+}
+
+/// The whole `main` of a program that runs a scenario written in Rust: `throng run`'s flags (and throng's other commands)
+/// with `scenario` in the place of a file's workflows. Target, directory, login and users come from a scenario file: the one
+/// named on the command line, else the built-in `nextcloud`.
+///
+/// `playbook` declares the scenario's workflows and steps, which must be known before a run.
+///
+/// ```no_run
+/// # use throng::{IterCx, Playbook, Scenario, UserCx, WorkflowRole};
+/// struct Search(Playbook);
+///
+/// impl Scenario for Search {
+///     type User = ();
+///     async fn start(&self, _: &UserCx) -> anyhow::Result<()> {
+///         Ok(())
+///     }
+///     async fn iterate(&self, _: &mut (), cx: &IterCx) -> anyhow::Result<()> {
+///         let mut play = self.0.begin(cx, "search")?;
+///         let [me] = play.actors()?;
+///         play.call(me, "search_notes", serde_json::json!({ "query": me.name })).await?;
+///         Ok(())
+///     }
+///     async fn stop(&self, _: (), _: &UserCx) -> anyhow::Result<()> {
+///         Ok(())
+///     }
+/// }
+///
+/// fn main() -> std::process::ExitCode {
+///     let book = Playbook::new().workflow("search", WorkflowRole::Workflow, &[("search_notes", "nc_notes_search_notes")]);
+///     throng::cli::run(Search(book.clone()), book)
+/// }
+/// ```
+#[must_use]
+pub fn run<S: Scenario>(scenario: S, playbook: Playbook) -> ExitCode {
+    let mut args: Vec<OsString> = std::env::args_os().collect();
+    let commands = Cli::command();
+    let named = args.iter().skip(1).any(|arg| {
+        arg.to_str().is_some_and(|arg| {
+            arg == "help"
+                || commands
+                    .get_subcommands()
+                    .any(|command| command.get_name() == arg)
+        })
+    });
+    if !named {
+        args.insert(1.min(args.len()), "run".into());
+    }
+    enter(
+        args,
+        &RustJob {
+            scenario: Arc::new(scenario),
+            playbook,
+        },
+    )
+}
+
+fn enter(args: Vec<OsString>, job: &dyn Job) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         // clap's own: usage errors to standard error with code 2, help and version to standard output with 0.
         Err(error) => error.exit(),
     };
-    match dispatch(&cli) {
+    match dispatch(&cli, job) {
         Ok(code) => code,
         Err(CommandError { code, error }) => {
-            tell(&format!("error: {error:#}\n"));
+            tell(&format!("error: {}\n", words(&error)));
             ExitCode::from(code)
         }
     }
 }
 
-fn dispatch(cli: &Cli) -> Result<ExitCode, CommandError> {
+fn dispatch(cli: &Cli, job: &dyn Job) -> Result<ExitCode, CommandError> {
     let output = Output::new(cli.verbose, cli.color);
     output.log();
     match &cli.command {
-        Command::Run(args) => run::run(args, output),
+        Command::Run(args) => run::run(args, output, job),
         Command::Cleanup(args) => cleanup::cleanup(args),
         Command::Init(args) => init::init(args),
         Command::Check(args) => check::check(args),

@@ -10,6 +10,7 @@ use throng_identity::secret::Secret;
 use throng_workflow::{DirectoryOverrides, Environment, Overrides, Problem, ScenarioFile};
 
 use super::args::RunArgs;
+use super::run::job::Job;
 
 /// The scenario that runs when none is named.
 pub(crate) const DEFAULT_SCENARIO: &str = "nextcloud";
@@ -56,18 +57,27 @@ impl SandboxAddress<'static> {
 /// # Errors
 /// Every mistake, with its place.
 pub(crate) fn scenario(
+    job: &dyn Job,
     args: &RunArgs,
     sandbox: Option<&SandboxAddress<'_>>,
     seed: u64,
 ) -> anyhow::Result<ScenarioFile> {
     let name = args.scenario.as_deref().unwrap_or(DEFAULT_SCENARIO);
     let lookup = |name: &str| std::env::var(name).ok();
-    ScenarioFile::load(
+    job.read(
         name,
         &overrides(args, sandbox, seed),
         &Environment::new(&lookup),
     )
-    .map_err(|problems| list(&problems))
+    .map_err(|problems| {
+        let unset = problems.iter().any(|problem| problem.to_string().contains("the environment variable"));
+        let error = list(&problems);
+        if unset && sandbox.is_none() {
+            anyhow!("{error}\nOr try it on the embedded sandbox, which needs none of them: throng run {name} --sandbox")
+        } else {
+            error
+        }
+    })
 }
 
 /// The mistakes of a file as one error.

@@ -3,6 +3,7 @@
 mod export;
 mod ground_truth;
 mod hooks;
+pub(crate) mod job;
 mod live;
 mod prepare;
 mod setup;
@@ -19,6 +20,7 @@ use throng_metrics::{
 
 use throng_workflow::model::LoginKind;
 
+use self::job::Job;
 use self::prepare::Prepared;
 use self::setup::Made;
 use self::work::Worked;
@@ -31,14 +33,14 @@ const STEPS: u32 = 6;
 /// The same where nobody logs in: sessions, load.
 const STEPS_WITHOUT_LOGIN: u32 = 2;
 
-/// Runs a scenario file.
-pub(crate) fn run(args: &RunArgs, output: Output) -> Result<ExitCode, CommandError> {
-    let prepared = Prepared::new(args, output)?;
+/// Runs a scenario.
+pub(crate) fn run(args: &RunArgs, output: Output, job: &dyn Job) -> Result<ExitCode, CommandError> {
+    let prepared = Prepared::new(args, output, job)?;
     runtime()?.block_on(execute(prepared, args))
 }
 
 /// From the first request to the exit code.
-async fn execute(mut prepared: Prepared, args: &RunArgs) -> Result<ExitCode, CommandError> {
+async fn execute(mut prepared: Prepared<'_>, args: &RunArgs) -> Result<ExitCode, CommandError> {
     let steps = match prepared.file.scenario.login.kind {
         LoginKind::OAuth => STEPS,
         LoginKind::None => STEPS_WITHOUT_LOGIN,
@@ -76,12 +78,18 @@ async fn execute(mut prepared: Prepared, args: &RunArgs) -> Result<ExitCode, Com
         narrator.warn(&format!("{error:#}"));
     }
     prepared.forget_ledger();
-    show(prepared, &report, args.quiet, &narrator)
+    show(
+        prepared,
+        &report,
+        worked.outcome.is_some(),
+        args.quiet,
+        &narrator,
+    )
 }
 
 /// Starts the sandbox and puts its addresses into the scenario.
 async fn start_sandbox(
-    prepared: &mut Prepared,
+    prepared: &mut Prepared<'_>,
     args: &RunArgs,
     narrator: &Narrator,
 ) -> Result<SandboxProcess, CommandError> {
@@ -108,7 +116,7 @@ async fn start_sandbox(
 
 /// What came of it all.
 fn report(
-    prepared: &Prepared,
+    prepared: &Prepared<'_>,
     made: &Made,
     worked: &Worked,
     cleanup: Cleanup,
@@ -161,7 +169,7 @@ fn report(
     )
 }
 
-fn info(prepared: &Prepared, made: &Made, worked: &Worked) -> RunInfo {
+fn info(prepared: &Prepared<'_>, made: &Made, worked: &Worked) -> RunInfo {
     let throng = ("throng".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
     let versions: Table<String> = std::iter::once(throng)
         .chain(worked.versions.iter().cloned())
@@ -188,14 +196,16 @@ fn info(prepared: &Prepared, made: &Made, worked: &Worked) -> RunInfo {
     }
 }
 
-/// Prints and exports the report; the exit code is its verdict's.
+/// Prints and exports the report; the exit code is its verdict's. Where nothing was measured, tables of zeros would only
+/// hide the verdict.
 fn show(
-    prepared: Prepared,
+    prepared: Prepared<'_>,
     report: &Report,
+    measured: bool,
     quiet: bool,
     narrator: &Narrator,
 ) -> Result<ExitCode, CommandError> {
-    let text = if quiet {
+    let text = if quiet || !measured {
         console::verdict_line(report)
     } else {
         console::render(report, prepared.output.style())

@@ -14,6 +14,7 @@ use throng_workflow::ScenarioFile;
 use throng_workflow::model::LoginKind;
 
 use super::export::Export;
+use super::job::Job;
 use super::setup::{LOGIN_CONCURRENCY, Made};
 use crate::cli::args::{HttpChoice, RunArgs};
 use crate::cli::narrator::Narrator;
@@ -26,7 +27,8 @@ const DEFAULT_THRESHOLD: &str = "error_rate<1%";
 const DEFAULT_QUEUE: u32 = 10_000;
 
 /// A run that can begin.
-pub(crate) struct Prepared {
+pub(crate) struct Prepared<'j> {
+    pub(crate) job: &'j dyn Job,
     pub(crate) file: ScenarioFile,
     pub(crate) place: Place,
     pub(crate) load: Load,
@@ -41,15 +43,20 @@ pub(crate) struct Prepared {
     ledger: PathBuf,
 }
 
-impl Prepared {
+impl<'j> Prepared<'j> {
     /// Validates all that was asked for.
-    pub(crate) fn new(args: &RunArgs, output: Output) -> Result<Self, CommandError> {
+    pub(crate) fn new(
+        args: &RunArgs,
+        output: Output,
+        job: &'j dyn Job,
+    ) -> Result<Self, CommandError> {
         let place = settings::place(args);
         let seed = args
             .seed
             .unwrap_or_else(|| u64::from(rand::random::<u32>()));
         let pending = (place == Place::Sandbox).then_some(SandboxAddress::PENDING);
-        let file = settings::scenario(args, pending.as_ref(), seed).map_err(CommandError::usage)?;
+        let file =
+            settings::scenario(job, args, pending.as_ref(), seed).map_err(CommandError::usage)?;
         check_login(&file, place).map_err(CommandError::usage)?;
         let load = load(&file, args, seed).map_err(CommandError::usage)?;
         let thresholds = thresholds(&file, args).map_err(CommandError::usage)?;
@@ -68,6 +75,7 @@ impl Prepared {
                 .join(format!("throng-sandbox-run-{}.sqlite", std::process::id())),
         };
         Ok(Self {
+            job,
             file,
             place,
             load,
@@ -89,8 +97,8 @@ impl Prepared {
         args: &RunArgs,
         sandbox: &SandboxAddress<'_>,
     ) -> Result<(), CommandError> {
-        self.file =
-            settings::scenario(args, Some(sandbox), self.seed).map_err(CommandError::usage)?;
+        self.file = settings::scenario(self.job, args, Some(sandbox), self.seed)
+            .map_err(CommandError::usage)?;
         Ok(())
     }
 

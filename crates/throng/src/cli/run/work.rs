@@ -10,10 +10,10 @@ use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue};
 use throng_client::Client;
 use throng_client::mcp::{Server, ServerOptions};
-use throng_engine::{RunOutcome, StopSignals};
+use throng_engine::{RunOutcome, StopSignals, Tick};
 use throng_metrics::PhaseTally;
 use throng_workflow::model::LoginKind;
-use throng_workflow::{Crowd, CrowdOptions, Person, Scenario, YamlScenario};
+use throng_workflow::{Crowd, CrowdOptions, Person, Scenario};
 use url::Url;
 
 use super::live::LiveLine;
@@ -35,7 +35,7 @@ pub(crate) struct Worked {
 
 /// Sets up and runs the load.
 pub(crate) async fn work(
-    prepared: &Prepared,
+    prepared: &Prepared<'_>,
     made: &mut Made,
     stop: &StopSignals,
     narrator: &mut Narrator,
@@ -50,7 +50,7 @@ pub(crate) async fn work(
         // Words about a signal add nothing to the verdict that says so.
         Ok(Err(_)) if stop.drain.is_cancelled() => {}
         Ok(Err(error)) => {
-            let words = format!("{error:#}");
+            let words = super::super::words(&error);
             narrator.warn(&words);
             worked.failures.push(words);
         }
@@ -70,7 +70,7 @@ fn words_of(panic: &(dyn Any + Send)) -> String {
 }
 
 async fn load(
-    prepared: &Prepared,
+    prepared: &Prepared<'_>,
     made: &mut Made,
     stop: &StopSignals,
     narrator: &mut Narrator,
@@ -130,7 +130,7 @@ fn nobody_known(wanted: &Wanted<'_>) -> Vec<Person> {
 }
 
 async fn open_sessions(
-    prepared: &Prepared,
+    prepared: &Prepared<'_>,
     made: &mut Made,
     people: Vec<Person>,
     stop: &StopSignals,
@@ -232,7 +232,7 @@ fn server_version(crowd: &Crowd) -> Option<(String, String)> {
 }
 
 /// Holds the file's tool calls against what the server offers; a difference is the file's fault.
-async fn check_drift(prepared: &Prepared, crowd: &Crowd) -> anyhow::Result<()> {
+async fn check_drift(prepared: &Prepared<'_>, crowd: &Crowd) -> anyhow::Result<()> {
     let tools = crowd.tools().await.context("listing the server's tools")?;
     let problems = throng_workflow::drift(&prepared.file, &tools);
     if problems.is_empty() {
@@ -245,7 +245,7 @@ async fn check_drift(prepared: &Prepared, crowd: &Crowd) -> anyhow::Result<()> {
 }
 
 async fn run_load(
-    prepared: &Prepared,
+    prepared: &Prepared<'_>,
     crowd: &Arc<Crowd>,
     stop: &StopSignals,
     narrator: &mut Narrator,
@@ -258,20 +258,15 @@ async fn run_load(
         load.duration.as_secs_f64(),
         load.warmup.as_secs_f64(),
     ));
-    let scenario = Arc::new(YamlScenario::<Crowd>::new(program.clone(), load.users));
     let mut line = LiveLine::default();
-    let outcome = throng_engine::run(
-        load,
-        scenario,
-        program.catalog.clone(),
-        crowd.clone(),
-        stop.clone(),
-        |tick| {
-            let text = line.text(tick, load);
-            narrator.live(tick.elapsed, text);
-        },
-    )
-    .await;
+    let mut on_tick = |tick: &Tick<'_>| {
+        let text = line.text(tick, load);
+        narrator.live(tick.elapsed, text);
+    };
+    let outcome = prepared
+        .job
+        .run(load, program, crowd.clone(), stop.clone(), &mut on_tick)
+        .await;
     narrator.clear();
     outcome
 }
