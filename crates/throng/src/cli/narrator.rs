@@ -104,8 +104,7 @@ impl Narrator {
 
     /// Progress drawn in place; nothing where there's no terminal.
     pub(crate) fn progress(&self, what: String) {
-        self.bar.set_message(what);
-        self.bar.tick();
+        draw(&self.bar, what);
     }
 
     /// The run's live line at `elapsed`: drawn in place on a terminal, printed now and then elsewhere.
@@ -124,7 +123,6 @@ impl Narrator {
     /// Takes the line drawn in place away.
     pub(crate) fn clear(&self) {
         if self.terminal {
-            self.bar.set_message("");
             self.bar.finish_and_clear();
         }
     }
@@ -139,6 +137,15 @@ impl Narrator {
     fn line(&self, text: &str) {
         line(&self.bar, self.terminal, text);
     }
+}
+
+/// Draws the line in place, again if it was cleared before.
+fn draw(bar: &ProgressBar, what: String) {
+    if bar.is_finished() {
+        bar.reset();
+    }
+    bar.set_message(what);
+    bar.tick();
 }
 
 fn line(bar: &ProgressBar, terminal: bool, text: &str) {
@@ -185,9 +192,7 @@ impl Teller {
     /// So many are `done` by now.
     pub(crate) fn count(&self, ready: u32, done: &str) {
         if self.terminal {
-            self.bar
-                .set_message(format!("{ready} of {} users {done}", self.users));
-            self.bar.tick();
+            draw(&self.bar, format!("{ready} of {} users {done}", self.users));
         } else if ready.is_multiple_of((self.users / 4).max(1)) {
             self.line(&format!("  {ready} of {} users {done}", self.users));
         }

@@ -22,9 +22,9 @@ impl LiveLine {
         let elapsed = tick.elapsed;
         let place = match tick.stage {
             Stage::Starting => return format!("starting {} users", load.users),
-            Stage::Warmup => format!("warm-up {} of {}", seconds(elapsed), seconds(load.warmup)),
+            Stage::Warmup => format!("warm-up {}/{}", seconds(elapsed), seconds(load.warmup)),
             Stage::Measured => format!(
-                "{} of {}",
+                "{}/{}",
                 seconds(elapsed.saturating_sub(load.warmup)),
                 seconds(load.duration)
             ),

@@ -107,10 +107,8 @@ async fn start_sandbox(
             password: &ready.password,
         },
     )?;
-    narrator.done(&format!(
-        "Nextcloud at {}, MCP server at {}",
-        ready.url, ready.mcp_url
-    ));
+    narrator.done(&format!("Nextcloud at {}", ready.url));
+    narrator.done(&format!("MCP server at {}", ready.mcp_url));
     Ok(sandbox)
 }
 
@@ -206,7 +204,7 @@ fn show(
     narrator: &Narrator,
 ) -> Result<ExitCode, CommandError> {
     let text = if quiet || !measured {
-        console::verdict_line(report)
+        format!("{}\n", console::verdict_line(report))
     } else {
         console::render(report, prepared.output.style())
     };

@@ -125,15 +125,14 @@ impl<'j> Prepared<'j> {
     pub(crate) fn introduce(&self, made: &Made, narrator: &Narrator) {
         let scenario = &self.file.scenario;
         narrator.say(&format!(
-            "Scenario {}, workload {}, {} users, {} s after {} s of warm-up, seed {}, run {}",
+            "Scenario {}, workload {}, {} users, {} s after {} s of warm-up",
             scenario.name,
             self.workload(),
             scenario.users.count.value,
             self.load.duration.as_secs_f64(),
             self.load.warmup.as_secs_f64(),
-            self.seed,
-            made.run.as_str(),
         ));
+        narrator.say(&format!("Run {}, seed {}", made.run.as_str(), self.seed));
     }
 
     /// The workload that runs, by name.

@@ -95,7 +95,7 @@ async fn discover_login(
     let url = Url::parse(target)?;
     let authorization = unless_stopped(wanted.stop, discover(&made.client, &url, REQUEST_LIMIT))
         .await?
-        .with_context(|| format!("the target {target} doesn't say how to log in"))?;
+        .with_context(|| format!("finding out how to log in to {target}"))?;
     narrator.done(&format!("Users log in at {}", authorization.issuer));
     Ok(Arc::new(authorization))
 }
