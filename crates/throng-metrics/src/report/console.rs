@@ -453,7 +453,7 @@ impl Page {
             self.line(format!("Created: {}, kept as asked", cleanup.created));
         } else {
             self.line(format!(
-                "Created: {}, deleted: {}, left: {}",
+                "Created: {} (users and OAuth clients), deleted: {}, left: {}",
                 cleanup.created, cleanup.deleted, cleanup.left
             ));
         }

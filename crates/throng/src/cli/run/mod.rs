@@ -15,7 +15,8 @@ use std::process::ExitCode;
 use throng_engine::{EndedBy, Executor, StopSignals};
 use throng_metrics::report::console;
 use throng_metrics::{
-    Cleanup, Evidence, GeneratorHealth, Limits, Measured, Report, RunInfo, Table, Tally, judge,
+    Cleanup, Evidence, GeneratorHealth, Limits, Measured, Report, RunInfo, Table, Tally, clean,
+    judge,
 };
 
 use throng_workflow::model::LoginKind;
@@ -194,6 +195,27 @@ fn info(prepared: &Prepared<'_>, made: &Made, worked: &Worked) -> RunInfo {
     }
 }
 
+/// The verdict in words, and each reason if there are several.
+fn unmeasured(report: &Report) -> String {
+    let mut text = String::new();
+    for holding in report
+        .verdict
+        .all
+        .iter()
+        .filter(|_| report.verdict.all.len() > 1)
+    {
+        for reason in &holding.reasons {
+            text.push_str(&format!(
+                "  {} ({}): {}\n",
+                holding.name.words(),
+                holding.code,
+                clean(reason)
+            ));
+        }
+    }
+    format!("{text}{}\n", console::verdict_line(report))
+}
+
 /// Prints and exports the report; the exit code is its verdict's. Where nothing was measured, tables of zeros would only
 /// hide the verdict.
 fn show(
@@ -204,7 +226,7 @@ fn show(
     narrator: &Narrator,
 ) -> Result<ExitCode, CommandError> {
     let text = if quiet || !measured {
-        format!("{}\n", console::verdict_line(report))
+        unmeasured(report)
     } else {
         console::render(report, prepared.output.style())
     };

@@ -63,14 +63,25 @@ fn told(created: u64, report: CleanupReport, narrator: &Narrator) -> Cleanup {
     if report.left.is_empty() {
         narrator.done(&format!("Deleted {} users", report.deleted.len()));
     }
+    // Registrations that the provider doesn't let anybody delete expire by themselves and count nowhere.
+    let clients =
+        report.clients_deleted.len() + report.left.len().saturating_sub(users_left(&report));
     Cleanup {
         // A creation that failed half-way may have left one more than were seen to be created.
-        created: created.max(report.found.len() as u64),
-        deleted,
+        created: created.max(report.found.len() as u64) + clients as u64,
+        deleted: deleted + report.clients_deleted.len() as u64,
         left: report.left.len() as u64,
         names: report.left.into_iter().map(|left| left.name).collect(),
         kept: false,
     }
+}
+
+fn users_left(report: &CleanupReport) -> usize {
+    report
+        .left
+        .iter()
+        .filter(|left| report.found.iter().any(|(found, _)| *found == left.name))
+        .count()
 }
 
 fn failed(created: u64, error: &str, narrator: &Narrator) -> Cleanup {
