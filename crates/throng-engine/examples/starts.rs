@@ -4,7 +4,11 @@
 //! Run it with `cargo run --release -p throng-engine --example starts`, pinned to one core with `taskset -c 0` for
 //! the aim (lag p99 under 1 ms on one core). Arguments: starts a second, seconds, users.
 
-#![allow(clippy::disallowed_macros, clippy::disallowed_methods, reason = "a program")]
+#![allow(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    reason = "a program"
+)]
 
 use std::{sync::Arc, time::Duration};
 

@@ -2,6 +2,12 @@
 //!
 //! `provision MCP_URL NEXTCLOUD_URL ADMIN USERS CONCURRENCY`, with the administrator's password on standard input.
 
+#![allow(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    reason = "a program"
+)]
+
 use std::io::{BufRead, stdin};
 use std::path::Path;
 use std::sync::Arc;

@@ -19,6 +19,10 @@ pub(crate) fn watch(stop: StopSignals, cleanup_command: String) -> io::Result<Si
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the guard holds its handle and ends it"
+    )]
     let task = tokio::task::spawn(async move {
         let mut next = async || either(&mut interrupt, &mut terminate, &mut hangup).await;
         next().await;
