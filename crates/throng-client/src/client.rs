@@ -212,6 +212,14 @@ impl Client {
         progress.first_byte = Some(Instant::now());
         progress.phase = Phase::Body;
         let (parts, body) = response.into_parts();
+        // Without path and query, in which codes and tokens travel.
+        tracing::debug!(
+            origin = %target.origin.text(),
+            status = parts.status.as_u16(),
+            reused = progress.reused,
+            took = ?progress.started.elapsed(),
+            "answered"
+        );
         if let Some(jar) = &self.cookies
             && parts.headers.contains_key(header::SET_COOKIE)
             && let Some(url) = cookie_url(target)
@@ -287,8 +295,11 @@ impl fmt::Debug for Client {
 /// Whether a request that failed without an answer on a reused connection goes to a new one.
 fn replaceable(connection: &Connection, error: &hyper::Error) -> bool {
     match connection {
-        // One exchange at a time: whatever failed is the connection.
-        Connection::Http1(_) => !error.is_parse() && !error.is_user(),
+        // One exchange at a time: whatever failed is the connection. A server that gives up an idle connection closes it in
+        // order, even where the request crosses that on its way; a reset is its answer to this request.
+        Connection::Http1(_) => {
+            !error.is_parse() && !error.is_user() && !TransportFailure::is_reset(error)
+        }
         // A reset of one stream is an answer; only the end of the whole connection is not.
         Connection::Http2(connection) => connection.is_closed() && !error.is_user(),
     }

@@ -201,6 +201,11 @@ impl std::error::Error for TransportError {
 }
 
 impl TransportFailure {
+    /// Whether the peer reset the connection.
+    pub(crate) fn is_reset(error: &hyper::Error) -> bool {
+        find_io(error).is_some_and(|source| source.kind() == io::ErrorKind::ConnectionReset)
+    }
+
     /// Sorts an error of the HTTP core by what it means for the exchange.
     pub(crate) fn from_hyper(error: hyper::Error) -> Self {
         if let Some(source) = find_io(&error) {

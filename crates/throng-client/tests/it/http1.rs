@@ -135,6 +135,27 @@ async fn a_kept_connection_that_closes_on_the_request_costs_a_reconnect() {
     );
 }
 
+/// Nobody resets a connection that has nothing to do: this is what became of the request.
+#[tokio::test]
+async fn a_kept_connection_that_is_reset_on_the_request_is_an_error() {
+    let server = Script::start(|_, mut peer| async move {
+        peer.request().await;
+        peer.send(OK).await;
+        peer.request().await;
+        peer.reset();
+    })
+    .await;
+    let client = Client::new(&connector());
+    client.send(post(&server.url, "1"), LONG).await.unwrap();
+    let error = client.send(post(&server.url, "2"), LONG).await.unwrap_err();
+    assert!(
+        matches!(error.failure(), TransportFailure::Reset(_)),
+        "{error:?}"
+    );
+    assert!(error.reused());
+    assert_eq!((server.count(), server.seen().len()), (1, 2));
+}
+
 #[tokio::test]
 async fn a_new_connection_that_closes_without_an_answer_is_an_error() {
     let server = Script::start(|_, mut peer| async move {

@@ -109,6 +109,11 @@ impl Peer {
         let _ = self.stream.write_all(bytes.as_bytes()).await;
     }
 
+    /// Resets the connection.
+    pub(crate) fn reset(self) {
+        self.stream.set_zero_linger().expect("a lingering time");
+    }
+
     /// Waits until the client closes.
     pub(crate) async fn closed(&mut self) {
         let mut rest = Vec::new();
