@@ -332,6 +332,7 @@ impl Inner {
                 Some(tokens) => {
                     self.refreshes.fetch_add(1, Ordering::Relaxed);
                     self.take(tokens);
+                    tracing::info!(user = self.user, "renewed its token");
                     return Ok(());
                 }
                 None => self.state.lock().expect("no panic while locked").refresh = None,

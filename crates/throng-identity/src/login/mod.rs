@@ -141,6 +141,13 @@ pub async fn log_in(
         hops.append(&mut walk.hops);
         let (problem, said) = match result {
             Ok(tokens) => {
+                tracing::info!(
+                    user,
+                    hops = hops.len(),
+                    attempts = attempts.made(),
+                    took = ?started.elapsed(),
+                    "logged in"
+                );
                 return Ok(Login {
                     tokens,
                     hops,
@@ -165,7 +172,7 @@ pub async fn log_in(
                 hops,
             ));
         };
-        tracing::debug!(user, problem = %problem, ?wait, "login failed, trying again");
+        tracing::info!(user, problem = %problem, ?wait, "login failed, trying again");
         tokio::time::sleep(wait).await;
         // A half-done login leaves cookies that lead into its middle.
         if let Some(cookies) = client.cookies() {

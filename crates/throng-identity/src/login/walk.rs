@@ -231,7 +231,7 @@ impl<'a> Walk<'a> {
     ) -> Result<Exchange, Failure> {
         let begun = Instant::now();
         let result = client.send(request, self.plan.timeout + patience).await;
-        self.hops.push(Hop {
+        let hop = Hop {
             attempt: self.attempt,
             number: self.hops.len() as u32 + 1,
             purpose,
@@ -247,7 +247,15 @@ impl<'a> Walk<'a> {
                 .map(|exchange| exchange.status.as_u16()),
             started: begun.duration_since(self.started),
             took: begun.elapsed(),
-        });
+        };
+        tracing::debug!(
+            user = self.user,
+            method = hop.method,
+            url = hop.url,
+            status = hop.status,
+            "hop"
+        );
+        self.hops.push(hop);
         result.map_err(|error| Problem::Transport(error).into())
     }
 

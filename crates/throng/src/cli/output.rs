@@ -75,6 +75,8 @@ impl Output {
             .with_writer(io::stderr)
             .with_ansi(self.coloured(io::stderr().is_terminal()))
             .with_target(false)
+            // A line that couldn't be written would be complained of on the same standard error, by a panic if that is closed.
+            .log_internal_errors(false)
             .init();
     }
 }
