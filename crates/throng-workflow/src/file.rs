@@ -330,7 +330,7 @@ fn check_threshold(text: &At<String>, program: &Program, problems: &mut Problems
         .and_then(|threshold| threshold.check(&program.catalog));
     if let Err(error) = checked {
         let mark = text.mark.within(text, error.at.saturating_sub(1), 1);
-        let message = format!("threshold: {}", error.message);
+        let message = format!("threshold `{}`: {}", text.value, error.message);
         match error.nearest {
             Some(nearest) => {
                 problems.add_with_help(mark, message, format!("did you mean `{nearest}`?"))
