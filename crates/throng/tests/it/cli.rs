@@ -1,0 +1,363 @@
+//! What the commands say: help, mistakes, templates, schema, and readers that go away.
+
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::unix::pipe::Receiver;
+
+use crate::support::{Ended, NobodyThere, Running, World, eventually, home, throng};
+
+/// Runs the binary with nothing in its environment and no target.
+async fn alone(arguments: &[&str]) -> Ended {
+    let home = home();
+    Running::start(throng(home.path(), arguments), home.path())
+        .ended()
+        .await
+}
+
+/// What a mistake on the command line leads to, with what differs from machine to machine taken out.
+macro_rules! assert_refused {
+    ($ended:expr, @$snapshot:literal) => {{
+        let ended = $ended.with_code(2);
+        assert_eq!(ended.stdout, "", "{ended}");
+        insta::with_settings!({ filters => vec![(r"/[^ ]*/\.tmp[A-Za-z0-9]+", "[HOME]")] }, {
+            insta::assert_snapshot!(ended.stderr, @$snapshot);
+        });
+    }};
+}
+
+#[tokio::test]
+async fn help() {
+    for (name, arguments) in [
+        ("throng", &["--help"][..]),
+        ("run", &["run", "--help"]),
+        ("cleanup", &["cleanup", "--help"]),
+        ("init", &["init", "--help"]),
+        ("check", &["check", "--help"]),
+        ("schema", &["schema", "--help"]),
+        ("sandbox", &["sandbox", "--help"]),
+        ("sandbox_nextcloud", &["sandbox", "nextcloud", "--help"]),
+    ] {
+        let ended = alone(arguments).await.with_code(0);
+        assert_eq!(ended.stderr, "", "{ended}");
+        for line in ended.stdout.lines() {
+            assert!(line.chars().count() <= 80, "{name}: {line}");
+        }
+        insta::assert_snapshot!(format!("help_{name}"), ended.stdout);
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_flag_is_met_with_the_right_one() {
+    assert_refused!(alone(&["run", "--user", "3"]).await, @r#"
+    error: unexpected argument '--user' found
+
+      tip: a similar argument exists: '--users'
+
+    Usage: throng run --users <N> [SCENARIO]
+
+    For more information, try '--help'.
+    "#);
+}
+
+#[tokio::test]
+async fn an_unknown_scenario_is_met_with_the_nearest_name() {
+    assert_refused!(alone(&["run", "nextclod"]).await, @r#"
+    error: nextclod: cannot read the scenario file: No such file or directory (os error 2)
+      help: did you mean the built-in scenario `nextcloud`?
+    "#);
+}
+
+#[tokio::test]
+async fn missing_settings_are_named() {
+    assert_refused!(alone(&["run", "nextcloud"]).await, @r#"
+    error: nextcloud.yaml:18:9: the environment variable NEXTCLOUD_HOST is not set
+        |
+     18 |   url: "${NEXTCLOUD_HOST}"
+        |         ^^^^^^^^^^^^^^^^^
+      help: set NEXTCLOUD_HOST, or give a default: `${NEXTCLOUD_HOST:-...}`
+    nextcloud.yaml:19:11: the environment variable NEXTCLOUD_USERNAME is not set
+        |
+     19 |   admin: "${NEXTCLOUD_USERNAME}"
+        |           ^^^^^^^^^^^^^^^^^^^^^
+      help: set NEXTCLOUD_USERNAME, or give a default: `${NEXTCLOUD_USERNAME:-...}`
+    nextcloud.yaml:20:14: the environment variable NEXTCLOUD_PASSWORD is not set
+        |
+     20 |   password: "${NEXTCLOUD_PASSWORD}"
+        |              ^^^^^^^^^^^^^^^^^^^^^
+      help: set NEXTCLOUD_PASSWORD, or give a default: `${NEXTCLOUD_PASSWORD:-...}`
+    Or try it on the embedded sandbox, which needs none of them: throng run nextcloud --sandbox
+    "#);
+}
+
+#[tokio::test]
+async fn a_threshold_on_nothing_is_refused() {
+    assert_refused!(alone(&["run", "--threshold", "note_shar.p95<500ms"]).await, @r#"
+    error: --threshold: threshold `note_shar.p95<500ms`: unknown workflow, step or phase "note_shar"
+      help: did you mean `note_share`?
+    "#);
+    assert_refused!(alone(&["run", "--threshold", "p95<fast"]).await, @r#"error: --threshold: threshold `p95<fast`: expected a number, found "fast""#);
+}
+
+#[tokio::test]
+async fn a_duration_without_sense_is_refused() {
+    assert_refused!(alone(&["run", "--duration", "ten"]).await, @r#"
+    error: invalid value 'ten' for '--duration <DURATION>': expected a number before "ten"; write 30 (seconds), 500ms, 1m30s
+
+    For more information, try '--help'.
+    "#);
+}
+
+#[tokio::test]
+async fn a_rate_without_sense_is_refused() {
+    assert_refused!(alone(&["run", "--rate", "fast"]).await, @r#"error: --rate: expected a rate such as 200/s, 90/m or 10/h, found the text "fast": the `/s` is missing"#);
+}
+
+#[tokio::test]
+async fn an_unknown_workload_is_met_with_the_nearest_name() {
+    assert_refused!(alone(&["run", "--workload", "sharring"]).await, @r#"
+    error: --workload: unknown workload `sharring`
+      help: did you mean `sharing`?
+    "#);
+}
+
+#[tokio::test]
+async fn an_output_that_cannot_be_written_is_refused_before_anything_is_done() {
+    assert_refused!(alone(&["run", "--output", "no/such/directory/report.json"]).await, @"error: --output no/such/directory/report.json: can't write there: No such file or directory (os error 2)");
+    assert_refused!(alone(&["run", "--output", "."]).await, @"error: --output .: this is a directory; name a file");
+}
+
+#[tokio::test]
+async fn a_cleanup_has_to_know_where_and_as_whom() {
+    assert_refused!(alone(&["cleanup", "--prefix", "loadtest"]).await, @"error: --prefix needs to know where: give --host or set NEXTCLOUD_HOST");
+    assert_refused!(alone(&["cleanup", "--host", "http://127.0.0.1:9"]).await, @"error: who may delete users? give --admin or set NEXTCLOUD_USERNAME");
+    assert_refused!(alone(&["cleanup", "--host", "127.0.0.1:9", "--admin", "a", "--admin-password", "b"]).await, @"error: --host 127.0.0.1:9: not a URL; write it whole, such as http://localhost:8080: relative URL without a base");
+}
+
+#[tokio::test]
+async fn a_cleanup_with_nothing_to_do_says_so() {
+    let ended = alone(&["cleanup"]).await.with_code(0);
+    insta::assert_snapshot!(ended.stdout, @"Nothing to clean up: the ledger holds no users.");
+}
+
+#[tokio::test]
+async fn every_template_is_written_sound_and_never_over_a_file() {
+    let home = home();
+    let call = async |arguments: &[&str]| {
+        Running::start(throng(home.path(), arguments), home.path())
+            .ended()
+            .await
+    };
+    let list = call(&["init", "--template", "list"]).await.with_code(0);
+    let names: Vec<&str> = list
+        .stdout
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(
+        names.contains(&"mcp-oauth") && names.contains(&"nextcloud"),
+        "{list}"
+    );
+    for name in names {
+        let file = format!("{name}.yaml");
+        call(&["init", "--template", name]).await.with_code(0);
+        let written = std::fs::read_to_string(home.path().join(&file)).expect("the file");
+        let checked = call(&["check", &file]).await.with_code(0);
+        assert!(checked.stdout.contains("sound"), "{checked}");
+
+        std::fs::write(home.path().join(&file), "mine").expect("a file");
+        let refused = call(&["init", "--template", name]).await.with_code(2);
+        assert!(refused.stderr.contains("exists already"), "{refused}");
+        assert!(refused.stderr.contains("--force"), "{refused}");
+        let kept = std::fs::read_to_string(home.path().join(&file)).expect("the file");
+        assert_eq!(kept, "mine");
+
+        call(&["init", "--template", name, "--force"])
+            .await
+            .with_code(0);
+        let again = std::fs::read_to_string(home.path().join(&file)).expect("the file");
+        assert_eq!(again, written);
+        let printed = call(&["init", "--template", name, "-"]).await.with_code(0);
+        assert_eq!(printed.stdout, written);
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_template_is_met_with_the_known_ones() {
+    assert_refused!(alone(&["init", "--template", "nextclod"]).await, @"error: there's no template `nextclod`; there are mcp-oauth, nextcloud, permission-escalation");
+}
+
+#[tokio::test]
+async fn a_faulty_file_gets_all_its_faults_with_their_places() {
+    let home = home();
+    let file = home.path().join("faulty.yaml");
+    let text = "name: faulty\n\
+                target: { protocol: mcp, url: 'localhost/mcp' }\n\
+                load: { pause: 10 parsecs, warm_up: 2s }\n\
+                workflows:\n\
+                \x20 look:\n\
+                \x20   actors: [me]\n\
+                \x20   steps:\n\
+                \x20     - search: { as: you, call: nc_notes_search_notes, wth: { query: x } }\n";
+    std::fs::write(file, text).expect("a file");
+    let started = Running::start(throng(home.path(), ["check", "faulty.yaml"]), home.path());
+    assert_refused!(started.ended().await, @r#"
+    faulty.yaml:2:31: this is not a URL: relative URL without a base
+       |
+     2 | target: { protocol: mcp, url: 'localhost/mcp' }
+       |                               ^^^^^^^^^^^^^^^
+      help: write it whole, such as http://localhost:8001/mcp
+    faulty.yaml:3:16: expected a duration such as 50ms, 10s, 2m or 1m30s, found the text "10 parsecs": unknown unit ` parsecs`
+       |
+     3 | load: { pause: 10 parsecs, warm_up: 2s }
+       |                ^^^^^^^^^^
+      help: the units are us, ms, s, m and h
+    faulty.yaml:3:28: unknown key `warm_up`
+       |
+     3 | load: { pause: 10 parsecs, warm_up: 2s }
+       |                            ^^^^^^^
+      help: did you mean `warmup`?
+    faulty.yaml:8:23: unknown actor `you`
+       |
+     8 |       - search: { as: you, call: nc_notes_search_notes, wth: { query: x } }
+       |                       ^^^
+      help: expected `me`
+    faulty.yaml:8:57: unknown key `wth`
+       |
+     8 |       - search: { as: you, call: nc_notes_search_notes, wth: { query: x } }
+       |                                                         ^^^
+      help: did you mean `with`?
+    "#);
+}
+
+#[tokio::test]
+async fn the_schema_is_one_and_knows_the_words_of_a_scenario() {
+    let ended = alone(&["schema"]).await.with_code(0);
+    let schema: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    assert!(schema["$schema"].is_string(), "{ended}");
+    for word in [
+        "name",
+        "target",
+        "directory",
+        "login",
+        "users",
+        "load",
+        "thresholds",
+        "workflows",
+        "workloads",
+    ] {
+        assert!(
+            schema["properties"][word].is_object(),
+            "no {word} in {schema:#}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_said_to_be_one() {
+    let nobody = NobodyThere::new().await;
+    let home = home();
+    let mut command = throng(home.path(), ["run", "nextcloud", "--url"]);
+    command
+        .arg(format!("{}/mcp", nobody.origin()))
+        .env("NEXTCLOUD_HOST", nobody.origin())
+        .env("NEXTCLOUD_USERNAME", "admin")
+        .env("NEXTCLOUD_PASSWORD", "none");
+    let ended = Running::start(command, home.path())
+        .ended()
+        .await
+        .with_code(3);
+    let address = nobody.origin();
+    insta::with_settings!({ filters => vec![
+        (address.as_str(), "http://[ADDRESS]"),
+        (address.trim_start_matches("http://"), "[ADDRESS]"),
+        (r"seed \d+", "seed [SEED]"),
+        (r"Run [0-9a-f-]{6,}", "Run [RUN]"),
+    ] }, {
+        insta::assert_snapshot!(ended.stderr, @r#"
+    Scenario nextcloud, workload mixed, 2 users, 30 s after 5 s of warm-up
+    Run [RUN], seed [SEED]
+    Step 1/6: Finding out how to log in to http://[ADDRESS]/mcp...
+      ! finding out how to log in to http://[ADDRESS]/mcp: cannot reach http://[ADDRESS]/mcp: http://[ADDRESS]: cannot connect: Connection refused (os error 111)
+    "#);
+    });
+    assert!(ended.stdout.contains("exit code 3"), "{ended}");
+}
+
+#[tokio::test]
+async fn a_directory_that_is_not_there_is_named() {
+    let nobody = NobodyThere::new().await;
+    let world = World::new().await;
+    let arguments = format!("-u 2 -d 1 -w 0 --host {}", nobody.origin());
+    let ended = world.run(&arguments).ended().await.with_code(3);
+    assert!(ended.stderr.contains(&nobody.origin()), "{ended}");
+    assert!(ended.stderr.contains("refused"), "{ended}");
+    assert_eq!(world.users().await, [""; 0]);
+}
+
+/// The reader of both outputs goes away after the first line, as `2>&1 | head -1` does, and the users go all the same.
+#[tokio::test]
+async fn a_reader_that_goes_away_changes_nothing() {
+    let world = World::new().await;
+    let mut command = world.command([
+        "run",
+        "nextcloud",
+        "-u",
+        "2",
+        "-d",
+        "1",
+        "-w",
+        "0",
+        "-v",
+        "--url",
+    ]);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let mut child = command
+        .arg(world.sandbox.mcp_url())
+        .stdout(writer.try_clone().expect("its write end"))
+        .stderr(writer)
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("the binary starts");
+    drop(command);
+    let reader = Receiver::from_file(OwnedFd::from(reader).into()).expect("a pipe");
+    let mut lines = BufReader::new(reader).lines();
+    let first = lines.next_line().await.expect("a line");
+    assert!(first.is_some_and(|line| !line.is_empty()));
+    drop(lines);
+    let status = child.wait().await.expect("it ends");
+    assert_eq!(status.code(), Some(0), "a panic has 101");
+    assert_eq!(world.users().await, [""; 0]);
+    // It did its work, and was not stopped by the loss of its reader.
+    assert!(crate::journal::total(&world.sandbox.journal()) > 0);
+}
+
+/// A sandbox that another program starts stops with that program.
+#[tokio::test]
+async fn a_sandbox_says_where_it_is_and_stops_when_told_to() {
+    let home = home();
+    let arguments = [
+        "sandbox",
+        "nextcloud",
+        "--port",
+        "0",
+        "--mcp-port",
+        "0",
+        "--json",
+    ];
+    let mut sandbox = Running::start(throng(home.path(), arguments), home.path());
+    let stdout = home.path().join("stdout.txt");
+    let line = || std::fs::read_to_string(&stdout).expect("its output");
+    sandbox
+        .until("a line of JSON", |_| line().ends_with('\n'))
+        .await;
+    let ready: Value = serde_json::from_str(&line()).expect("JSON");
+    let origin = ready["url"].as_str().expect("a URL");
+    let (status, _) = crate::support::request(origin, "GET", "/status.php", "").await;
+    assert_eq!(status, 200);
+    sandbox.signal(rustix::process::Signal::TERM);
+    eventually("the sandbox stops", || sandbox.has_ended()).await;
+    sandbox.ended().await.with_code(0);
+}

@@ -1,0 +1,12 @@
+//! The whole program, as a user starts it: the real binary in a process of its own against a sandbox in this one, whose
+//! journal says what really happened.
+
+mod cli;
+mod journal;
+mod killed;
+mod report;
+mod run;
+mod secrets;
+mod signals;
+mod support;
+mod trouble;
