@@ -8,10 +8,10 @@ mod process;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub use process::Process;
-use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, TransactionBehavior, params};
 
 use crate::directory::Directory;
 
@@ -229,9 +229,7 @@ impl Ledger {
         let mut connection = Connection::open(path).map_err(sqlite)?;
         connection.busy_timeout(BUSY).map_err(sqlite)?;
         // Readers and writers of several processes side by side; a commit is in the file before it returns.
-        connection
-            .pragma_update(None, "journal_mode", "WAL")
-            .map_err(sqlite)?;
+        write_ahead(&connection).map_err(sqlite)?;
         connection
             .pragma_update(None, "synchronous", "NORMAL")
             .map_err(sqlite)?;
@@ -414,6 +412,27 @@ impl Ledger {
             path: self.path.to_path_buf(),
             source,
         })
+    }
+}
+
+/// Turns write-ahead logging on. It's the one thing for which SQLite doesn't wait by itself while another process does the
+/// same: where a lock is raised, the busy timeout is not in force.
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    let begin = Instant::now();
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && begin.elapsed() < BUSY =>
+            {
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "as SQLite's own busy timeout does for everything else"
+                )]
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            done => return done,
+        }
     }
 }
 
