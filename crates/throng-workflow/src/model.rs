@@ -1,5 +1,5 @@
 //! What a scenario file may say: its keys, their types and defaults. Reading, the JSON Schema and this page are one
-//! declaration; what the names in it refer to is checked in [`crate::compile`].
+//! declaration; what the names in it refer to is checked in [`crate::compile()`].
 
 use std::borrow::Cow;
 

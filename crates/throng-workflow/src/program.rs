@@ -1,6 +1,6 @@
 //! A workflow as it is run: every name is an index, every text is cut into pieces, every header is built.
 //!
-//! Made by [`crate::compile`]; interpreted by [`crate::run`]. Nothing here looks a name up.
+//! Made by [`crate::compile()`]; interpreted by [`crate::run`]. Nothing here looks a name up.
 
 use std::sync::Arc;
 use std::time::Duration;
