@@ -51,6 +51,12 @@ impl Workspace {
     pub(crate) fn cargo(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(cargo());
         command.current_dir(&self.root).args(arguments);
+        // What cargo told this program about its package would look like a changed environment to the build scripts of
+        // dependencies, and they and all that depends on them would be built again on every change between the two.
+        let names = std::env::vars_os().map(|(name, _)| name);
+        for name in names.filter(|name| name.to_str().is_some_and(is_of_this_package)) {
+            command.env_remove(name);
+        }
         command
     }
 }
@@ -58,4 +64,10 @@ impl Workspace {
 /// The cargo that runs this program, else the one on PATH.
 fn cargo() -> PathBuf {
     std::env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)
+}
+
+fn is_of_this_package(variable: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_"]
+        .iter()
+        .any(|prefix| variable.starts_with(prefix))
 }

@@ -7,7 +7,7 @@ use std::{
 
 use http::StatusCode;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     Authorize, CallError, CallOptions, Era, EraChoice, LATEST_WITH_SESSIONS, STATELESS, Server,
@@ -22,6 +22,9 @@ use crate::client::Client;
 const UNSUPPORTED_VERSION: i64 = -32022;
 /// Error codes that only a server of the stateless era sends: header mismatch, missing capability.
 const STATELESS_ONLY: [i64; 2] = [-32020, -32021];
+
+/// Where an answer's `_meta` says which server it is from (2026-07-28; with sessions it is in the answer to `initialize`).
+const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 
 /// How a session is opened.
 #[derive(Debug, Clone)]
@@ -59,8 +62,8 @@ struct Discovered {
     supported_versions: Vec<String>,
     #[serde(default)]
     capabilities: Value,
-    #[serde(default)]
-    server_info: Value,
+    #[serde(default, rename = "_meta")]
+    meta: Map<String, Value>,
 }
 
 impl Session {
@@ -218,8 +221,9 @@ fn discovered(session: &Session, result: &[u8]) -> Era {
     {
         return Era::Sessions;
     }
+    let mut meta = discovered.meta;
     let known = Negotiated {
-        info: discovered.server_info,
+        info: meta.remove(SERVER_INFO).unwrap_or_default(),
         capabilities: discovered.capabilities,
         ..(*session.negotiated).clone()
     };

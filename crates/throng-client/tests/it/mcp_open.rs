@@ -194,7 +194,7 @@ fn stateless(seen: &Seen) -> Response {
         "server/discover" => result(
             seen,
             json!({"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}},
-                "serverInfo": {"name": "fake", "version": "2"}}),
+                "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "fake", "version": "2"}}}),
         ),
         _ => result(seen, json!({"resultType": "complete"})),
     }
@@ -283,6 +283,7 @@ async fn the_stateless_era_needs_no_handshake() {
     );
     let another = open(&server).await.unwrap();
     assert_eq!(fake.methods(), ["POST server/discover"]);
+    assert_eq!(server.info().unwrap()["version"], "2");
     let options = CallOptions {
         headers: vec![(
             "traceparent".parse().unwrap(),

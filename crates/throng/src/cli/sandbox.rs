@@ -6,13 +6,17 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 use throng_sandbox::{
-    Admin, EndpointKnob, Jitter, Knobs, Latency, NextcloudConfig, NextcloudSandbox, Secret,
+    Admin, EndpointKnob, Jitter, Knobs, Latency, McpAuth, McpConfig, NextcloudConfig,
+    NextcloudSandbox, Secret,
 };
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::SandboxArgs;
 use super::{CommandError, runtime};
+
+/// Whose notes and files everybody works on where nobody has to log in.
+const OPEN_USER: &str = "open";
 
 /// Runs the Nextcloud sandbox until it's told to stop.
 pub(crate) fn nextcloud(args: &SandboxArgs) -> Result<ExitCode, CommandError> {
@@ -87,9 +91,24 @@ fn config(args: &SandboxArgs) -> anyhow::Result<NextcloudConfig> {
         data: args.data.clone(),
         admin,
         knobs,
+        mcp: mcp(args.open_mcp),
         registrations_per_minute: Some(args.registrations_per_minute.unwrap_or(10)),
         ..NextcloudConfig::default()
     })
+}
+
+/// The real server's behaviour, or that of one under the conformance suite's test.
+fn mcp(open: bool) -> McpConfig {
+    if !open {
+        return McpConfig::default();
+    }
+    McpConfig {
+        auth: McpAuth::Open {
+            user: OPEN_USER.to_owned(),
+        },
+        fixtures: true,
+        ..McpConfig::default()
+    }
 }
 
 fn read_knobs(path: &Path) -> anyhow::Result<Knobs> {
@@ -117,6 +136,10 @@ fn announce(sandbox: &NextcloudSandbox, args: &SandboxArgs) -> Result<(), Comman
         ready.url
     );
     println!();
+    if args.open_mcp {
+        println!("The MCP server asks nobody who he is. Ctrl-C stops it.");
+        return Ok(());
+    }
     println!("In another terminal:");
     println!(
         "  export NEXTCLOUD_HOST={} NEXTCLOUD_USERNAME={admin}",

@@ -9,4 +9,5 @@ mod run;
 mod secrets;
 mod signals;
 mod support;
+mod third_party;
 mod trouble;

@@ -394,3 +394,14 @@ async fn a_stall_is_in_the_response_time_of_all_who_met_it() {
         "{ended}"
     );
 }
+
+#[tokio::test]
+async fn a_name_that_the_target_has_heard_too_often_is_explained() {
+    let provisioning = "POST /api/v1/users/{user}/app-password";
+    let world = World::with(failing(provisioning, 1.0, ErrorKind::Http(429))).await;
+    let ended = world.run("-d 1 -w 0").ended().await.with_code(3);
+    let why = reasons(ended.report(), "target_failed");
+    assert!(why.contains("429 Too Many Requests"), "{why}");
+    assert!(why.contains("--user-prefix"), "{why}");
+    assert_eq!(world.users().await, [""; 0]);
+}

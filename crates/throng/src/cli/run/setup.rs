@@ -8,17 +8,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use http::StatusCode;
 use throng_client::{Client, Connector};
 use throng_engine::StopSignals;
 use throng_identity::directory::Directory;
 use throng_identity::directory::names::{NameTemplates, Prefix};
 use throng_identity::directory::nextcloud::Nextcloud;
 use throng_identity::discovery::{Authorization, discover};
-use throng_identity::hooks;
+use throng_identity::hooks::{self, HookError};
 use throng_identity::ledger::{Ledger, RunId};
 use throng_identity::login::{DEFAULT_REDIRECT_URI, LoginPlan};
 use throng_identity::provision::{
-    Identity, ProvisionEvent, ProvisionPlan, Provisioned, oauth_client, provision,
+    Identity, ProvisionError, ProvisionEvent, ProvisionPlan, Provisioned, oauth_client, provision,
 };
 use throng_identity::registration::{ClientSource, OAuthClient, RegistrationRequest};
 use throng_identity::retry::RetryPolicy;
@@ -270,8 +271,13 @@ async fn log_users_in(
         ..
     } = provisioned;
     if let Some((_, first)) = failures.into_iter().next() {
+        let advice = if limited_by_name(&first) {
+            " (it was asked too often about these: users of another --user-prefix are new to it)"
+        } else {
+            ""
+        };
         return Err(anyhow!(first).context(format!(
-            "only {} of {users} users are ready",
+            "only {} of {users} users are ready{advice}",
             identities.len()
         )));
     }
@@ -280,6 +286,21 @@ async fn log_users_in(
         identities.len()
     ));
     Ok(identities)
+}
+
+/// Whether the target took no more requests after a login. The Nextcloud MCP server takes five app passwords of a user's
+/// name in an hour, so that the sixth run within an hour meets this.
+fn limited_by_name(failure: &ProvisionError) -> bool {
+    matches!(
+        failure,
+        ProvisionError::Hook {
+            source: HookError::Status {
+                status: StatusCode::TOO_MANY_REQUESTS,
+                ..
+            },
+            ..
+        }
+    )
 }
 
 /// The phases' figures for the report.

@@ -96,7 +96,7 @@ async fn load(
         LoginKind::None => nobody_known(&wanted),
     };
     let crowd = open_sessions(prepared, made, people, stop, narrator).await?;
-    worked.versions.extend(server_version(&crowd));
+    worked.versions.extend(server_versions(&crowd));
     let crowd = Arc::new(crowd);
     let fits = check_drift(prepared, &crowd).await;
     if fits.is_ok() {
@@ -221,14 +221,18 @@ fn headers(scenario: &Scenario) -> anyhow::Result<Vec<(HeaderName, HeaderValue)>
         .collect()
 }
 
-/// What the server says of itself.
-fn server_version(crowd: &Crowd) -> Option<(String, String)> {
-    let info = crowd.server().info()?;
-    let text = |key: &str| info.get(key).and_then(|value| value.as_str());
-    Some((
-        text("name")?.to_owned(),
-        text("version").unwrap_or("unknown").to_owned(),
-    ))
+/// The protocol's version, and what the server says of itself.
+fn server_versions(crowd: &Crowd) -> Vec<(String, String)> {
+    let server = crowd.server();
+    let protocol = server.protocol_version().map(|version| ("mcp", version));
+    let info = server.info();
+    let text = |key: &str| info?.get(key)?.as_str();
+    let itself = text("name").map(|name| (name, text("version").unwrap_or("unknown")));
+    [protocol, itself]
+        .into_iter()
+        .flatten()
+        .map(|(name, version)| (name.to_owned(), version.to_owned()))
+        .collect()
 }
 
 /// Holds the file's tool calls against what the server offers; a difference is the file's fault.

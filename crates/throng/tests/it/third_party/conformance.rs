@@ -1,0 +1,274 @@
+//! The official MCP conformance suite: our client in front of its servers, and the sandbox's MCP server behind its clients.
+//!
+//! Which scenarios must pass is written down here, scenario by scenario: one that no longer passes fails the test, and so
+//! does a new one that nobody has looked at.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use super::programs::{Group, Program};
+use crate::support;
+
+/// Either set of scenarios takes a few seconds.
+const LIMIT: Duration = Duration::from_secs(120);
+/// Only compiles where `cargo test` has not done it before.
+const BUILD_LIMIT: Duration = Duration::from_secs(900);
+
+/// The file in a home directory that a sandbox logs to.
+const LOG: &str = "sandbox.log";
+
+/// What a client must pass besides authorization, whose scenarios (`auth/...`) are for clients that log in by themselves.
+const CLIENT_2026_07_28: &[&str] = &[
+    "http-custom-headers",
+    "http-invalid-tool-headers",
+    "http-standard-headers",
+    "json-schema-2020-12-preservation",
+    "json-schema-ref-no-deref",
+    "request-metadata",
+    "sep-2322-client-request-state",
+    "tools_call",
+];
+const CLIENT_2025_11_25: &[&str] = &[
+    "elicitation-sep1034-client-defaults",
+    "initialize",
+    "json-schema-2020-12-preservation",
+    "sse-retry",
+    "tools_call",
+];
+
+/// What a server of either era must pass.
+const SERVER_ALWAYS: &[&str] = &[
+    "completion-complete",
+    "dns-rebinding-protection",
+    "json-schema-2020-12",
+    "prompts-get-embedded-resource",
+    "prompts-get-simple",
+    "prompts-get-with-args",
+    "prompts-get-with-image",
+    "prompts-list",
+    "resources-list",
+    "resources-read-binary",
+    "resources-read-text",
+    "resources-templates-read",
+    "server-sse-multiple-streams",
+    "tools-call-audio",
+    "tools-call-embedded-resource",
+    "tools-call-error",
+    "tools-call-image",
+    "tools-call-mixed-content",
+    "tools-call-simple-text",
+    "tools-call-with-progress",
+    "tools-list",
+];
+const SERVER_2026_07_28: &[&str] = &[
+    "caching",
+    "http-custom-header-server-validation",
+    "http-header-validation",
+    "input-required-result-basic-elicitation",
+    "input-required-result-basic-list-roots",
+    "input-required-result-basic-sampling",
+    "input-required-result-capability-check",
+    "input-required-result-ignore-extra-params",
+    "input-required-result-missing-input-response",
+    "input-required-result-multi-round",
+    "input-required-result-multiple-input-requests",
+    "input-required-result-non-tool-request",
+    "input-required-result-request-state",
+    "input-required-result-result-type",
+    "input-required-result-tampered-state",
+    "input-required-result-unsupported-methods",
+    "input-required-result-validate-input",
+    "sep-2164-resource-not-found",
+    "server-stateless",
+];
+const SERVER_2025_11_25: &[&str] = &[
+    "elicitation-sep1034-defaults",
+    "elicitation-sep1330-enums",
+    "logging-set-level",
+    "ping",
+    "resources-subscribe",
+    "resources-unsubscribe",
+    "server-initialize",
+    "server-session-lifecycle",
+    "tools-call-elicitation",
+    "tools-call-sampling",
+    "tools-call-with-logging",
+];
+/// A tool that ends its own stream in the middle of a call. The suite has it as pending and no revision demands it; the
+/// real server's streams cannot be resumed, so the sandbox has no use for it.
+const SERVER_NOT_APPLICABLE: &[&str] = &["server-sse-polling"];
+
+#[tokio::test]
+async fn our_client_passes_all_scenarios_of_2026_07_28() {
+    client("2026-07-28", CLIENT_2026_07_28).await;
+}
+
+#[tokio::test]
+async fn our_client_passes_all_scenarios_of_2025_11_25() {
+    client("2025-11-25", CLIENT_2025_11_25).await;
+}
+
+#[tokio::test]
+async fn the_sandbox_passes_all_scenarios_of_2026_07_28() {
+    server("2026-07-28", SERVER_2026_07_28).await;
+}
+
+#[tokio::test]
+async fn the_sandbox_passes_all_scenarios_of_2025_11_25() {
+    server("2025-11-25", SERVER_2025_11_25).await;
+}
+
+async fn client(revision: &str, expected: &[&str]) {
+    let command = conformance_client().await;
+    let command = command.to_str().expect("a UTF-8 path");
+    let output = suite(&["client", "--command", command, "--requirements", revision]).await;
+    let mut verdicts = verdicts(&output);
+    verdicts.retain(|name, _| !name.starts_with("auth/"));
+    compare(&verdicts, &expected.iter().copied().collect(), &output);
+}
+
+async fn server(revision: &str, only_here: &[&str]) {
+    let home = support::home();
+    let (_sandbox, url) = open_sandbox(home.path()).await;
+    let mut output = suite(&[
+        "server",
+        "--url",
+        &url,
+        "--suite",
+        "all",
+        "--spec-version",
+        revision,
+    ])
+    .await;
+    let mut verdicts = verdicts(&output);
+    verdicts.retain(|name, _| !SERVER_NOT_APPLICABLE.contains(&name.as_str()));
+    let expected = SERVER_ALWAYS.iter().chain(only_here).copied().collect();
+    output += "\n--- the sandbox's log\n";
+    output += &std::fs::read_to_string(home.path().join(LOG)).expect("the sandbox's log");
+    compare(&verdicts, &expected, &output);
+}
+
+/// A sandbox of the program whose MCP server asks nobody who he is, and the URL of that server.
+async fn open_sandbox(home: &Path) -> (Child, String) {
+    let mut child = support::throng(home, ["sandbox", "nextcloud", "--open-mcp", "--json"])
+        .args(["--port", "0", "--mcp-port", "0"])
+        .stdout(Stdio::piped())
+        .stderr(File::create(home.join(LOG)).expect("a file for the log"))
+        .spawn()
+        .expect("the binary starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+    let line = tokio::time::timeout(LIMIT, lines.next_line())
+        .await
+        .expect("a sandbox in time")
+        .expect("its output")
+        .expect("a line that says where it is");
+    let ready: Value = serde_json::from_str(&line).expect("a line of JSON");
+    let url = ready["mcp_url"].as_str().expect("a URL").to_owned();
+    (child, url)
+}
+
+/// Runs the suite and gives back what it said.
+async fn suite(arguments: &[&str]) -> String {
+    let mut command = Command::new(Program::Node.path());
+    command.arg(Program::Conformance.path()).args(arguments);
+    output(command, LIMIT).await.1
+}
+
+/// Runs a program to its end: whether it ended well, and what it said on both its outputs.
+async fn output(mut command: Command, limit: Duration) -> (bool, String) {
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the program starts");
+    let _group = Group::of(&child);
+    let output = tokio::time::timeout(limit, child.wait_with_output())
+        .await
+        .unwrap_or_else(|_| panic!("{command:?} didn't end within {limit:?}"))
+        .expect("what it says");
+    let said =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    (output.status.success(), said.concat())
+}
+
+/// Whether each scenario passed, from lines like `✓ tools_call: 2 passed, 0 failed` of the summary. A scenario in which
+/// nothing was checked has not passed.
+fn verdicts(output: &str) -> BTreeMap<String, bool> {
+    let summary = output.split("SUMMARY ===").nth(1).unwrap_or_default();
+    summary
+        .lines()
+        .filter_map(|line| {
+            let (passed, line) = match line.split_once(' ')? {
+                ("✓", line) => (true, line),
+                ("✗", line) => (false, line),
+                _ => return None,
+            };
+            let (name, counts) = line.split_once(": ")?;
+            Some((name.to_owned(), passed && !counts.starts_with("0 passed")))
+        })
+        .collect()
+}
+
+/// Exactly the expected scenarios ran, and each passed.
+#[track_caller]
+fn compare(verdicts: &BTreeMap<String, bool>, expected: &BTreeSet<&str>, output: &str) {
+    let failed: Vec<_> = verdicts.iter().filter(|(_, passed)| !**passed).collect();
+    let ran: BTreeSet<&str> = verdicts.keys().map(String::as_str).collect();
+    let missing: Vec<_> = expected.difference(&ran).collect();
+    let unknown: Vec<_> = ran.difference(expected).collect();
+    assert!(
+        failed.is_empty() && missing.is_empty() && unknown.is_empty(),
+        "failed: {failed:?}; didn't run: {missing:?}; not written down here: {unknown:?}\n{output}"
+    );
+}
+
+/// The client under test, an example of `throng-client`. `cargo test` builds it with all tests of the workspace; where only
+/// some are run, it is built here. Asked for in the workspace, it has the same features, so that nothing is built twice.
+async fn conformance_client() -> PathBuf {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // What cargo tells this test about its package would look like a changed environment to the build scripts of
+    // dependencies, and they and all that depends on them would be built again, here and by whoever calls cargo next.
+    let names = std::env::vars_os().map(|(name, _)| name);
+    for name in names.filter(|name| name.to_str().is_some_and(is_of_this_package)) {
+        cargo.env_remove(name);
+    }
+    cargo
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args([
+            "build",
+            "--workspace",
+            "--locked",
+            "--example",
+            "conformance",
+        ])
+        .args(["--message-format", "json-render-diagnostics"]);
+    let (built, output) = output(cargo, BUILD_LIMIT).await;
+    assert!(built, "the client could not be built:\n{output}");
+    let path = output
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message["target"]["name"] == "conformance")
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    path.unwrap_or_else(|| panic!("cargo names no executable:\n{output}"))
+}
+
+fn is_of_this_package(variable: &str) -> bool {
+    [
+        "CARGO_PKG_",
+        "CARGO_MANIFEST_",
+        "CARGO_BIN_EXE_",
+        "CARGO_CRATE_",
+    ]
+    .iter()
+    .any(|prefix| variable.starts_with(prefix))
+}
