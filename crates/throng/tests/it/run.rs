@@ -183,7 +183,7 @@ fn adds_up(report: &Value) {
 
 /// Per step, and per step and user, the report has as many calls as reached the sandbox.
 #[track_caller]
-fn agrees_with(journal: &Calls, report: &Value) {
+pub(crate) fn agrees_with(journal: &Calls, report: &Value) {
     let mut steps = BTreeMap::<&str, u64>::new();
     let mut by_user = Calls::new();
     for ((step, user), times) in journal {
