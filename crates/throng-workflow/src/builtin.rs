@@ -10,7 +10,7 @@ const SCENARIOS: [(&str, &str); 1] = [(
 const TEMPLATES: [(&str, &str, &str); 3] = [
     (
         "mcp-oauth",
-        "a small scenario for any MCP server with OAuth: three actors, one workflow, every part explained",
+        "a small scenario for an MCP server with OAuth: three actors, two workflows, every part explained",
         include_str!("../../../scenarios/templates/mcp-oauth.yaml"),
     ),
     (

@@ -126,16 +126,8 @@ impl Overrides {
         set("load.queue", "--queue", self.queue.map(|n| n.to_string()));
         set("load.seed", "--seed", self.seed.map(|n| n.to_string()));
         set("workload", "--workload", self.workload.clone());
-        set(
-            "directory.url",
-            "--nextcloud-host",
-            self.directory.url.clone(),
-        );
-        set(
-            "directory.admin",
-            "--nextcloud-username",
-            self.directory.admin.clone(),
-        );
+        set("directory.url", "--host", self.directory.url.clone());
+        set("directory.admin", "--admin", self.directory.admin.clone());
         set("login.client.id", "--client-id", self.client_id.clone());
         let mut secret = |path: &str, flag: &'static str, value: &Option<Secret>| {
             if let Some(value) = value {
@@ -151,7 +143,7 @@ impl Overrides {
         };
         secret(
             "directory.password",
-            "--nextcloud-password",
+            "--admin-password",
             &self.directory.password,
         );
         secret(

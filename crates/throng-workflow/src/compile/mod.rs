@@ -129,7 +129,12 @@ fn mix(scenario: &Scenario, problems: &mut Problems) -> Vec<(WorkflowId, u32)> {
                     name.mark,
                     "workload",
                     name,
-                    scenario.workloads.names().chain(scenario.workflows.names()),
+                    scenario.workloads.names().chain(
+                        scenario
+                            .workflows
+                            .names()
+                            .filter(|name| scenario.workloads.get(name).is_none()),
+                    ),
                 );
             }
             found

@@ -137,11 +137,16 @@ impl<'j> Prepared<'j> {
 
     /// The workload that runs, by name.
     pub(crate) fn workload(&self) -> String {
-        self.file
-            .scenario
+        let scenario = &self.file.scenario;
+        let chosen = scenario
             .workload
             .as_ref()
-            .map_or_else(|| "all".to_owned(), |workload| workload.value.clone())
+            .map(|workload| workload.value.as_str());
+        // Without a choice the file's first runs; without any, every workflow does.
+        chosen
+            .or_else(|| scenario.workloads.names().next())
+            .unwrap_or("all")
+            .to_owned()
     }
 
     /// The command that removes what this run may leave.
