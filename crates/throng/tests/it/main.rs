@@ -2,6 +2,7 @@
 //! journal says what really happened.
 
 mod cli;
+mod docs;
 mod eras;
 mod journal;
 mod killed;
