@@ -181,6 +181,13 @@ impl Crowd {
     pub async fn tools(&self) -> Result<Arc<Tools>, CallError> {
         match self.members.first() {
             Some(member) => {
+                // Opening a large crowd may have taken longer than a token lives. Where it can't be renewed, the server's
+                // answer says more than this would.
+                if let Some(tokens) = &member.tokens
+                    && let Err(error) = tokens.ensure_fresh().await
+                {
+                    tracing::info!(user = member.name, %error, "the token couldn't be renewed");
+                }
                 member
                     .session
                     .list_tools(&CallOptions::timeout(self.options.timeout))

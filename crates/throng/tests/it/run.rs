@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::journal::{self, Calls};
@@ -213,9 +214,10 @@ fn latencies_are_seconds(report: &Value, world: &World) {
         took.sort_by(f64::total_cmp);
         let there = took[(took.len() - 1) / 2];
         let here = number(report, &format!("/steps/{}/service/median", key(&step)));
-        // The histogram keeps three digits; the way there and back takes no 100 ms on one machine.
+        // The client is done with the answer's event, the sandbox with the end of its stream: either may see it first, by what
+        // a busy machine makes of it. Another unit would be a thousand times off.
         assert!(
-            there * 0.99 <= here && here <= there + 0.1,
+            here > 0.0 && (here - there).abs() < 0.1,
             "{step}: {here} s measured, {there} s in the sandbox"
         );
     }
@@ -263,42 +265,44 @@ async fn the_embedded_sandbox_needs_nothing_and_confirms_the_counts() {
     assert_eq!(left, ["report.json", "stderr.txt", "stdout.txt"]);
 }
 
-/// The steps of each user in their order.
-async fn courses(seed: u32) -> BTreeMap<String, Vec<String>> {
+/// So many steps of a user are compared.
+const ENOUGH: usize = 20;
+
+/// The first steps of each user in their order.
+async fn courses(seed: u32) -> Vec<Vec<String>> {
     let world = World::new().await;
-    world
-        .run(&format!(
-            "--workload baseline -u 3 -d 1 -w 0 --pause 0 --seed {seed}"
-        ))
-        .ended()
-        .await
-        .with_code(0);
-    let mut courses = BTreeMap::<String, Vec<String>>::new();
-    for entry in journal::entries(&world.sandbox.journal()) {
-        let user = entry.user.as_deref().expect("a user").to_owned();
+    let mut running = world.run(&format!(
+        "--workload baseline -u 3 -d 60 -w 0 --pause 0 --seed {seed}"
+    ));
+    let journal = world.sandbox.journal();
+    let courses = || {
+        let mut courses = BTreeMap::<String, Vec<String>>::new();
+        for entry in journal::entries(&journal) {
+            let user = entry.user.as_deref().expect("a user").to_owned();
+            let step = journal::step(&entry).to_owned();
+            courses.entry(user).or_default().push(step);
+        }
         courses
-            .entry(user)
-            .or_default()
-            .push(journal::step(&entry).to_owned());
-    }
-    courses
+    };
+    running
+        .until("all have done enough", |_| {
+            let courses = courses();
+            courses.len() == 3 && courses.values().all(|steps| steps.len() >= ENOUGH)
+        })
+        .await;
+    running.signal(Signal::INT);
+    running.ended().await.with_code(105);
+    let courses = courses().into_values();
+    courses.map(|steps| steps[..ENOUGH].to_vec()).collect()
 }
 
 #[tokio::test]
 async fn the_same_seed_makes_the_same_choices() {
-    const ENOUGH: usize = 20;
     let (first, second, other) = (courses(7).await, courses(7).await, courses(8).await);
-    let begin = |courses: &BTreeMap<String, Vec<String>>| -> Vec<Vec<String>> {
-        let begin = courses.values().map(|steps| {
-            assert!(steps.len() >= ENOUGH, "{steps:?}");
-            steps[..ENOUGH].to_vec()
-        });
-        begin.collect()
-    };
-    assert_eq!(begin(&first), begin(&second));
-    assert_ne!(begin(&first), begin(&other));
+    assert_eq!(first, second);
+    assert_ne!(first, other);
     // Each user chooses for itself.
-    assert_ne!(begin(&first)[0], begin(&first)[1]);
+    assert_ne!(first[0], first[1]);
 }
 
 #[tokio::test]
@@ -434,9 +438,13 @@ async fn what_a_full_queue_drops_is_counted() {
     assert!(generator("dropped_starts") > 40, "{ended}");
     assert!(generator("late_starts") > 0, "{ended}");
     // Who waits for a user waits in the response time, and not in the service time.
-    let step = key("baseline/search_notes");
-    let p95 = |kind: &str| number(report, &format!("/steps/{step}/{kind}/p95"));
-    assert!(p95("service") < p95("response"), "{ended}");
+    let longest = |kind: &str| {
+        entries(report, "/steps")
+            .map(|(_, step)| number(step, &format!("/{kind}/max")))
+            .fold(0.0, f64::max)
+    };
+    assert!(number(report, "/generator/user_wait/max") > 0.2, "{ended}");
+    assert!(longest("response") > longest("service") + 0.2, "{ended}");
 }
 
 /// The report of a run in the open model, whose verdict also says whether this machine kept up.

@@ -249,9 +249,9 @@ fn is_rich(secrets: &BTreeMap<&str, Vec<String>>) {
 #[tokio::test]
 async fn a_run_keeps_its_secrets() {
     // Tokens that expire on the way, so that renewing them is told of, too.
-    let (world, _taps, recorded) = tapped(|config| config.knobs.token_lifetime_s = 1).await;
+    let (world, _taps, recorded) = tapped(|config| config.knobs.token_lifetime_s = 2).await;
     let ended = world
-        .run("-u 3 -d 2 -w 0 -vv --no-cleanup")
+        .run("-u 3 -d 3 -w 0 -vv --no-cleanup")
         .ended()
         .await
         .with_code(0);
@@ -268,7 +268,7 @@ async fn a_run_keeps_its_secrets() {
 async fn not_even_the_trace_gives_a_secret_away() {
     const CLIENT_SECRET: &str = "Jq3-client-keeps-this-to-itself-R7w";
     let (world, _taps, recorded) = tapped(|config| {
-        config.knobs.token_lifetime_s = 1;
+        config.knobs.token_lifetime_s = 2;
         config.clients.push(PreregisteredClient {
             id: "the-client".to_owned(),
             secret: Some(CLIENT_SECRET.into()),
@@ -278,7 +278,7 @@ async fn not_even_the_trace_gives_a_secret_away() {
     })
     .await;
     let report = world.path("report.json");
-    let mut command = world.command(["run", "nextcloud", "-u", "3", "-d", "2", "-w", "0", "-vvv"]);
+    let mut command = world.command(["run", "nextcloud", "-u", "3", "-d", "3", "-w", "0", "-vvv"]);
     command
         .args([
             "--url",
