@@ -121,39 +121,46 @@ fn read_knobs(path: &Path) -> anyhow::Result<Knobs> {
 
 /// Says where it is: one line of JSON for a program, or text with commands to go on with.
 fn announce(sandbox: &NextcloudSandbox, args: &SandboxArgs) -> Result<(), CommandError> {
+    let say = |line: &str| super::print(&format!("{line}\n"));
     let ready = sandbox.ready();
     if args.json {
         let line =
             serde_json::to_string(&ready).map_err(|error| CommandError::failed(error.into()))?;
-        println!("{line}");
+        say(&line);
         return Ok(());
     }
     let (admin, password) = sandbox.admin();
-    println!("Nextcloud (API and OpenID provider)  {}", ready.url);
-    println!("MCP server                           {}", ready.mcp_url);
-    println!(
+    say(&format!(
+        "Nextcloud (API and OpenID provider)  {}",
+        ready.url
+    ));
+    say(&format!(
+        "MCP server                           {}",
+        ready.mcp_url
+    ));
+    say(&format!(
         "What reached it                      {}/__sandbox/journal/counts",
         ready.url
-    );
-    println!();
+    ));
+    say("");
     if args.open_mcp {
-        println!("The MCP server asks nobody who he is. Ctrl-C stops it.");
+        say("The MCP server asks nobody who he is. Ctrl-C stops it.");
         return Ok(());
     }
-    println!("In another terminal:");
-    println!(
+    say("In another terminal:");
+    say(&format!(
         "  export NEXTCLOUD_HOST={} NEXTCLOUD_USERNAME={admin}",
         ready.url
-    );
+    ));
     if args.admin_password.is_some() {
-        println!("  export NEXTCLOUD_PASSWORD=...        # the one given with --admin-password");
+        say("  export NEXTCLOUD_PASSWORD=...        # the one given with --admin-password");
     } else {
         // The sandbox's own throw-away password, of use to nobody but the person at this terminal.
-        println!("  export NEXTCLOUD_PASSWORD={password}");
+        say(&format!("  export NEXTCLOUD_PASSWORD={password}"));
     }
-    println!("  throng run nextcloud --url {}", ready.mcp_url);
-    println!();
-    println!("Ctrl-C stops it.");
+    say(&format!("  throng run nextcloud --url {}", ready.mcp_url));
+    say("");
+    say("Ctrl-C stops it.");
     Ok(())
 }
 

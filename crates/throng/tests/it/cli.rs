@@ -334,7 +334,26 @@ async fn a_reader_that_goes_away_changes_nothing() {
     assert!(crate::journal::total(&world.sandbox.journal()) > 0);
 }
 
-/// A sandbox that another program starts stops with that program.
+#[tokio::test]
+async fn a_sandbox_whose_announcement_nobody_reads_is_up_all_the_same() {
+    let home = home();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    // Its input has ended, so it stops as soon as it's up.
+    let arguments = [
+        "sandbox",
+        "nextcloud",
+        "--port",
+        "0",
+        "--mcp-port",
+        "0",
+        "--stop-at-eof",
+    ];
+    let mut command = throng(home.path(), arguments);
+    let status = command.stdout(writer).status().await.expect("it runs");
+    assert_eq!(status.code(), Some(0), "a panic has 101");
+}
+
 #[tokio::test]
 async fn a_sandbox_says_where_it_is_and_stops_when_told_to() {
     let home = home();
