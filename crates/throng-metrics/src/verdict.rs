@@ -161,14 +161,17 @@ pub struct Limits {
     pub lag_p99: Duration,
     /// The share of all processors that the generator's process may use.
     pub cpu_share: f64,
+    /// The share of the due starts of an open model that may be dropped.
+    pub dropped_share: f64,
 }
 
 impl Default for Limits {
-    /// A lag of 10 ms at p99, and 90 % of all processors.
+    /// A lag of 10 ms at p99, 90 % of all processors, 1 % of the starts.
     fn default() -> Self {
         Self {
             lag_p99: Duration::from_millis(10),
             cpu_share: 0.9,
+            dropped_share: 0.01,
         }
     }
 }
@@ -182,6 +185,13 @@ pub fn unhealthy_reasons(generator: &GeneratorHealth, limits: &Limits) -> Vec<St
         reasons.push(format!(
             "starts lagged behind their schedule by {lag:.1?} at p99 (limit {:?}): give the generator more CPU or ask for less",
             limits.lag_p99
+        ));
+    }
+    let dropped = generator.starts.dropped();
+    let due = generator.starts.taken + dropped;
+    if dropped as f64 > limits.dropped_share * due as f64 {
+        reasons.push(format!(
+            "{dropped} of {due} due starts were dropped, for want of a free user: the rate asked for was not reached (ask for more users or a lower rate)"
         ));
     }
     let cores = f64::from(generator.cores.max(1));

@@ -172,6 +172,15 @@ enum Scope {
 }
 
 impl Threshold {
+    /// Whether it limits the errors of the run as a whole, not only those of one workflow or step.
+    pub fn is_on_all_errors(&self) -> bool {
+        self.scope.is_empty()
+            && matches!(
+                self.figure,
+                Figure::ErrorRate | Figure::SuccessRate | Figure::Errors
+            )
+    }
+
     /// The threshold as it was written.
     pub fn text(&self) -> &str {
         &self.text

@@ -139,6 +139,7 @@ fn a_generator_that_lagged_or_was_too_busy_is_unhealthy() {
     let lenient = Limits {
         lag_p99: ms(20),
         cpu_share: 1.0,
+        ..Limits::default()
     };
     let verdicts = judge(&Evidence {
         measured: Some(&run.measured()),
@@ -146,6 +147,22 @@ fn a_generator_that_lagged_or_was_too_busy_is_unhealthy() {
         ..Evidence::default()
     });
     assert_eq!(verdicts.first(), Verdict::Pass);
+}
+
+#[test]
+fn a_rate_that_was_not_reached_is_no_pass() {
+    let mut run = Run::of(&events());
+    run.generator.starts.taken = 990;
+    run.generator.starts.dropped_full = 10;
+    let judged = |run: &Run| {
+        judge(&Evidence {
+            measured: Some(&run.measured()),
+            ..Evidence::default()
+        })
+    };
+    assert_eq!(judged(&run).first(), Verdict::Pass);
+    run.generator.starts.dropped_at_end = 10;
+    assert_eq!(names(&judged(&run)), [Verdict::GeneratorUnhealthy]);
 }
 
 #[test]

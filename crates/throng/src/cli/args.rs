@@ -206,10 +206,13 @@ pub(crate) struct CleanupArgs {
     /// Only users named PREFIX_user_N; without it: everything in the ledger
     #[arg(long, value_name = "PREFIX")]
     pub(crate) prefix: Option<String>,
+    /// With --prefix: how the scenario names its users (its `users.name`) [default: {prefix}_user_{n}]
+    #[arg(long, value_name = "TEMPLATE", requires = "prefix")]
+    pub(crate) names: Option<String>,
     /// Only list what would be deleted
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// The directory to clean [default: those in the ledger, else NEXTCLOUD_HOST]
+    /// The directory to clean [default: NEXTCLOUD_HOST, else those in the ledger]
     #[arg(long, value_name = "URL")]
     pub(crate) host: Option<String>,
     /// Its administrator

@@ -23,7 +23,7 @@ use super::args::CleanupArgs;
 use super::{CommandError, runtime, settings, state, tell};
 
 /// How users are named unless a scenario says otherwise.
-const NAMES: &str = "{prefix}_user_{n}";
+pub(crate) const DEFAULT_NAMES: &str = "{prefix}_user_{n}";
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 
 /// Lists, deletes, reports. Exit code 94 if something stayed.
@@ -41,6 +41,8 @@ pub(crate) fn cleanup(args: &CleanupArgs) -> Result<ExitCode, CommandError> {
         .map(Prefix::new)
         .transpose()
         .map_err(|error| CommandError::usage(anyhow!(error).context("--prefix")))?;
+    let names = NameTemplate::new(args.names.as_deref().unwrap_or(DEFAULT_NAMES))
+        .map_err(|error| CommandError::usage(anyhow!(error).context("--names")))?;
     let (admin, password) = administrator(args).map_err(CommandError::usage)?;
     let connector = Connector::new(ConnectorOptions {
         trust: settings::trust(args.insecure, args.cacert.as_ref()),
@@ -58,7 +60,7 @@ pub(crate) fn cleanup(args: &CleanupArgs) -> Result<ExitCode, CommandError> {
                 password.clone(),
                 REQUEST_LIMIT,
             ));
-            complete &= one(args, prefix.as_ref(), &directory, &ledger).await?;
+            complete &= one(args, prefix.as_ref(), &names, &directory, &ledger).await?;
         }
         Ok(if complete {
             ExitCode::SUCCESS
@@ -72,12 +74,13 @@ pub(crate) fn cleanup(args: &CleanupArgs) -> Result<ExitCode, CommandError> {
 async fn one(
     args: &CleanupArgs,
     prefix: Option<&Prefix>,
+    names: &NameTemplate,
     directory: &Arc<dyn Directory>,
     ledger: &Ledger,
 ) -> Result<bool, CommandError> {
     let scope = ReapScope {
         prefix: prefix.cloned(),
-        names: NameTemplate::new(NAMES).map_err(|error| CommandError::failed(error.into()))?,
+        names: names.clone(),
         only_prefix: prefix.is_some(),
         force: args.force,
     };

@@ -335,6 +335,71 @@ async fn a_user_that_exists_is_no_user_of_ours() {
 }
 
 #[tokio::test]
+async fn users_with_names_of_the_scenarios_own_are_found_by_the_cleanup_that_is_told() {
+    let world = World::new().await;
+    world.create_user("bench-loadtest-1x").await;
+    let file = world.path("own.yaml");
+    let text = include_str!("../../../../scenarios/nextcloud.yaml");
+    let own = text.replace("{prefix}_user_{n}", "bench-{prefix}-{n}");
+    assert_ne!(own, text);
+    std::fs::write(&file, own).expect("a scenario");
+    let ended = world
+        .run_scenario(
+            file.to_str().expect("a UTF-8 path"),
+            "-u 2 -d 1 -w 0 --no-cleanup",
+        )
+        .ended()
+        .await
+        .with_code(0);
+    let command = format!(
+        "throng cleanup --prefix loadtest --names 'bench-{{prefix}}-{{n}}' --host {}",
+        world.sandbox.url()
+    );
+    assert!(ended.stderr.contains(&command), "{ended}");
+    let arguments = command
+        .strip_prefix("throng cleanup ")
+        .expect("the command");
+    let cleaned = world
+        .cleanup(&arguments.replace('\'', ""))
+        .await
+        .with_code(0);
+    assert!(cleaned.stdout.contains("2 of 2 users deleted"), "{cleaned}");
+    assert_eq!(world.users().await, ["bench-loadtest-1x"]);
+}
+
+#[tokio::test]
+async fn a_threshold_on_something_else_does_not_excuse_errors() {
+    let world = World::with(|config| {
+        config.knobs = crate::trouble::knob("nc_notes_update_note", |knob| {
+            knob.error_rate = Some(1.0);
+            knob.error = throng_sandbox::ErrorKind::ToolError;
+        });
+    })
+    .await;
+    let file = world.path("own.yaml");
+    let text = include_str!("../../../../scenarios/nextcloud.yaml");
+    let own = text.replace("  - error_rate<1%\n", "");
+    assert_ne!(own, text);
+    std::fs::write(&file, own).expect("a scenario");
+    let file = file.to_str().expect("a UTF-8 path");
+    let ended = world
+        .run_scenario(file, "-u 2 -d 1 -w 0 --workload baseline")
+        .ended()
+        .await
+        .with_code(99);
+    assert!(ended.stdout.contains("error_rate<1%"), "{ended}");
+    // Whoever says how many errors are right is believed.
+    world
+        .run_scenario(
+            file,
+            "-u 2 -d 1 -w 0 --workload baseline --threshold error_rate<99%",
+        )
+        .ended()
+        .await
+        .with_code(0);
+}
+
+#[tokio::test]
 async fn users_are_kept_where_asked_for_until_the_cleanup() {
     let world = World::new().await;
     world.create_user("loadtest_user_1x").await;

@@ -1,6 +1,6 @@
 //! The report's JSON file: opened before anything is touched, complete or absent afterwards.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,8 @@ use throng_metrics::report::json;
 /// A file that a report will be put into.
 pub(crate) struct Export {
     path: PathBuf,
-    part: PathBuf,
+    /// Where it is written first, and what that becomes; none where there's no file to be replaced.
+    part: Option<(PathBuf, PathBuf)>,
     file: File,
 }
 
@@ -27,20 +28,33 @@ impl Export {
                 path.display()
             );
         }
-        let name = path
+        let cannot = || format!("--output {}: can't write there", path.display());
+        if is_special(path) {
+            let file = OpenOptions::new()
+                .append(true)
+                .open(path)
+                .with_context(cannot)?;
+            return Ok(Self {
+                path: path.to_owned(),
+                part: None,
+                file,
+            });
+        }
+        // A link stays one: it's what it leads to that is replaced.
+        let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let name = target
             .file_name()
             .with_context(|| format!("--output {}: this names no file", path.display()))?;
         // Beside it, so that the final rename stays in one file system.
-        let part = path.with_file_name(format!(
+        let part = target.with_file_name(format!(
             ".{}.{}.part",
             name.to_string_lossy(),
             std::process::id()
         ));
-        let file = File::create(&part)
-            .with_context(|| format!("--output {}: can't write there", path.display()))?;
+        let file = File::create(&part).with_context(cannot)?;
         Ok(Self {
             path: path.to_owned(),
-            part,
+            part: Some((part, target)),
             file,
         })
     }
@@ -50,18 +64,71 @@ impl Export {
     /// # Errors
     /// Where the disk is full or the like.
     pub(crate) fn write(mut self, report: &Report) -> anyhow::Result<PathBuf> {
-        self.file
-            .write_all(json::to_string(report).as_bytes())
-            .and_then(|()| self.file.sync_all())
-            .and_then(|()| fs::rename(&self.part, &self.path))
+        self.put(json::to_string(report).as_bytes())
             .with_context(|| format!("writing the report to {}", self.path.display()))?;
         Ok(self.path.clone())
     }
+
+    fn put(&mut self, report: &[u8]) -> std::io::Result<()> {
+        self.file.write_all(report)?;
+        if let Some((part, target)) = &self.part {
+            self.file.sync_all()?;
+            fs::rename(part, target)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether this is a device, a pipe or the like: something to be written to, never to be replaced (as root a rename would
+/// put a file in the place of /dev/null).
+fn is_special(path: &Path) -> bool {
+    // What /dev/stdout leads to may well be a plain file, but it is open already.
+    path.starts_with("/dev")
+        || path.starts_with("/proc")
+        || fs::metadata(path).is_ok_and(|metadata| !metadata.is_file())
 }
 
 impl Drop for Export {
     fn drop(&mut self) {
-        // After a successful write there's nothing left to remove.
-        let _ = fs::remove_file(&self.part);
+        if let Some((part, _)) = &self.part {
+            // After a successful write there's nothing left to remove.
+            let _ = fs::remove_file(part);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_is_written_to_and_not_replaced() {
+        for (path, special) in [
+            ("/dev/null", true),
+            ("/dev/stdout", true),
+            ("/proc/self/fd/1", true),
+            (env!("CARGO_MANIFEST_DIR"), true),
+            (concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"), false),
+            ("/nobody/has/this.json", false),
+        ] {
+            assert_eq!(is_special(Path::new(path)), special, "{path}");
+        }
+        let export = Export::open(Path::new("/dev/null")).unwrap();
+        assert!(export.part.is_none());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_a_link() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, link) = (directory.path().join("a.json"), directory.path().join("b"));
+        fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let mut export = Export::open(&link).unwrap();
+        export.put(b"new").unwrap();
+        drop(export);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
     }
 }

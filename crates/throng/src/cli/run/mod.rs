@@ -134,14 +134,15 @@ fn report(
         phases: &made.phases,
         generator,
     };
-    // Without measurements no threshold says anything that the failed set-up doesn't.
+    // Without measurements no threshold says anything that the failed set-up, the signal or "no data" doesn't.
+    let anything = tally.calls() > 0 || tally.iterations() > 0 || generator.starts.dropped() > 0;
     let thresholds: Vec<_> = match worked.outcome {
-        Some(_) => prepared
+        Some(_) if anything => prepared
             .thresholds
             .iter()
             .map(|threshold| threshold.evaluate(&measured))
             .collect(),
-        None => Vec::new(),
+        _ => Vec::new(),
     };
     let ended_early = worked
         .outcome

@@ -17,11 +17,13 @@ use super::export::Export;
 use super::job::Job;
 use super::setup::{LOGIN_CONCURRENCY, Made};
 use crate::cli::args::{HttpChoice, RunArgs};
+use crate::cli::cleanup::DEFAULT_NAMES;
 use crate::cli::narrator::Narrator;
 use crate::cli::settings::{self, Place, SandboxAddress};
 use crate::cli::{CommandError, Output, state};
 
-/// The condition a run is judged by when neither file nor flags name one.
+/// The condition a run is judged by unless file or flags name one on all its errors: a run whose only threshold is on
+/// something else must not pass with everything failing.
 const DEFAULT_THRESHOLD: &str = "error_rate<1%";
 /// Starts that may wait for a free user where nobody says how many.
 const DEFAULT_QUEUE: u32 = 10_000;
@@ -158,9 +160,13 @@ impl<'j> Prepared<'j> {
             .map_or(String::new(), |directory| {
                 format!(" --host {}", directory.url.value)
             });
+        let names = match scenario.users.name.value.as_str() {
+            DEFAULT_NAMES => String::new(),
+            names => format!(" --names {}", shell_word(names)),
+        };
         format!(
-            "throng cleanup --prefix {}{host}",
-            scenario.users.prefix.value
+            "throng cleanup --prefix {}{names}{host}",
+            shell_word(&scenario.users.prefix.value)
         )
     }
 
@@ -174,6 +180,16 @@ impl<'j> Prepared<'j> {
                 let _ = std::fs::remove_file(path);
             }
         }
+    }
+}
+
+/// A word as a shell must be given it.
+fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_.@-".contains(c);
+    if word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
 
@@ -240,14 +256,16 @@ fn thresholds(file: &ScenarioFile, args: &RunArgs) -> anyhow::Result<Vec<Thresho
         .iter()
         .map(|text| text.value.as_str())
         .collect();
-    let asked = if asked.is_empty() {
-        vec![DEFAULT_THRESHOLD]
-    } else {
-        asked
-    };
     let mut problems = Vec::new();
-    let mut thresholds = Vec::new();
-    for text in asked {
+    let mut thresholds: Vec<Threshold> = Vec::new();
+    let on_errors = |asked: &[&str]| {
+        asked
+            .iter()
+            .filter_map(|text| text.parse::<Threshold>().ok())
+            .any(|threshold| threshold.is_on_all_errors())
+    };
+    let default = (!on_errors(&asked)).then_some(DEFAULT_THRESHOLD);
+    for text in default.into_iter().chain(asked) {
         match text.parse::<Threshold>().and_then(|threshold| {
             threshold.check(&file.program.catalog)?;
             Ok(threshold)

@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use futures_util::FutureExt;
@@ -21,6 +22,11 @@ use super::prepare::Prepared;
 use super::setup::{Made, Wanted, set_up, unless_stopped};
 use crate::cli::narrator::Narrator;
 use crate::cli::settings;
+
+/// How long ending all sessions may take.
+const CLOSE_LIMIT: Duration = Duration::from_secs(15);
+/// The same when somebody waits for it.
+const CLOSE_LIMIT_AFTER_ABORT: Duration = Duration::from_secs(2);
 
 /// What a run came to.
 #[derive(Default)]
@@ -109,7 +115,7 @@ async fn load(
         );
         worked.outcome = Some(outcome);
     }
-    close_sessions(crowd, narrator).await;
+    close_sessions(crowd, stop, narrator).await;
     fits
 }
 
@@ -275,17 +281,30 @@ async fn run_load(
     outcome
 }
 
-async fn close_sessions(crowd: Arc<Crowd>, narrator: &Narrator) {
+/// Ends the sessions, but not at any price: a target that hangs must not keep the users from being removed.
+async fn close_sessions(crowd: Arc<Crowd>, stop: &StopSignals, narrator: &Narrator) {
     // Whoever else holds it was dropped with the run; should one still, its sessions end with its users.
     let Some(crowd) = Arc::into_inner(crowd) else {
         return;
     };
-    let errors = crowd.close().await;
-    if let Some(first) = errors.first() {
-        narrator.warn(&format!(
+    let aborted = stop.abort.is_cancelled();
+    let limit = if aborted {
+        CLOSE_LIMIT_AFTER_ABORT
+    } else {
+        CLOSE_LIMIT
+    };
+    let closed = tokio::select! {
+        errors = crowd.close() => Some(errors),
+        () = tokio::time::sleep(limit) => None,
+        () = stop.abort.cancelled(), if !aborted => None,
+    };
+    match closed.as_deref() {
+        Some([]) => {}
+        Some([first, ..]) => narrator.warn(&format!(
             "{} sessions were not ended properly; the first: {}",
-            errors.len(),
+            closed.as_ref().map_or(0, Vec::len),
             with_sources(first)
-        ));
+        )),
+        None => narrator.warn("the target is slow to end the sessions: some are left to it"),
     }
 }
