@@ -212,7 +212,7 @@ pub(crate) struct CleanupArgs {
     /// Only list what would be deleted
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// The directory to clean [default: NEXTCLOUD_HOST, else those in the ledger]
+    /// The directory to clean [default: NEXTCLOUD_HOST, else the one in the ledger]
     #[arg(long, value_name = "URL")]
     pub(crate) host: Option<String>,
     /// Its administrator

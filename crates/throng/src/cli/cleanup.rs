@@ -181,6 +181,14 @@ fn hosts(args: &CleanupArgs, ledger: &Ledger) -> anyhow::Result<BTreeSet<Url>> {
                 .with_context(|| format!("the ledger names {}", entry.place.url))?,
         );
     }
+    if hosts.len() > 1 {
+        let known: Vec<&str> = hosts.iter().map(Url::as_str).collect();
+        // One administrator's password must not be sent to all of them.
+        return Err(anyhow!(
+            "the ledger knows users at {}; name one of them with --host",
+            known.join(", ")
+        ));
+    }
     if hosts.is_empty() && args.prefix.is_some() {
         return Err(anyhow!(
             "--prefix needs to know where: give --host or set NEXTCLOUD_HOST"

@@ -78,7 +78,6 @@ async fn execute(mut prepared: Prepared<'_>, args: &RunArgs) -> Result<ExitCode,
     {
         narrator.warn(&format!("{error:#}"));
     }
-    prepared.forget_ledger();
     show(
         prepared,
         &report,

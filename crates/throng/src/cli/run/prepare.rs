@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU32;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow};
+use tempfile::TempDir;
 use throng_client::{Client, Connector, ConnectorOptions, HttpVersion};
 use throng_engine::{Executor, Load, Rate};
 use throng_identity::ledger::Ledger;
@@ -43,6 +44,8 @@ pub(crate) struct Prepared<'j> {
     pub(crate) seed: u64,
     pub(crate) started: SystemTime,
     ledger: PathBuf,
+    /// Holds a sandbox run's ledger; goes with this value.
+    _scratch: Option<TempDir>,
 }
 
 impl<'j> Prepared<'j> {
@@ -69,12 +72,24 @@ impl<'j> Prepared<'j> {
             .map(Export::open)
             .transpose()
             .map_err(CommandError::usage)?;
+        let mut scratch = None;
         let ledger = match place {
             Place::Target => state::ledger_path().map_err(CommandError::usage)?,
             // Whatever is made in this sandbox ends with it, so it must not stand in the user's ledger for ever should
             // this process be killed.
-            Place::Sandbox => std::env::temp_dir()
-                .join(format!("throng-sandbox-run-{}.sqlite", std::process::id())),
+            Place::Sandbox => {
+                let directory = tempfile::Builder::new()
+                    .prefix("throng-")
+                    .tempdir()
+                    .map_err(|error| {
+                        CommandError::usage(
+                            anyhow!(error).context("making a temporary directory for the ledger"),
+                        )
+                    })?;
+                let path = directory.path().join("ledger.sqlite");
+                scratch = Some(directory);
+                path
+            }
         };
         Ok(Self {
             job,
@@ -90,6 +105,7 @@ impl<'j> Prepared<'j> {
             seed,
             started: SystemTime::now(),
             ledger,
+            _scratch: scratch,
         })
     }
 
@@ -168,18 +184,6 @@ impl<'j> Prepared<'j> {
             "throng cleanup --prefix {}{names}{host}",
             shell_word(&scenario.users.prefix.value)
         )
-    }
-
-    /// Removes the ledger of a sandbox's run.
-    pub(crate) fn forget_ledger(&self) {
-        if self.place == Place::Sandbox {
-            for suffix in ["", "-wal", "-shm"] {
-                let mut path = self.ledger.clone().into_os_string();
-                path.push(suffix);
-                // It may not exist; in the temporary directory nobody misses it either way.
-                let _ = std::fs::remove_file(path);
-            }
-        }
     }
 }
 

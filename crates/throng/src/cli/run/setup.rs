@@ -3,6 +3,7 @@
 //! What has been made on the way is in [`Made`] from the moment it may exist, so that whatever happens next, it
 //! can be taken away again.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -33,6 +34,8 @@ use crate::cli::narrator::Narrator;
 
 /// Time allowed for one request of the set-up.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+/// How long what must not be dropped half-way may go on after a signal.
+const STOP_GRACE: Duration = Duration::from_secs(5);
 /// Users worked on at once where nobody says.
 pub(crate) const LOGIN_CONCURRENCY: u32 = 16;
 
@@ -189,7 +192,7 @@ async fn make_client(
         entered,
         REQUEST_LIMIT,
     );
-    let client = unless_stopped(wanted.stop, client)
+    let client = soon_after_stop(wanted.stop, client)
         .await?
         .context("taking an OAuth client")?;
     narrator.done(&match client.registration {
@@ -338,6 +341,22 @@ fn phases(provisioned: &Provisioned, has_hooks: bool) -> Vec<PhaseTally> {
         phase.set_wall(provisioned.took);
     }
     phases
+}
+
+/// Waits for something that would leave a trace if it were dropped half-way: after a signal it may still end by itself for a
+/// short while. A registration that is dropped in flight exists, and nobody holds the token that could delete it.
+async fn soon_after_stop<T>(
+    stop: &StopSignals,
+    work: impl Future<Output = T>,
+) -> anyhow::Result<T> {
+    let mut work = pin!(work);
+    tokio::select! {
+        result = &mut work => Ok(result),
+        () = stop.drain.cancelled() => match tokio::time::timeout(STOP_GRACE, work).await {
+            Ok(result) => Ok(result),
+            Err(_) => bail!("stopped by a signal"),
+        },
+    }
 }
 
 /// Waits for something unless a signal comes first.

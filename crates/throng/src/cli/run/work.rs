@@ -104,7 +104,9 @@ async fn load(
     let crowd = open_sessions(prepared, made, people, stop, narrator).await?;
     worked.versions.extend(server_versions(&crowd));
     let crowd = Arc::new(crowd);
-    let fits = check_drift(prepared, &crowd).await;
+    let fits = unless_stopped(stop, check_drift(prepared, &crowd))
+        .await
+        .flatten();
     if fits.is_ok() {
         let outcome = run_load(prepared, &crowd, stop, narrator).await;
         worked.failures.extend(
