@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use super::{CallError, headers, wire};
 use crate::exchange::Timings;
@@ -162,18 +162,16 @@ pub struct ToolResult {
     /// The tool says that it failed. To be counted as an error.
     pub is_error: bool,
     raw: Bytes,
+    /// A part of `raw`.
+    structured: Option<Bytes>,
 }
 
 #[derive(Deserialize)]
-struct ToolHead {
+struct ToolHead<'a> {
     #[serde(default, rename = "isError")]
     is_error: Option<bool>,
-}
-
-#[derive(Deserialize)]
-struct ToolStructured {
-    #[serde(default, rename = "structuredContent")]
-    structured: Option<Value>,
+    #[serde(borrow, default, rename = "structuredContent")]
+    structured: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -190,11 +188,14 @@ struct Content {
 
 impl ToolResult {
     pub(crate) fn parse(raw: Bytes) -> Result<Self, CallError> {
-        let head: ToolHead = serde_json::from_slice(&raw).map_err(|error| {
+        let head: ToolHead<'_> = serde_json::from_slice(&raw).map_err(|error| {
             CallError::protocol(format_args!("the result is no tool result: {error}"))
         })?;
         Ok(Self {
             is_error: head.is_error.unwrap_or(false),
+            structured: head
+                .structured
+                .map(|part| raw.slice_ref(part.get().as_bytes())),
             raw,
         })
     }
@@ -211,10 +212,7 @@ impl ToolResult {
 
     /// `structuredContent`, if there is any.
     pub fn structured(&self) -> Option<Value> {
-        serde_json::from_slice::<ToolStructured>(&self.raw)
-            .ok()?
-            .structured
-            .filter(|value| !value.is_null())
+        self.structured.as_deref().map(parsed)
     }
 
     /// All text parts of `content`, joined by line feeds.

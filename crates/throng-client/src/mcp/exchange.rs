@@ -317,7 +317,17 @@ impl Outgoing for Post<'_> {
     }
 
     fn headers(&self) -> HeaderMap {
-        let mut headers = self.template.clone();
+        let more = self.mirrored.len() + self.more.len();
+        let mut headers = if more == 0 {
+            self.template.clone()
+        } else {
+            // A copy has no room to spare: one more header would have it all moved.
+            let mut headers = HeaderMap::with_capacity(self.template.len() + more);
+            for (name, value) in self.template {
+                headers.insert(name.clone(), value.clone());
+            }
+            headers
+        };
         fill(
             &mut headers,
             header::AUTHORIZATION,

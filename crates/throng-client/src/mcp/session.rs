@@ -2,8 +2,9 @@
 
 use std::{
     fmt,
+    pin::pin,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -25,6 +26,9 @@ use crate::client::{Client, Progress};
 
 /// How often one call may be asked for input.
 const MAX_ROUNDS: usize = 8;
+/// Looks for what a result that wants input must contain.
+static INPUT_REQUIRED: LazyLock<memchr::memmem::Finder<'static>> =
+    LazyLock::new(|| memchr::memmem::Finder::new("input_required"));
 
 /// One identity's open session. Calls may run concurrently, each on a connection of its own.
 ///
@@ -236,8 +240,12 @@ impl Session {
         options: &CallOptions,
         trace: &mut Trace,
     ) -> Result<Bytes, CallError> {
-        let rounds = self.rounds(request, options, trace);
-        match tokio::time::timeout(options.timeout, rounds).await {
+        let ended = {
+            // Pinned where it is made: it is large, and would else be moved on every call.
+            let rounds = pin!(self.rounds(request, options, trace));
+            tokio::time::timeout(options.timeout, rounds).await
+        };
+        match ended {
             Ok(result) => result,
             Err(_elapsed) => Err(CallError::Timeout {
                 after: options.timeout,
@@ -339,7 +347,7 @@ impl Session {
         }
         // The look at the bytes spares complete results the parsing.
         if self.negotiated.era == Era::Sessions
-            || memchr::memmem::find(result, b"input_required").is_none()
+            || INPUT_REQUIRED.find(result).is_none()
         {
             return Ok(None);
         }
@@ -412,7 +420,7 @@ impl Session {
             if options.headers.is_empty() {
                 writer.member("_meta", &self.negotiated.meta);
             } else {
-                writer.member("_meta", self.meta_with_trace(&options.headers).as_bytes());
+                writer.member("_meta", &self.meta_with_trace(&options.headers));
             }
         }
         writer.finish()
@@ -425,17 +433,31 @@ impl Session {
         }
     }
 
-    /// `_meta` with the trace context that the headers carry.
-    fn meta_with_trace(&self, headers: &[(HeaderName, HeaderValue)]) -> String {
-        let mut meta = self.meta();
-        for (name, value) in headers {
+    /// `_meta` with the trace context that the headers carry. None of these names is in ours.
+    fn meta_with_trace(&self, headers: &[(HeaderName, HeaderValue)]) -> Vec<u8> {
+        let ours = &self.negotiated.meta;
+        let room: usize = headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + 8)
+            .sum();
+        let mut meta = Vec::with_capacity(ours.len() + room);
+        // It is an object that has members: ours to write, so that its end is known.
+        meta.extend_from_slice(ours.strip_suffix(b"}").unwrap_or(ours));
+        for (at, (name, value)) in headers.iter().enumerate() {
+            // Of a header that is given twice the last one is sent.
+            let overridden = || headers[at + 1..].iter().any(|(later, _)| later == name);
             if matches!(name.as_str(), "traceparent" | "tracestate" | "baggage")
                 && let Ok(text) = value.to_str()
+                && !overridden()
             {
-                meta.insert(name.as_str().to_owned(), text.into());
+                meta.extend_from_slice(b",\"");
+                meta.extend_from_slice(name.as_str().as_bytes());
+                meta.extend_from_slice(b"\":");
+                wire::write_json_string(text, &mut meta);
             }
         }
-        Value::Object(meta).to_string()
+        meta.push(b'}');
+        meta
     }
 
     /// Parameters that bring a `_meta` of their own: both together, ours first.

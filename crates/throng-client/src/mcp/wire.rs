@@ -188,6 +188,11 @@ pub(crate) fn json_string(text: &str) -> String {
     Value::String(text.to_owned()).to_string()
 }
 
+/// Appends `text` as a JSON string, quotes included.
+pub(crate) fn write_json_string(text: &str, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, text).expect("writing a text to memory cannot fail");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde_json::Value;
 use throng_engine::IterCx;
@@ -67,8 +67,9 @@ pub(super) struct Execution<'a, D> {
     /// By participant, then property.
     properties: Mutex<Vec<Option<Value>>>,
     lists: Mutex<Vec<Vec<Value>>>,
-    uid: String,
-    iteration: String,
+    /// Made when they are asked for.
+    uid: OnceLock<String>,
+    iteration: OnceLock<String>,
     /// A step has failed: other branches start nothing more.
     pub(super) failed: AtomicBool,
 }
@@ -110,11 +111,9 @@ impl<'a, D: Driver> Execution<'a, D> {
         participants: Vec<u32>,
         groups: Vec<Range<usize>>,
     ) -> Self {
-        let iteration = cx.iteration().to_string();
         Self {
-            // Unique in the run by user and iteration, and between runs by the run's own part.
-            uid: format!("{}-{}-{iteration}", driver.run_id(), cx.user().0 + 1),
-            iteration,
+            uid: OnceLock::new(),
+            iteration: OnceLock::new(),
             properties: Mutex::new(vec![None; participants.len() * workflow.properties]),
             lists: Mutex::new(vec![Vec::new(); workflow.lists]),
             driver,
@@ -125,6 +124,19 @@ impl<'a, D: Driver> Execution<'a, D> {
             groups,
             failed: AtomicBool::new(false),
         }
+    }
+
+    /// Unique in the run by user and iteration, and between runs by the run's own part.
+    fn uid(&self) -> &str {
+        self.uid.get_or_init(|| {
+            let (run, user) = (self.driver.run_id(), self.cx.user().0 + 1);
+            format!("{run}-{user}-{}", self.cx.iteration())
+        })
+    }
+
+    fn iteration(&self) -> &str {
+        self.iteration
+            .get_or_init(|| self.cx.iteration().to_string())
     }
 
     /// The participants that an actor is.
@@ -152,9 +164,9 @@ impl<'a, D: Driver> Execution<'a, D> {
         look: impl FnOnce(Seen<'_>) -> R,
     ) -> Option<R> {
         match source {
-            Source::Uid => Some(look(Seen::Text(&self.uid))),
+            Source::Uid => Some(look(Seen::Text(self.uid()))),
             Source::Run => Some(look(Seen::Text(self.driver.run_id()))),
-            Source::Iteration => Some(look(Seen::Text(&self.iteration))),
+            Source::Iteration => Some(look(Seen::Text(self.iteration()))),
             Source::Actor(actor, field) => {
                 let UserNames {
                     name,
