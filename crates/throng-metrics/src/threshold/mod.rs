@@ -258,7 +258,11 @@ impl Threshold {
             .chain(catalog.steps.iter().map(|step| step.endpoint.as_str()))
             .chain(PHASES)
             .chain(has_baseline.then_some("baseline"));
-        Err(self.unknown(scope, "workflow, step or phase", known))
+        let mut error = self.unknown(scope, "workflow, step or phase", known);
+        if let Some(step) = step_by_its_own_name(catalog, scope) {
+            error.nearest = Some(step_scope(catalog, step));
+        }
+        Err(error)
     }
 
     fn unknown<'a>(
@@ -284,6 +288,12 @@ impl Threshold {
             nearest,
         }
     }
+}
+
+/// The step that was named without its workflow, which is easily left out.
+fn step_by_its_own_name(catalog: &Catalog, name: &str) -> Option<StepId> {
+    let index = catalog.steps.iter().position(|step| step.name == name)?;
+    Some(StepId(index as u32))
 }
 
 fn step_scope(catalog: &Catalog, step: StepId) -> String {

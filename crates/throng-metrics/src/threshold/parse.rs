@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::{Comparison, Figure, Kind, Threshold, ThresholdError, Unit};
+use super::{Comparison, Figure, Kind, Threshold, ThresholdError, Unit, rounded};
 
 /// Figures by name, for hints.
 pub(super) const FIGURES: [&str; 16] = [
@@ -225,7 +225,18 @@ fn value(
             format!("{unit:?}")
         };
         let message = format!("expected {expected}, found {found}");
-        source.error(at + digits, message, None)
+        // What is left out is most often the unit that one thinks in.
+        let likely = match figure.unit() {
+            Unit::Seconds => format!("{number}ms"),
+            // A fraction where percent are asked for.
+            Unit::Percent if number < 1.0 => format!("{}%", rounded(number * 100.0, 6)),
+            Unit::Percent => format!("{number}%"),
+            Unit::PerSecond => format!("{number}/s"),
+            Unit::Pieces => format!("{number}"),
+        };
+        let before = &source.0[..at];
+        let nearest = unit.is_empty().then(|| format!("{before}{likely}"));
+        source.error(at + digits, message, nearest)
     })
 }
 

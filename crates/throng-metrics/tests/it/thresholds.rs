@@ -119,7 +119,7 @@ fn wrong_thresholds_say_what_where_and_what_was_meant() {
         ),
         (
             "note_share.p95<500",
-            r#"threshold "note_share.p95<500", character 19: expected a unit of time: us, ms, s or m, found nothing"#,
+            r#"threshold "note_share.p95<500", character 19: expected a unit of time: us, ms, s or m, found nothing; did you mean "note_share.p95<500ms"?"#,
         ),
         (
             "note_share.p95<5 sec",
@@ -127,11 +127,11 @@ fn wrong_thresholds_say_what_where_and_what_was_meant() {
         ),
         (
             "error_rate<0.01",
-            r#"threshold "error_rate<0.01", character 16: expected %, found nothing"#,
+            r#"threshold "error_rate<0.01", character 16: expected %, found nothing; did you mean "error_rate<1%"?"#,
         ),
         (
             "rate>50",
-            r#"threshold "rate>50", character 8: expected /s, /m or /h, found nothing"#,
+            r#"threshold "rate>50", character 8: expected /s, /m or /h, found nothing; did you mean "rate>50/s"?"#,
         ),
         (
             "p95<fast",
@@ -159,7 +159,7 @@ fn wrong_thresholds_say_what_where_and_what_was_meant() {
         ),
     ] {
         let found = text.parse::<Threshold>().unwrap_err().to_string();
-        let found = found.split("; did you mean \"p").next().unwrap();
+        let found = found.split("; did you mean \"p9").next().unwrap();
         assert_eq!(found, error);
     }
 }
@@ -178,6 +178,10 @@ fn unknown_names_are_found_before_the_run() {
         (
             "lost_update==0",
             r#"threshold "lost_update==0", character 1: unknown figure or counter "lost_update"; did you mean "lost_updates"?"#,
+        ),
+        (
+            "create_note.errors==0",
+            r#"threshold "create_note.errors==0", character 1: unknown workflow, step or phase "create_note"; did you mean "note_share.create_note"?"#,
         ),
         (
             "zzz.p95<1s",
