@@ -16,6 +16,8 @@ pub enum Verdict {
     Usage,
     /// The target or the provisioning of users failed.
     TargetFailed,
+    /// The scenario calls tools that the target doesn't have, or not as it has them. Nothing was measured.
+    Drift,
     /// A threshold did not hold.
     ThresholdsFailed,
     /// Worse than the run it was compared with.
@@ -28,22 +30,26 @@ pub enum Verdict {
     GeneratorUnhealthy,
     /// Something that the run created is still on the target.
     CleanupIncomplete,
+    /// The report could not be written where it was wanted.
+    ReportNotWritten,
     /// Somebody stopped it.
     Interrupted,
 }
 
 impl Verdict {
     /// All verdicts in order.
-    pub const ALL: [Verdict; 10] = [
+    pub const ALL: [Verdict; 12] = [
         Verdict::Pass,
         Verdict::Usage,
         Verdict::TargetFailed,
+        Verdict::Drift,
         Verdict::ThresholdsFailed,
         Verdict::Regression,
         Verdict::Findings,
         Verdict::NoData,
         Verdict::GeneratorUnhealthy,
         Verdict::CleanupIncomplete,
+        Verdict::ReportNotWritten,
         Verdict::Interrupted,
     ];
 
@@ -53,12 +59,14 @@ impl Verdict {
             Verdict::Pass => 0,
             Verdict::Usage => 2,
             Verdict::TargetFailed => 3,
+            Verdict::Drift => 93,
             Verdict::ThresholdsFailed => 99,
             Verdict::Regression => 98,
             Verdict::Findings => 97,
             Verdict::NoData => 96,
             Verdict::GeneratorUnhealthy => 95,
             Verdict::CleanupIncomplete => 94,
+            Verdict::ReportNotWritten => 92,
             Verdict::Interrupted => 105,
         }
     }
@@ -69,12 +77,14 @@ impl Verdict {
             Verdict::Pass => "pass",
             Verdict::Usage => "usage",
             Verdict::TargetFailed => "target_failed",
+            Verdict::Drift => "drift",
             Verdict::ThresholdsFailed => "thresholds_failed",
             Verdict::Regression => "regression",
             Verdict::Findings => "findings",
             Verdict::NoData => "no_data",
             Verdict::GeneratorUnhealthy => "generator_unhealthy",
             Verdict::CleanupIncomplete => "cleanup_incomplete",
+            Verdict::ReportNotWritten => "report_not_written",
             Verdict::Interrupted => "interrupted",
         }
     }
@@ -85,12 +95,14 @@ impl Verdict {
             Verdict::Pass => "pass",
             Verdict::Usage => "usage or configuration error",
             Verdict::TargetFailed => "target or provisioning failed",
+            Verdict::Drift => "the scenario does not fit the target",
             Verdict::ThresholdsFailed => "thresholds failed",
             Verdict::Regression => "regression",
             Verdict::Findings => "fuzz findings",
             Verdict::NoData => "no data",
             Verdict::GeneratorUnhealthy => "generator unhealthy",
             Verdict::CleanupIncomplete => "cleanup incomplete",
+            Verdict::ReportNotWritten => "report not written",
             Verdict::Interrupted => "interrupted",
         }
     }
@@ -154,6 +166,14 @@ impl Verdicts {
     }
 }
 
+/// Of what a report holds.
+impl From<Vec<Holding>> for Verdicts {
+    fn from(mut holding: Vec<Holding>) -> Self {
+        holding.sort_by_key(|holding| holding.name);
+        Self { holding }
+    }
+}
+
 /// From where on a generator is unhealthy.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
@@ -213,6 +233,8 @@ pub fn unhealthy_reasons(generator: &GeneratorHealth, limits: &Limits) -> Vec<St
 pub struct Evidence<'a> {
     /// Why the run could not be set up: provisioning, login, sessions, users that did not start. Empty if it could.
     pub setup_failures: &'a [String],
+    /// Every place where the scenario does not fit the target. Empty if it fits.
+    pub drift: &'a [String],
     /// What was measured; `None` if no load was put on the target.
     pub measured: Option<&'a Measured<'a>>,
     /// The thresholds' results.
@@ -235,6 +257,9 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdicts {
     for reason in evidence.setup_failures {
         verdicts.add(Verdict::TargetFailed, reason);
     }
+    for mistake in evidence.drift {
+        verdicts.add(Verdict::Drift, mistake);
+    }
     for result in evidence.thresholds.iter().filter(|result| !result.passed) {
         verdicts.add(Verdict::ThresholdsFailed, result.words());
     }
@@ -247,7 +272,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdicts {
     match evidence.measured {
         Some(measured) => judge_measured(measured, evidence, &mut verdicts),
         // Without set-up there is no data either, but that says nothing new.
-        None if evidence.setup_failures.is_empty() => {
+        None if evidence.setup_failures.is_empty() && evidence.drift.is_empty() => {
             verdicts.add(Verdict::NoData, "no load was put on the target");
         }
         None => {}

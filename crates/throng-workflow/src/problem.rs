@@ -62,17 +62,26 @@ pub struct Problem {
     pub excerpt: Option<String>,
 }
 
+impl Problem {
+    /// Place and message in one line, without the excerpt and the advice.
+    pub fn headline(&self) -> String {
+        let Self {
+            file,
+            mark,
+            message,
+            ..
+        } = self;
+        match mark.flag {
+            Some(flag) => format!("{flag}: {message}"),
+            None if mark.line == 0 => format!("{file}: {message}"),
+            None => format!("{file}:{}:{}: {message}", mark.line, mark.column),
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.mark.flag {
-            Some(flag) => write!(f, "{flag}: {}", self.message)?,
-            None if self.mark.line == 0 => write!(f, "{}: {}", self.file, self.message)?,
-            None => write!(
-                f,
-                "{}:{}:{}: {}",
-                self.file, self.mark.line, self.mark.column, self.message
-            )?,
-        }
+        f.write_str(&self.headline())?;
         if let Some(line) = &self.excerpt {
             let number = self.mark.line.to_string();
             let pad = " ".repeat(number.len());

@@ -30,11 +30,7 @@ impl Report {
         Self {
             schema_version: SCHEMA_VERSION,
             run,
-            verdict: VerdictReport {
-                code: verdicts.exit_code(),
-                name: verdicts.first(),
-                all: verdicts.holding().to_vec(),
-            },
+            verdict: VerdictReport::of(verdicts),
             summary: summary(catalog, tally, seconds),
             workflows: workflows(catalog, tally),
             users: users(catalog, tally),

@@ -90,6 +90,13 @@ pub fn verdict_line(report: &Report) -> String {
         name.words(),
         report.verdict.code
     );
+    if name == Verdict::Drift {
+        // They were told whole, with their lines, when they were found.
+        let mistakes = report.verdict.all[0].reasons.len();
+        let s = if mistakes == 1 { "" } else { "s" };
+        let _ = write!(line, ": {mistakes} mistake{s}, see above");
+        return line;
+    }
     if let Some(reason) = reason {
         let _ = write!(line, ": {}", clean(reason));
     }

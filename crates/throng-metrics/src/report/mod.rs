@@ -13,7 +13,9 @@ pub use text::clean;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Catalog, GeneratorHealth, Holding, Latency, PhaseTally, Table, Tally, Verdict};
+use crate::{
+    Catalog, GeneratorHealth, Holding, Latency, PhaseTally, Table, Tally, Verdict, Verdicts,
+};
 
 /// The version of the document. It goes up when a key changes its meaning or goes away, not when one is added.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -122,6 +124,24 @@ pub struct VerdictReport {
     pub name: Verdict,
     /// All that hold, in order, with reasons. Empty for a pass.
     pub all: Vec<Holding>,
+}
+
+impl VerdictReport {
+    /// What the verdicts come to.
+    pub fn of(verdicts: &Verdicts) -> Self {
+        Self {
+            code: verdicts.exit_code(),
+            name: verdicts.first(),
+            all: verdicts.holding().to_vec(),
+        }
+    }
+
+    /// Adds one that was found to hold after the others, in its order. The first in order is the code still.
+    pub fn add(&mut self, verdict: Verdict, reason: impl Into<String>) {
+        let mut verdicts = Verdicts::from(std::mem::take(&mut self.all));
+        verdicts.add(verdict, reason);
+        *self = Self::of(&verdicts);
+    }
 }
 
 /// A run's size. Times in seconds.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use throng_metrics::{
     Cleanup, Event, Evidence, FailureKind, IterationOutcome, Limits, Outcome, ThresholdReport,
-    Verdict, Verdicts, judge,
+    Verdict, VerdictReport, Verdicts, judge,
 };
 
 use crate::fixture::{CREATE, Run, SHARE, events, failed, iteration, ms, step};
@@ -24,7 +24,7 @@ fn judged(events: &[Event]) -> Verdicts {
 #[test]
 fn codes_are_as_documented_and_unique() {
     let codes: Vec<_> = Verdict::ALL.iter().map(|v| v.exit_code()).collect();
-    assert_eq!(codes, [0, 2, 3, 99, 98, 97, 96, 95, 94, 105]);
+    assert_eq!(codes, [0, 2, 3, 93, 99, 98, 97, 96, 95, 94, 92, 105]);
     assert!(Verdict::ALL.is_sorted());
 }
 
@@ -221,4 +221,27 @@ fn reasons_of_one_verdict_are_kept_together_whatever_the_order() {
         [Verdict::TargetFailed, Verdict::Interrupted]
     );
     assert_eq!(verdicts.holding()[0].reasons, ["one", "two"]);
+}
+
+#[test]
+fn a_scenario_that_does_not_fit_is_no_failed_target() {
+    let mistakes = ["a.yaml:1:1: no tool `x`".to_owned(), "two".to_owned()];
+    let verdicts = judge(&Evidence {
+        drift: &mistakes,
+        ..Evidence::default()
+    });
+    assert_eq!(names(&verdicts), [Verdict::Drift]);
+    assert_eq!(verdicts.holding()[0].reasons, mistakes);
+}
+
+#[test]
+fn what_is_found_late_takes_its_place_in_the_order() {
+    let mut verdicts = Verdicts::default();
+    verdicts.add(Verdict::Interrupted, "signal");
+    let mut report = VerdictReport::of(&verdicts);
+    report.add(Verdict::ReportNotWritten, "no space");
+    assert_eq!((report.code, report.name), (92, Verdict::ReportNotWritten));
+    assert_eq!(report.all.len(), 2);
+    report.add(Verdict::ThresholdsFailed, "p95");
+    assert_eq!((report.code, report.all.len()), (99, 3));
 }

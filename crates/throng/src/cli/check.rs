@@ -12,7 +12,7 @@ pub(crate) fn check(args: &CheckArgs) -> Result<ExitCode, CommandError> {
     let mut mistakes = false;
     for name in &args.files {
         match problems(name) {
-            Ok(summary) => super::print(&summary),
+            Ok(summary) => super::print(&summary)?,
             Err(problems) => {
                 mistakes = true;
                 super::tell(&problems);

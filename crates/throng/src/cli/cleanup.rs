@@ -32,7 +32,7 @@ pub(crate) fn cleanup(args: &CleanupArgs) -> Result<ExitCode, CommandError> {
         .map_err(|error| CommandError::failed(error.into()))?;
     let hosts = hosts(args, &ledger).map_err(CommandError::usage)?;
     if hosts.is_empty() {
-        super::print("Nothing to clean up: the ledger holds no users.\n");
+        super::print("Nothing to clean up: the ledger holds no users.\n")?;
         return Ok(ExitCode::SUCCESS);
     }
     let prefix = args
@@ -102,7 +102,7 @@ async fn one(
         .map_err(|error| {
             CommandError::failed(anyhow!(error).context(format!("cleaning {}", directory.url())))
         })?;
-    super::print(&describe(&report, directory.url()));
+    super::print(&describe(&report, directory.url()))?;
     Ok(report.left.is_empty())
 }
 

@@ -15,7 +15,7 @@ use super::args::InitArgs;
 pub(crate) fn init(args: &InitArgs) -> Result<ExitCode, CommandError> {
     if args.template == "list" {
         let names: Vec<&str> = builtin::templates().map(|(name, _)| name).collect();
-        super::print(&format!("{}\n", names.join("\n")));
+        super::print(&format!("{}\n", names.join("\n")))?;
         return Ok(ExitCode::SUCCESS);
     }
     let text = builtin::template(&args.template)
@@ -26,14 +26,14 @@ pub(crate) fn init(args: &InitArgs) -> Result<ExitCode, CommandError> {
         .clone()
         .unwrap_or_else(|| PathBuf::from(format!("{}.yaml", args.template)));
     if file == Path::new("-") {
-        super::print(text);
+        super::print(text)?;
         return Ok(ExitCode::SUCCESS);
     }
     write(&file, text, args.force).map_err(CommandError::usage)?;
     super::print(&format!(
         "Wrote {0}. Next:\n  throng check {0}\n  throng run {0} --sandbox\n",
         file.display()
-    ));
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 

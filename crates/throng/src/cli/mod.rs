@@ -22,12 +22,13 @@ use std::sync::Arc;
 
 use clap::{CommandFactory, Parser};
 use throng_engine::Scenario;
+use throng_metrics::Verdict;
 use throng_workflow::Playbook;
 
 use args::{Cli, Command, SandboxCommand};
 use run::job::{FileJob, Job, RustJob};
 
-pub(crate) use output::{Output, print, tell};
+pub(crate) use output::{Output, tell};
 
 /// Exit code for a wrong flag, an invalid file or a missing setting.
 const USAGE: u8 = 2;
@@ -54,6 +55,17 @@ impl CommandError {
             error,
         }
     }
+}
+
+/// Prints what a command was asked for.
+///
+/// # Errors
+/// Where it can't be written, other than because its reader has gone.
+pub(crate) fn print(text: &str) -> Result<(), CommandError> {
+    output::print(text).map_err(|error| CommandError {
+        code: Verdict::ReportNotWritten.exit_code(),
+        error: anyhow::Error::new(error).context("writing to standard output"),
+    })
 }
 
 /// An error with what is behind it, in one line, nothing said twice: many of our errors name their source themselves.
@@ -164,7 +176,7 @@ fn schema() -> Result<ExitCode, CommandError> {
     let schema = throng_workflow::schema::schema();
     let text = serde_json::to_string_pretty(&schema)
         .map_err(|error| CommandError::failed(error.into()))?;
-    print(&format!("{text}\n"));
+    print(&format!("{text}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 

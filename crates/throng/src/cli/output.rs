@@ -81,10 +81,17 @@ impl Output {
     }
 }
 
-/// Prints to standard output. A reader that has gone (`| head`) is no reason to stop: users must still be cleaned up.
-pub(crate) fn print(text: &str) {
+/// Prints to standard output. A reader that has gone (`| head`) is no reason to stop, and no failure: users must still be
+/// cleaned up.
+///
+/// # Errors
+/// Where it can't be written for another reason, such as a full disk.
+pub(crate) fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Tells on standard error, likewise.

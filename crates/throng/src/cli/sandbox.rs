@@ -126,41 +126,41 @@ fn announce(sandbox: &NextcloudSandbox, args: &SandboxArgs) -> Result<(), Comman
     if args.json {
         let line =
             serde_json::to_string(&ready).map_err(|error| CommandError::failed(error.into()))?;
-        say(&line);
+        say(&line)?;
         return Ok(());
     }
     let (admin, password) = sandbox.admin();
     say(&format!(
         "Nextcloud (API and OpenID provider)  {}",
         ready.url
-    ));
+    ))?;
     say(&format!(
         "MCP server                           {}",
         ready.mcp_url
-    ));
+    ))?;
     say(&format!(
         "What reached it                      {}/__sandbox/journal/counts",
         ready.url
-    ));
-    say("");
+    ))?;
+    say("")?;
     if args.open_mcp {
-        say("The MCP server asks nobody who he is. Ctrl-C stops it.");
+        say("The MCP server asks nobody who he is. Ctrl-C stops it.")?;
         return Ok(());
     }
-    say("In another terminal:");
+    say("In another terminal:")?;
     say(&format!(
         "  export NEXTCLOUD_HOST={} NEXTCLOUD_USERNAME={admin}",
         ready.url
-    ));
+    ))?;
     if args.admin_password.is_some() {
-        say("  export NEXTCLOUD_PASSWORD=...        # the one given with --admin-password");
+        say("  export NEXTCLOUD_PASSWORD=...        # the one given with --admin-password")?;
     } else {
         // The sandbox's own throw-away password, of use to nobody but the person at this terminal.
-        say(&format!("  export NEXTCLOUD_PASSWORD={password}"));
+        say(&format!("  export NEXTCLOUD_PASSWORD={password}"))?;
     }
-    say(&format!("  throng run nextcloud --url {}", ready.mcp_url));
-    say("");
-    say("Ctrl-C stops it.");
+    say(&format!("  throng run nextcloud --url {}", ready.mcp_url))?;
+    say("")?;
+    say("Ctrl-C stops it.")?;
     Ok(())
 }
 

@@ -6,6 +6,7 @@ mod docs;
 mod eras;
 mod journal;
 mod killed;
+mod outputs;
 mod report;
 mod run;
 mod secrets;

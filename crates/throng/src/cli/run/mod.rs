@@ -15,8 +15,8 @@ use std::process::ExitCode;
 use throng_engine::{EndedBy, Executor, StopSignals};
 use throng_metrics::report::console;
 use throng_metrics::{
-    Cleanup, Evidence, GeneratorHealth, Limits, Measured, Report, RunInfo, Table, Tally, clean,
-    judge,
+    Cleanup, Evidence, GeneratorHealth, Limits, Measured, Report, RunInfo, Table, Tally, Verdict,
+    clean, judge,
 };
 
 use throng_workflow::model::LoginKind;
@@ -78,13 +78,9 @@ async fn execute(mut prepared: Prepared<'_>, args: &RunArgs) -> Result<ExitCode,
     {
         narrator.warn(&format!("{error:#}"));
     }
-    show(
-        prepared,
-        &report,
-        worked.outcome.is_some(),
-        args.quiet,
-        &narrator,
-    )
+    let measured = worked.outcome.is_some();
+    let code = show(prepared, report, measured, args.quiet, &narrator);
+    Ok(ExitCode::from(code))
 }
 
 /// Starts the sandbox and puts its addresses into the scenario.
@@ -151,6 +147,7 @@ fn report(
         (stop.drain.is_cancelled() && ended_early).then_some("stopped by a signal before its time");
     let verdicts = judge(&Evidence {
         setup_failures: &worked.failures,
+        drift: &worked.drift,
         measured: worked.outcome.is_some().then_some(&measured),
         thresholds: &thresholds,
         cleanup: (!cleanup.kept).then_some(&cleanup),
@@ -216,24 +213,37 @@ fn unmeasured(report: &Report) -> String {
     format!("{text}{}\n", console::verdict_line(report))
 }
 
-/// Prints and exports the report; the exit code is its verdict's. Where nothing was measured, tables of zeros would only
-/// hide the verdict.
+/// Exports and prints the report; returns the exit code, which is its verdict's. The file comes first, so that the last line
+/// on the screen knows whether it could be written. Where nothing was measured, tables of zeros would only hide the verdict.
 fn show(
     prepared: Prepared<'_>,
-    report: &Report,
+    mut report: Report,
     measured: bool,
     quiet: bool,
     narrator: &Narrator,
-) -> Result<ExitCode, CommandError> {
-    let text = if quiet || !measured {
-        unmeasured(report)
-    } else {
-        console::render(report, prepared.output.style())
-    };
-    super::print(&text);
+) -> u8 {
     if let Some(export) = prepared.export {
-        let path = export.write(report).map_err(CommandError::failed)?;
-        narrator.say(&format!("Report written to {}", path.display()));
+        match export.write(&report) {
+            Ok(path) => narrator.say(&format!("Report written to {}", path.display())),
+            Err(error) => {
+                let words = super::words(&error);
+                narrator.warn(&words);
+                report.verdict.add(Verdict::ReportNotWritten, words);
+            }
+        }
     }
-    Ok(ExitCode::from(report.verdict.code))
+    let text = if quiet || !measured {
+        unmeasured(&report)
+    } else {
+        console::render(&report, prepared.output.style())
+    };
+    if let Err(error) = super::output::print(&text) {
+        report.verdict.add(
+            Verdict::ReportNotWritten,
+            format!("writing to standard output: {error}"),
+        );
+        // Where the verdict should have been nobody can read it.
+        narrator.warn(&unmeasured(&report));
+    }
+    report.verdict.code
 }

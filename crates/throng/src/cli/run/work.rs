@@ -14,7 +14,7 @@ use throng_client::mcp::{Server, ServerOptions};
 use throng_engine::{RunOutcome, StopSignals, Tick};
 use throng_metrics::PhaseTally;
 use throng_workflow::model::LoginKind;
-use throng_workflow::{Crowd, CrowdOptions, Person, Scenario};
+use throng_workflow::{Crowd, CrowdOptions, Person, Problem, Scenario};
 use url::Url;
 
 use super::live::LiveLine;
@@ -35,6 +35,8 @@ pub(crate) struct Worked {
     pub(crate) outcome: Option<RunOutcome>,
     /// Why the set-up failed; empty if it didn't.
     pub(crate) failures: Vec<String>,
+    /// Every place where the scenario doesn't fit the target, in a line each; they were told at length.
+    pub(crate) drift: Vec<String>,
     /// Versions of the parties involved, by name.
     pub(crate) versions: Vec<(String, String)>,
 }
@@ -107,7 +109,15 @@ async fn load(
     let fits = unless_stopped(stop, check_drift(prepared, &crowd))
         .await
         .flatten();
-    if fits.is_ok() {
+    if let Ok(problems) = &fits
+        && !problems.is_empty()
+    {
+        narrator.warn(&format!(
+            "the scenario doesn't fit this target (the scenario is to be mended, not the server)\n{}",
+            settings::list(problems)
+        ));
+        worked.drift = problems.iter().map(Problem::headline).collect();
+    } else if fits.is_ok() {
         let outcome = run_load(prepared, &crowd, stop, narrator).await;
         worked.failures.extend(
             outcome
@@ -118,7 +128,7 @@ async fn load(
         worked.outcome = Some(outcome);
     }
     close_sessions(crowd, stop, narrator).await;
-    fits
+    fits.map(drop)
 }
 
 /// Users of a target that asks nobody who he is: names and connections of their own, and nothing else.
@@ -244,16 +254,9 @@ fn server_versions(crowd: &Crowd) -> Vec<(String, String)> {
 }
 
 /// Holds the file's tool calls against what the server offers; a difference is the file's fault.
-async fn check_drift(prepared: &Prepared<'_>, crowd: &Crowd) -> anyhow::Result<()> {
+async fn check_drift(prepared: &Prepared<'_>, crowd: &Crowd) -> anyhow::Result<Vec<Problem>> {
     let tools = crowd.tools().await.context("listing the server's tools")?;
-    let problems = throng_workflow::drift(&prepared.file, &tools);
-    if problems.is_empty() {
-        return Ok(());
-    }
-    Err(anyhow!(
-        "drift: the scenario doesn't fit this target (the scenario is to be mended, not the server)\n{}",
-        settings::list(&problems)
-    ))
+    Ok(throng_workflow::drift(&prepared.file, &tools))
 }
 
 async fn run_load(
