@@ -8,7 +8,7 @@
 use anyhow::Context;
 use regex::Regex;
 use serde_json::{Value, json};
-use throng::{Called, IterCx, Patience, Play, Playbook, Scenario, UserCx, WorkflowRole};
+use throng::{IterCx, Patience, Play, Playbook, Scenario, UserCx, WorkflowRole};
 
 const WORKFLOW: &str = "permission_escalation";
 
@@ -75,18 +75,13 @@ impl PermissionEscalation {
             .await?;
         let edit = json!({ "path": path, "content": "Done", "if_match": file["etag"] });
 
-        let early = play
-            .call_or_refused(
-                collaborator,
-                "edit_too_early",
-                edit.clone(),
-                &self.forbidden,
-            )
-            .await?;
-        anyhow::ensure!(
-            matches!(early, Called::Refused(_)),
-            "a read-only share could be written"
-        );
+        play.call_must_be_refused(
+            collaborator,
+            "edit_too_early",
+            edit.clone(),
+            &self.forbidden,
+        )
+        .await?;
 
         let share_id: u64 = share.as_str().context("a share's id is a text")?.parse()?;
         // 3: read and update, the most that a single file can have.

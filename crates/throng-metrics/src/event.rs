@@ -113,6 +113,8 @@ pub enum FailureKind {
     Tool,
     /// The answer did not pass a check.
     Check,
+    /// A call that must be refused was not: an access violation.
+    NotRefused,
     /// No valid token, or the target refused it.
     Auth,
     /// A value to save was not in the answer.
@@ -125,13 +127,14 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// All kinds, in order.
-    pub const ALL: [FailureKind; 10] = [
+    pub const ALL: [FailureKind; 11] = [
         FailureKind::Transport,
         FailureKind::Timeout,
         FailureKind::Http,
         FailureKind::Rpc,
         FailureKind::Tool,
         FailureKind::Check,
+        FailureKind::NotRefused,
         FailureKind::Auth,
         FailureKind::Capture,
         FailureKind::Drift,
@@ -147,6 +150,7 @@ impl FailureKind {
             FailureKind::Rpc => "rpc",
             FailureKind::Tool => "tool",
             FailureKind::Check => "check",
+            FailureKind::NotRefused => "not_refused",
             FailureKind::Auth => "auth",
             FailureKind::Capture => "capture",
             FailureKind::Drift => "drift",

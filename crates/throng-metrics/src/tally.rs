@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use crate::{
-    Catalog, CompactLatencies, CounterId, DropReason, ErrorGroups, Event, IterationOutcome,
-    IterationSample, Latencies, Outcome, Sample, Silence, StepId, Timeline, UserId, WaitSample,
-    WorkflowId,
+    Catalog, CompactLatencies, CounterId, DropReason, ErrorGroups, Event, FailureKind,
+    IterationOutcome, IterationSample, Latencies, Outcome, Sample, Silence, StepId, Timeline,
+    UserId, WaitSample, WorkflowId,
 };
 
 /// Events added up. Merging tallies in any order gives the same as adding all their events to one.
@@ -32,6 +32,8 @@ pub struct StepTally {
     pub refused: u64,
     /// Failures.
     pub failed: u64,
+    /// Of the failures, the access violations: calls that must be refused and were not.
+    pub not_refused: u64,
     /// Cut off by the end of the run.
     pub unfinished: u64,
     /// Bytes sent.
@@ -69,6 +71,7 @@ impl StepTally {
         self.succeeded += other.succeeded;
         self.refused += other.refused;
         self.failed += other.failed;
+        self.not_refused += other.not_refused;
         self.unfinished += other.unfinished;
         self.sent += other.sent;
         self.received += other.received;
@@ -83,6 +86,7 @@ impl StepTally {
             succeeded,
             refused,
             failed,
+            not_refused,
             unfinished,
             sent,
             received,
@@ -91,7 +95,15 @@ impl StepTally {
             failures,
             waits,
         } = self;
-        for count in [succeeded, refused, failed, unfinished, sent, received] {
+        for count in [
+            succeeded,
+            refused,
+            failed,
+            not_refused,
+            unfinished,
+            sent,
+            received,
+        ] {
             *count = 0;
         }
         for latencies in [service, response, failures] {
@@ -106,7 +118,10 @@ impl StepTally {
         match &sample.outcome {
             Outcome::Success => self.succeeded += 1,
             Outcome::Refused => self.refused += 1,
-            Outcome::Failed(_) => self.failed += 1,
+            Outcome::Failed(failure) => {
+                self.failed += 1;
+                self.not_refused += u64::from(failure.kind == FailureKind::NotRefused);
+            }
             Outcome::Unfinished => self.unfinished += 1,
         }
         match &sample.outcome {

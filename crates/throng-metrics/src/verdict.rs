@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Cleanup, Distribution, FailureKind, GeneratorHealth, Measured, ThresholdReport};
+use crate::{
+    Cleanup, Distribution, ErrorGroup, FailureKind, GeneratorHealth, Measured, Threshold,
+    ThresholdReport,
+};
 
 /// What a run is worth, most important first (after [`Verdict::Pass`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -260,9 +263,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdicts {
     for mistake in evidence.drift {
         verdicts.add(Verdict::Drift, mistake);
     }
-    for result in evidence.thresholds.iter().filter(|result| !result.passed) {
-        verdicts.add(Verdict::ThresholdsFailed, result.words());
-    }
+    judge_thresholds(evidence, &mut verdicts);
     for reason in evidence.regressions {
         verdicts.add(Verdict::Regression, reason);
     }
@@ -294,6 +295,62 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdicts {
     verdicts
 }
 
+/// An access violation fails a run whatever its thresholds are, and is told in full.
+fn judge_thresholds(evidence: &Evidence<'_>, verdicts: &mut Verdicts) {
+    let violations = evidence
+        .measured
+        .map(violations)
+        .filter(|found| found.count > 0);
+    let mut told = false;
+    for result in evidence.thresholds.iter().filter(|result| !result.passed) {
+        let threshold: Option<Threshold> = result.expression.parse().ok();
+        let violations = violations
+            .as_ref()
+            .filter(|_| threshold.is_some_and(|it| it.is_on_access()));
+        told |= violations.is_some();
+        let detail = violations.map_or(String::new(), |found| {
+            format!(", access violation: {}", found.example)
+        });
+        verdicts.add(
+            Verdict::ThresholdsFailed,
+            format!("{}{detail}", result.words()),
+        );
+    }
+    if let Some(found) = violations.filter(|_| !told) {
+        verdicts.add(
+            Verdict::ThresholdsFailed,
+            format!(
+                "not_refused: {}, access violation: {}",
+                found.count, found.example
+            ),
+        );
+    }
+}
+
+/// Access violations.
+struct Violations {
+    count: u64,
+    /// One of those of the most frequent cause.
+    example: String,
+}
+
+fn violations(measured: &Measured<'_>) -> Violations {
+    let groups: Vec<&ErrorGroup> = measured
+        .tally
+        .errors()
+        .iter()
+        .filter(|(kind, _, _)| *kind == FailureKind::NotRefused)
+        .map(|(_, _, group)| group)
+        .collect();
+    Violations {
+        count: groups.iter().map(|group| group.count).sum(),
+        example: groups
+            .iter()
+            .max_by_key(|group| group.count)
+            .map_or(String::new(), |group| group.example.clone()),
+    }
+}
+
 /// At least so many calls without an answer ...
 const SILENT_CALLS: u64 = 5;
 /// ... over at least so long make a target that stopped answering.
@@ -311,8 +368,11 @@ fn judge_measured(measured: &Measured<'_>, evidence: &Evidence<'_>, verdicts: &m
             );
         }
     } else if succeeded == 0 && (failed > 0 || evidence.interrupted.is_none()) {
-        // Whoever stops a run before its first execution has ended learns nothing about the target.
-        verdicts.add(Verdict::TargetFailed, nothing_succeeded(measured));
+        // Whoever stops a run before its first execution has ended learns nothing about the target, and one that lets in
+        // whom it should not is no target that failed.
+        if !mostly_violations(measured) {
+            verdicts.add(Verdict::TargetFailed, nothing_succeeded(measured));
+        }
     }
     if let Some(tail) = tally.silence().tail()
         && tail.count >= SILENT_CALLS
@@ -332,15 +392,24 @@ fn judge_measured(measured: &Measured<'_>, evidence: &Evidence<'_>, verdicts: &m
     }
 }
 
+/// The most frequent cause of failures.
+fn most_frequent<'a>(measured: &Measured<'a>) -> Option<(FailureKind, &'a str, &'a ErrorGroup)> {
+    let errors = measured.tally.errors().iter();
+    errors.max_by_key(|(_, _, group)| group.count)
+}
+
+fn mostly_violations(measured: &Measured<'_>) -> bool {
+    most_frequent(measured).is_some_and(|(kind, _, _)| kind == FailureKind::NotRefused)
+}
+
 fn nothing_succeeded(measured: &Measured<'_>) -> String {
-    let executions = measured.tally.iterations();
-    let most = measured
+    let executions: u64 = measured
         .tally
-        .errors()
+        .workflows()
         .iter()
-        .max_by_key(|(_, _, group)| group.count);
-    let cause = most.map_or(String::new(), |(kind, cause, group)| {
-        let kind: FailureKind = kind;
+        .map(|workflow| workflow.succeeded + workflow.failed)
+        .sum();
+    let cause = most_frequent(measured).map_or(String::new(), |(kind, cause, group)| {
         format!(
             "; most often ({} times): {}: {cause}",
             group.count,

@@ -23,7 +23,7 @@ use crate::blocks::ActorCount;
 use crate::compile::baggage;
 use crate::model::Role;
 use crate::program::{Baggage, Counters, Program, ToolUse};
-use crate::run::failure::{failure_with, shorten};
+use crate::run::failure::{failure_with, shorten, violation};
 use crate::run::{Driver, Performed, Prepared, Task, draw};
 
 /// The workflows and steps of a Rust scenario.
@@ -275,17 +275,39 @@ impl<'a> Play<'a> {
     ) -> anyhow::Result<Called> {
         self.attempt(actor, step, &arguments, |result| match result {
             Ok(value) => Ok((Outcome::Success, Called::Done(value))),
-            Err(failure) => {
-                let answered = matches!(
-                    failure.kind,
-                    FailureKind::Tool | FailureKind::Rpc | FailureKind::Http
-                );
-                if answered && refusal.is_match(&failure.example) {
-                    Ok((Outcome::Refused, Called::Refused(failure.example)))
-                } else {
-                    Err(failure)
-                }
+            Err(failure) if is_refusal(&failure, refusal) => {
+                Ok((Outcome::Refused, Called::Refused(failure.example)))
             }
+            Err(failure) => Err(failure),
+        })
+        .await
+    }
+
+    /// Does a step that must be refused: an error that matches `refusal` is none, and its message is returned. Where it is
+    /// done instead, that is an access violation, which fails the run whatever its thresholds are.
+    ///
+    /// # Errors
+    /// If the call was not refused, or failed in another way; both are recorded.
+    pub async fn call_must_be_refused(
+        &mut self,
+        actor: Actor<'_>,
+        step: &str,
+        arguments: Value,
+        refusal: &Regex,
+    ) -> anyhow::Result<String> {
+        let tool = self.book.steps[self.step(step)?.0 as usize].tool.clone();
+        self.attempt(actor, step, &arguments, |result| match result {
+            Ok(answer) => Err(violation(
+                step,
+                actor.name,
+                &format!("called {}", tool.as_str()),
+                refusal.as_str(),
+                &answer,
+            )),
+            Err(failure) if is_refusal(&failure, refusal) => {
+                Ok((Outcome::Refused, failure.example))
+            }
+            Err(failure) => Err(failure),
         })
         .await
     }
@@ -470,6 +492,15 @@ impl<'a> Play<'a> {
             }));
         }
     }
+}
+
+/// Whether the target itself said no, in these words.
+fn is_refusal(failure: &Failure, refusal: &Regex) -> bool {
+    let answered = matches!(
+        failure.kind,
+        FailureKind::Tool | FailureKind::Rpc | FailureKind::Http
+    );
+    answered && refusal.is_match(&failure.example)
 }
 
 fn unmet(message: &str) -> Failure {

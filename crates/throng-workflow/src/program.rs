@@ -66,6 +66,32 @@ pub struct Workflow {
     pub finally: Vec<Statement>,
 }
 
+impl Program {
+    /// Whether the workload has a step that must be refused.
+    pub fn has_must_be_refused(&self) -> bool {
+        self.mix.iter().any(|(id, _)| {
+            let workflow = &self.workflows[id.0 as usize];
+            any_step(&workflow.steps, &must_be_refused)
+                || any_step(&workflow.finally, &must_be_refused)
+        })
+    }
+}
+
+fn must_be_refused(step: &Step) -> bool {
+    step.refused.as_ref().is_some_and(|refused| refused.must)
+}
+
+/// Whether a step, wherever it stands, is such a one.
+fn any_step(statements: &[Statement], such: &dyn Fn(&Step) -> bool) -> bool {
+    statements.iter().any(|statement| match statement {
+        Statement::Step(step) => such(step) || any_step(&step.or_else, such),
+        Statement::ForEach(each) => any_step(&each.steps, such),
+        Statement::Parallel(inner) | Statement::Sequence(inner) => any_step(inner, such),
+        Statement::OneOf(choices) => choices.iter().any(|(_, inner)| any_step(inner, such)),
+        Statement::Pause(_) => false,
+    })
+}
+
 impl Workflow {
     /// The fewest users that it needs.
     pub fn minimum_users(&self) -> u32 {
@@ -112,6 +138,8 @@ pub struct Step {
     pub name: String,
     /// Who does it.
     pub actor: ActorRef,
+    /// The same as it is called in the file.
+    pub actor_name: String,
     /// Only when this has a value.
     pub when: Option<Pieces>,
     /// Only when this has none.
@@ -141,7 +169,11 @@ pub struct Step {
 impl Step {
     /// Whether anything looks at the result; else it need not even be parsed.
     pub fn reads_result(&self) -> bool {
-        self.until.is_some() || !self.checks.is_empty() || !self.saves.is_empty()
+        self.until.is_some()
+            || !self.checks.is_empty()
+            || !self.saves.is_empty()
+            // The answer to a call that should have been refused is shown.
+            || must_be_refused(self)
     }
 }
 
@@ -251,6 +283,17 @@ pub enum Form {
 }
 
 impl Pieces {
+    /// As it stands in the file, about: what is put in by its name.
+    pub fn template(&self) -> String {
+        self.0
+            .iter()
+            .map(|piece| match piece {
+                Piece::Fixed(text) => text.to_string(),
+                Piece::Value { name, .. } => format!("{{{name}}}"),
+            })
+            .collect()
+    }
+
     /// The text, when nothing is put in.
     pub fn fixed(&self) -> Option<&str> {
         match self.0.as_slice() {

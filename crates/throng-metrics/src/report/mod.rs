@@ -238,6 +238,8 @@ pub struct StepReport {
     pub errors: u64,
     /// Those that were refused as expected. No errors.
     pub refused: u64,
+    /// Of the errors, the access violations: calls that must be refused and were not.
+    pub not_refused: u64,
     /// Those that were cut off by the end of the run.
     pub unfinished: u64,
     /// Of successes, from the intended start.
@@ -263,6 +265,8 @@ pub struct EndpointReport {
     pub errors: u64,
     /// Those that were refused as expected.
     pub refused: u64,
+    /// Of the errors, the access violations.
+    pub not_refused: u64,
     /// Those that were cut off by the end of the run.
     pub unfinished: u64,
     /// Of successes, from the intended start.

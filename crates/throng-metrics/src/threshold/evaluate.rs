@@ -38,6 +38,14 @@ impl Threshold {
             Figure::DroppedStarts => return Some(measured.generator.starts.dropped() as f64),
             Figure::LateStarts => return Some(measured.generator.starts.late as f64),
             Figure::Counter(name) => return counter(measured, name),
+            Figure::Refused => {
+                let calls = calls(measured, scope)?;
+                return (calls.count() > 0).then_some(calls.refused as f64);
+            }
+            Figure::NotRefused => {
+                let calls = calls(measured, scope)?;
+                return (calls.count() > 0).then_some(calls.not_refused as f64);
+            }
             _ => {}
         }
         let figures = match scope {
@@ -108,10 +116,26 @@ impl Figures {
             Figure::Rate => count as f64 / wall.as_secs_f64(),
             Figure::Count => count as f64,
             Figure::Errors => self.bad as f64,
-            // Of the whole run; answered before.
-            Figure::DroppedStarts | Figure::LateStarts | Figure::Counter(_) => return None,
+            // Of calls, and of the whole run; answered before.
+            Figure::Refused
+            | Figure::NotRefused
+            | Figure::DroppedStarts
+            | Figure::LateStarts
+            | Figure::Counter(_) => return None,
         })
     }
+}
+
+/// All calls that belong to a scope; `None` where a scope has none (a phase of the set-up, the generator's lag).
+fn calls(measured: &Measured<'_>, scope: &Scope) -> Option<StepTally> {
+    Some(match scope {
+        Scope::All => measured.tally.all_steps(),
+        Scope::Baseline => baseline_steps(measured.catalog, measured.tally),
+        Scope::Step(step) => measured.tally.step(*step).clone(),
+        Scope::Endpoint(endpoint) => endpoint_steps(measured, endpoint),
+        Scope::Workflow(workflow) => workflow_steps(measured, *workflow),
+        Scope::Lag | Scope::Phase(_) => return None,
+    })
 }
 
 fn counter(measured: &Measured<'_>, name: &str) -> Option<f64> {

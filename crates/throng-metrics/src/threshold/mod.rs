@@ -10,7 +10,7 @@
 //! figure  min, max, mean, median, p50, p95, p99.9 ...       with us, ms, s or m
 //!         success_rate, error_rate                          with %
 //!         rate                                              with /s, /m or /h
-//!         count, errors                                     whole numbers
+//!         count, errors, refused, not_refused               whole numbers
 //!         dropped_starts, late_starts, a scenario's counter whole numbers, without a scope
 //!         lag.p99 and so on                                 the generator's lag, without a scope
 //! ```
@@ -58,6 +58,10 @@ enum Figure {
     Rate,
     Count,
     Errors,
+    /// Refused as expected.
+    Refused,
+    /// Access violations.
+    NotRefused,
     DroppedStarts,
     LateStarts,
     /// Looked up in the catalog.
@@ -91,6 +95,8 @@ impl Figure {
             Figure::Rate => Unit::PerSecond,
             Figure::Count
             | Figure::Errors
+            | Figure::Refused
+            | Figure::NotRefused
             | Figure::DroppedStarts
             | Figure::LateStarts
             | Figure::Counter(_) => Unit::Pieces,
@@ -181,6 +187,11 @@ impl Threshold {
             )
     }
 
+    /// Whether it limits access violations: calls that must be refused and were not.
+    pub fn is_on_access(&self) -> bool {
+        self.figure == Figure::NotRefused
+    }
+
     /// The threshold as it was written.
     pub fn text(&self) -> &str {
         &self.text
@@ -195,18 +206,24 @@ impl Threshold {
         if let Figure::Counter(name) = &self.figure
             && !catalog.counters.iter().any(|counter| counter.name == *name)
         {
-            let known = catalog
-                .counters
-                .iter()
-                .map(|counter| counter.name.as_str())
-                .chain(parse::FIGURES);
-            return Err(self.unknown(name, "figure or counter", known));
+            let known: Vec<&str> = parse::FIGURES
+                .into_iter()
+                .chain(catalog.counters.iter().map(|counter| counter.name.as_str()))
+                .collect();
+            return Err(self.error(
+                name,
+                parse::unknown_figure("figure or counter", name, &known),
+                parse::nearest(name, known.iter().copied()),
+            ));
         }
         let problem = match (&scope, self.kind, &self.figure) {
             (Scope::Phase(_), Kind::Service | Kind::Failures | Kind::Propagation, _) => {
                 Some("a phase of the set-up has neither service, failures nor propagation")
             }
             (Scope::Phase(_), _, Figure::Rate) => Some("a phase of the set-up has no rate"),
+            (Scope::Phase(_), _, Figure::Refused | Figure::NotRefused) => {
+                Some("a phase of the set-up has no refusals")
+            }
             (Scope::Lag, _, figure) if figure.unit() != Unit::Seconds => {
                 Some("lag has percentiles, min, max and mean only")
             }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use super::{Comparison, Figure, Kind, Threshold, ThresholdError, Unit, rounded};
 
 /// Figures by name, for hints.
-pub(super) const FIGURES: [&str; 16] = [
+pub(super) const FIGURES: [&str; 18] = [
     "min",
     "max",
     "mean",
@@ -20,6 +20,8 @@ pub(super) const FIGURES: [&str; 16] = [
     "rate",
     "count",
     "errors",
+    "refused",
+    "not_refused",
     "dropped_starts",
     "late_starts",
 ];
@@ -115,7 +117,7 @@ fn metric<'a>(
         // A counter has no scope; whether there is one of that name is known when the catalog is.
         None if before.is_empty() => Figure::Counter(last.to_owned()),
         None => {
-            let message = format!("unknown figure {last:?}");
+            let message = unknown_figure("figure", last, &FIGURES);
             return Err(source.error(at, message, nearest(last, FIGURES.into_iter())));
         }
     };
@@ -127,6 +129,9 @@ fn metric<'a>(
             Figure::SuccessRate | Figure::ErrorRate | Figure::Rate,
             Kind::Service | Kind::Failures,
         ) => Some(format!("{last} is neither of service nor of failures")),
+        (Figure::Refused | Figure::NotRefused, kind) if kind != Kind::Response => {
+            Some(format!("{last} is of calls, and takes no kind"))
+        }
         _ => None,
     };
     match problem {
@@ -171,6 +176,8 @@ fn figure(word: &str) -> Option<Figure> {
         "rate" => Figure::Rate,
         "count" => Figure::Count,
         "errors" => Figure::Errors,
+        "refused" => Figure::Refused,
+        "not_refused" => Figure::NotRefused,
         "dropped_starts" => Figure::DroppedStarts,
         "late_starts" => Figure::LateStarts,
         percentile => {
@@ -238,6 +245,11 @@ fn value(
         let nearest = unit.is_empty().then(|| format!("{before}{likely}"));
         source.error(at + digits, message, nearest)
     })
+}
+
+/// Says that there is no such figure, and which there are. Any percentile will do, so they are not all named.
+pub(super) fn unknown_figure(what: &str, word: &str, known: &[&str]) -> String {
+    format!("unknown {what} {word:?} (known: {})", known.join(", "))
 }
 
 /// The nearest of the known words, if one is near.

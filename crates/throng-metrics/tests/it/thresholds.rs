@@ -1,9 +1,9 @@
 //! Thresholds: read, checked against the names of a run, and held against its figures.
 
 use proptest::prelude::*;
-use throng_metrics::{Threshold, ThresholdReport};
+use throng_metrics::{FailureKind, Threshold, ThresholdReport};
 
-use crate::fixture::{Run, catalog, events, open_model_events};
+use crate::fixture::{CREATE, Run, catalog, events, failed, open_model_events, step};
 
 fn evaluate(run: &Run, text: &str) -> ThresholdReport {
     let threshold: Threshold = text.parse().unwrap_or_else(|error| panic!("{error}"));
@@ -43,6 +43,11 @@ fn figures_are_found_wherever_they_are() {
         ("count==224", "224"),
         ("errors<=4", "4"),
         ("lost_updates != 0", "2"),
+        ("refused==2", "2"),
+        ("baseline.refused==2", "2"),
+        ("baseline.search.refused==2", "2"),
+        ("GET /search/{term}.refused==2", "2"),
+        ("note_share.refused==0", "0"),
         ("dropped_starts==0", "0"),
         ("login.p95<2s", "200ms"),
         ("login.errors==1", "1"),
@@ -55,6 +60,34 @@ fn figures_are_found_wherever_they_are() {
             "{text}: {result:?}"
         );
         assert_eq!(result.expression, text);
+    }
+}
+
+#[test]
+fn access_violations_are_counted_apart_from_other_failures() {
+    let mut all = events();
+    for kind in [FailureKind::NotRefused, FailureKind::Check] {
+        all.push(step(
+            CREATE,
+            0,
+            [0, 0, 50],
+            failed(kind, "let in", "let in"),
+        ));
+    }
+    let run = Run::of(&all);
+    for (text, actual) in [
+        ("not_refused==1", "1"),
+        ("note_share.not_refused==1", "1"),
+        ("note_share.create_note.not_refused==1", "1"),
+        ("note_share.create_note.errors==3", "3"),
+        ("note_share.list_shared_with_me.not_refused==0", "0"),
+    ] {
+        let result = evaluate(&run, text);
+        assert_eq!(
+            (result.actual_text.as_str(), result.passed),
+            (actual, true),
+            "{text}"
+        );
     }
 }
 
@@ -139,11 +172,11 @@ fn wrong_thresholds_say_what_where_and_what_was_meant() {
         ),
         (
             "note_share.p101<1s",
-            r#"threshold "note_share.p101<1s", character 12: unknown figure "p101""#,
+            r#"threshold "note_share.p101<1s", character 12: unknown figure "p101" (known: min, max, mean, median, p50, p90, p95, p99, p99.9, success_rate, error_rate, rate, count, errors, refused, not_refused, dropped_starts, late_starts)"#,
         ),
         (
             "note_share.sucess_rate>1%",
-            r#"threshold "note_share.sucess_rate>1%", character 12: unknown figure "sucess_rate"; did you mean "success_rate"?"#,
+            r#"threshold "note_share.sucess_rate>1%", character 12: unknown figure "sucess_rate" (known: min, max, mean, median, p50, p90, p95, p99, p99.9, success_rate, error_rate, rate, count, errors, refused, not_refused, dropped_starts, late_starts); did you mean "success_rate"?"#,
         ),
         (
             "note_share.dropped_starts==0",
@@ -152,6 +185,10 @@ fn wrong_thresholds_say_what_where_and_what_was_meant() {
         (
             "<1s",
             r#"threshold "<1s", character 1: expected a figure, as in p95 or error_rate"#,
+        ),
+        (
+            "note_share.service.refused==1",
+            r#"threshold "note_share.service.refused==1", character 20: refused is of calls, and takes no kind"#,
         ),
         (
             "note_share.service.rate>1/s",
@@ -177,7 +214,7 @@ fn unknown_names_are_found_before_the_run() {
         ),
         (
             "lost_update==0",
-            r#"threshold "lost_update==0", character 1: unknown figure or counter "lost_update"; did you mean "lost_updates"?"#,
+            r#"threshold "lost_update==0", character 1: unknown figure or counter "lost_update" (known: min, max, mean, median, p50, p90, p95, p99, p99.9, success_rate, error_rate, rate, count, errors, refused, not_refused, dropped_starts, late_starts, lost_updates); did you mean "lost_updates"?"#,
         ),
         (
             "create_note.errors==0",
@@ -186,6 +223,10 @@ fn unknown_names_are_found_before_the_run() {
         (
             "zzz.p95<1s",
             r#"threshold "zzz.p95<1s", character 1: unknown workflow, step or phase "zzz""#,
+        ),
+        (
+            "login.refused==0",
+            r#"threshold "login.refused==0", character 1: a phase of the set-up has no refusals"#,
         ),
         (
             "login.service.p95<1s",

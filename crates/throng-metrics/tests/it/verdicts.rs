@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use throng_metrics::{
-    Cleanup, Event, Evidence, FailureKind, IterationOutcome, Limits, Outcome, ThresholdReport,
-    Verdict, VerdictReport, Verdicts, judge,
+    Cleanup, Event, Evidence, FailureKind, IterationOutcome, Limits, Outcome, Threshold,
+    ThresholdReport, Verdict, VerdictReport, Verdicts, judge,
 };
 
 use crate::fixture::{CREATE, Run, SHARE, events, failed, iteration, ms, step};
@@ -71,6 +71,60 @@ fn total_failure_is_a_failed_target() {
     assert_eq!(
         verdicts.holding()[0].reasons,
         ["not one of 10 executions succeeded; most often (10 times): tool: boom"]
+    );
+}
+
+fn let_in() -> Outcome {
+    let example = "read: u2 (reviewer) called get and was NOT refused; answer: {}";
+    failed(FailureKind::NotRefused, "was not refused", example)
+}
+
+#[test]
+fn one_access_violation_among_many_successes_fails_the_run() {
+    let mut events = events();
+    events.push(step(CREATE, 0, [0, 0, 50], let_in()));
+    let run = Run::of(&events);
+    let measured = run.measured();
+    let thresholds: Vec<_> = ["not_refused==0", "error_rate<5%"]
+        .into_iter()
+        .map(|text| text.parse::<Threshold>().unwrap().evaluate(&measured))
+        .collect();
+    let told = "access violation: read: u2 (reviewer) called get and was NOT refused; answer: {}";
+    for (thresholds, reason) in [
+        (&thresholds[..], format!("not_refused==0: 1, {told}")),
+        // Whatever thresholds there are.
+        (&thresholds[1..], format!("not_refused: 1, {told}")),
+    ] {
+        let verdicts = judge(&Evidence {
+            measured: Some(&measured),
+            thresholds,
+            ..Evidence::default()
+        });
+        assert_eq!(names(&verdicts), [Verdict::ThresholdsFailed]);
+        assert_eq!(verdicts.holding()[0].reasons, [reason]);
+    }
+}
+
+#[test]
+fn a_target_that_lets_everybody_in_has_not_failed() {
+    let times = |n: u64| [n * 1_000, n * 1_000, n * 1_000 + 5];
+    let mut events: Vec<_> = (0..10)
+        .flat_map(|n| {
+            [
+                step(CREATE, 0, times(n), let_in()),
+                iteration(SHARE, 0, times(n), IterationOutcome::Failed(None)),
+            ]
+        })
+        .collect();
+    let verdicts = judged(&events);
+    assert_eq!(names(&verdicts), [Verdict::ThresholdsFailed]);
+    assert_eq!(verdicts.exit_code(), 99);
+    // Where most of it fails in another way, that is the news.
+    let boom = || failed(FailureKind::Http, "HTTP 500", "HTTP 500");
+    events.extend((10..30).map(|n| step(CREATE, 0, times(n), boom())));
+    assert_eq!(
+        names(&judged(&events)),
+        [Verdict::TargetFailed, Verdict::ThresholdsFailed]
     );
 }
 

@@ -316,6 +316,7 @@ impl Compiler<'_> {
         let actor = self
             .names
             .actor(step.actor.as_ref(), name, visible, self.problems);
+        let actor_name = self.names.name_of(actor, visible);
         let mut values = Values {
             names: &mut self.names,
             visible,
@@ -396,6 +397,7 @@ impl Compiler<'_> {
             id,
             name: name.value.clone(),
             actor,
+            actor_name,
             when,
             unless,
             action,

@@ -246,6 +246,15 @@ impl Names {
         }
     }
 
+    /// What an actor is called at this place. Empty where the file has a mistake.
+    pub(super) fn name_of(&self, actor: ActorRef, visible: &Visible) -> String {
+        let name = match actor {
+            ActorRef::One(index) => self.actors.get(index).map(|actor| &actor.name.value),
+            ActorRef::Loop(up) => visible.loops.iter().rev().nth(up).map(|(name, _)| name),
+        };
+        name.cloned().unwrap_or_default()
+    }
+
     fn report_actor(&self, name: &str, mark: Mark, visible: &Visible, problems: &mut Problems) {
         if self.actors.iter().any(|actor| actor.name.value == name) {
             problems.add_with_help(

@@ -6,11 +6,14 @@ use serde_json::Value;
 use throng_metrics::CounterId;
 
 use super::driver::Driver;
-use super::failure::shorten;
+use super::failure::{cut, shorten};
 use super::render::Missing;
 use super::scope::{Execution, Scope};
 use crate::model::JsonType;
-use crate::program::{Condition, Test};
+use crate::program::{Condition, Expected, Test};
+
+/// As much of what was expected is in a cause, in characters.
+const LONGEST_OBJECT: usize = 80;
 
 /// What came of a condition.
 #[derive(Debug)]
@@ -64,13 +67,30 @@ impl<D: Driver> Execution<'_, D> {
                     expected => format!(" {}", shorten(&expected.to_string())),
                 };
                 return Ok(Verdict::Fails {
-                    cause: format!("{place} {what}"),
+                    cause: format!("{place} {what}{}", object(test)),
                     message: format!("{place} {what}{detail}, found {shown}"),
                 });
             }
         }
         Ok(Verdict::Holds(counted))
     }
+}
+
+/// What was expected, as it stands in the file: what varies is there by its name, so that the cause stays one.
+fn object(test: &Test) -> String {
+    let expected = match test {
+        Test::Equals(expected)
+        | Test::NotEquals(expected)
+        | Test::Contains(expected)
+        | Test::NotContains(expected)
+        | Test::ContainsEach(expected, _) => expected,
+        _ => return String::new(),
+    };
+    let text = match expected {
+        Expected::Fixed(value) => value.to_string(),
+        Expected::Computed(pieces) => pieces.template(),
+    };
+    format!(" {}", cut(&text, LONGEST_OBJECT))
 }
 
 /// Says how a test fails; `None` when it does not.

@@ -1,9 +1,13 @@
 //! Why an execution ended early, and how causes of failures are told apart.
 
+use serde_json::Value;
 use throng_metrics::{Failure, FailureKind};
 
 /// Longest example of a failure that is kept, in characters.
 const LONGEST: usize = 500;
+
+/// As much of an answer is shown that should have been a refusal, in characters.
+const LONGEST_ANSWER: usize = 160;
 
 /// Why an execution ended early.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -57,9 +61,60 @@ pub(crate) fn failure_with(kind: FailureKind, cause: impl Into<String>, message:
     }
 }
 
+/// An access violation: a step that must be refused was not. `who` is a user with its part, `done` what it did.
+pub(crate) fn violation(
+    step: &str,
+    who: &str,
+    done: &str,
+    refusal: &str,
+    answer: &Value,
+) -> Failure {
+    let mut answer = answer.clone();
+    hide_secrets(&mut answer);
+    let answer = cut(&answer.to_string(), LONGEST_ANSWER);
+    failure_with(
+        FailureKind::NotRefused,
+        format!("was not refused, and must be with /{refusal}/"),
+        &format!("{step}: {who} {done} and was NOT refused; answer: {answer}"),
+    )
+}
+
+/// Takes out of an answer what its keys say is secret: whoever is let in where he should not be may well be given some.
+fn hide_secrets(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for (key, inner) in map {
+                let key = key.to_lowercase();
+                if SECRETS.iter().any(|secret| key.contains(secret)) {
+                    *inner = Value::from("***");
+                } else {
+                    hide_secrets(inner);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(hide_secrets),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+const SECRETS: [&str; 8] = [
+    "password",
+    "passwd",
+    "secret",
+    "token",
+    "cookie",
+    "authorization",
+    "credential",
+    "api_key",
+];
+
 /// The start of a long text.
 pub(crate) fn shorten(text: &str) -> String {
-    match text.char_indices().nth(LONGEST) {
+    cut(text, LONGEST)
+}
+
+pub(crate) fn cut(text: &str, longest: usize) -> String {
+    match text.char_indices().nth(longest) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
@@ -132,6 +187,25 @@ mod tests {
         }
         assert!(fold(&"ä".repeat(1000)).chars().count() <= 1001);
         assert!(fold(&"ä ".repeat(1000)).chars().count() <= 161);
+    }
+
+    #[test]
+    fn a_violation_shows_the_start_of_the_answer_and_no_secret() {
+        let answer = serde_json::json!({
+            "list": [{ "access_token": "t0ps3cret", "Password": 5 }],
+            "text": "x".repeat(1000),
+        });
+        let failure = violation("write", "u2 (reviewer)", "called put", "403", &answer);
+        assert_eq!(failure.kind, FailureKind::NotRefused);
+        assert_eq!(failure.cause, "was not refused, and must be with /403/");
+        assert!(
+            failure.example.starts_with(
+                r#"write: u2 (reviewer) called put and was NOT refused; answer: {"list":[{"access_token":"***","Password":"***"}],"#
+            ),
+            "{}",
+            failure.example
+        );
+        assert!(failure.example.chars().count() < 240);
     }
 
     #[test]

@@ -13,10 +13,10 @@ use throng_metrics::{
 use super::block::{Branch, Mode};
 use super::check::Verdict;
 use super::driver::{Driver, Performed, Prepared, Task};
-use super::failure::{Halt, failure_with};
+use super::failure::{Halt, failure_with, violation};
 use super::render::Missing;
 use super::scope::{Execution, Scope};
-use crate::program::{Action, Step, Until};
+use crate::program::{Action, Refused, Step, Until};
 
 /// What one call came to.
 enum Answer {
@@ -230,12 +230,7 @@ impl<D: Driver> Execution<'_, D> {
             });
         }
         if let Some(refused) = step.refused.as_ref().filter(|refused| refused.must) {
-            let cause = format!("should have been refused with /{}/", refused.error);
-            return Ok(failed(failure_with(
-                FailureKind::Check,
-                cause.clone(),
-                &cause,
-            )));
+            return Ok(failed(self.violation(step, refused, &value, user)));
         }
         let mut counted = Vec::new();
         for check in &step.checks {
@@ -268,6 +263,21 @@ impl<D: Driver> Execution<'_, D> {
             self.count(counter, user, by);
         }
         Ok((Outcome::Success, Answer::Met))
+    }
+
+    /// A call that must be refused was not.
+    fn violation(&self, step: &Step, refused: &Refused, answer: &Value, user: u32) -> Failure {
+        let done = match &step.action {
+            Action::Call { tool, .. } => format!("called {}", tool.as_str()),
+            Action::Resource { uri } => format!("read {}", uri.template()),
+        };
+        violation(
+            &step.name,
+            &format!("{} ({})", self.driver.names(user).name, step.actor_name),
+            &done,
+            refused.error.as_str(),
+            answer,
+        )
     }
 
     /// An error: expected, or a failure.

@@ -98,7 +98,7 @@ async fn checks_and_captures_fail_the_step() {
         (
             "check: { path: $.id, equals: \"x\" }",
             FailureKind::Check,
-            "$.id should be",
+            "$.id should be \"x\"",
         ),
         (
             "check: [ { path: $.id, exists: true }, { path: $.no, exists: true } ]",
@@ -112,8 +112,8 @@ async fn checks_and_captures_fail_the_step() {
         ),
         (
             "refused: { error: denied, must: true }",
-            FailureKind::Check,
-            "should have been refused with /denied/",
+            FailureKind::NotRefused,
+            "was not refused, and must be with /denied/",
         ),
     ] {
         let steps = format!("      - a: {{ call: one, {step} }}\n      - b: {{ call: two }}\n");

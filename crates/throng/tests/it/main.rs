@@ -1,6 +1,7 @@
 //! The whole program, as a user starts it: the real binary in a process of its own against a sandbox in this one, whose
 //! journal says what really happened.
 
+mod access;
 mod cli;
 mod docs;
 mod eras;

@@ -26,6 +26,9 @@ use crate::cli::{CommandError, Output, state};
 /// The condition a run is judged by unless file or flags name one on all its errors: a run whose only threshold is on
 /// something else must not pass with everything failing.
 const DEFAULT_THRESHOLD: &str = "error_rate<1%";
+/// The condition of every run whose workload has a step that must be refused. No flag takes it away: the file does, by
+/// leaving `must` out.
+const ACCESS_THRESHOLD: &str = "not_refused==0";
 /// Starts that may wait for a free user where nobody says how many.
 const DEFAULT_QUEUE: u32 = 10_000;
 
@@ -251,14 +254,16 @@ fn rate_of(count: f64, per: Duration) -> anyhow::Result<Rate> {
 }
 
 fn thresholds(file: &ScenarioFile, args: &RunArgs) -> anyhow::Result<Vec<Threshold>> {
-    if args.no_thresholds {
-        return Ok(Vec::new());
-    }
+    let access = file
+        .program
+        .has_must_be_refused()
+        .then_some(ACCESS_THRESHOLD);
     let asked: Vec<&str> = file
         .scenario
         .thresholds
         .iter()
         .map(|text| text.value.as_str())
+        .filter(|text| !args.no_thresholds && access != Some(*text))
         .collect();
     let mut problems = Vec::new();
     let mut thresholds: Vec<Threshold> = Vec::new();
@@ -268,8 +273,8 @@ fn thresholds(file: &ScenarioFile, args: &RunArgs) -> anyhow::Result<Vec<Thresho
             .filter_map(|text| text.parse::<Threshold>().ok())
             .any(|threshold| threshold.is_on_all_errors())
     };
-    let default = (!on_errors(&asked)).then_some(DEFAULT_THRESHOLD);
-    for text in default.into_iter().chain(asked) {
+    let default = (!args.no_thresholds && !on_errors(&asked)).then_some(DEFAULT_THRESHOLD);
+    for text in access.into_iter().chain(default).chain(asked) {
         match text.parse::<Threshold>().and_then(|threshold| {
             threshold.check(&file.program.catalog)?;
             Ok(threshold)
