@@ -478,18 +478,64 @@ fn the_guides_example_is_the_file_and_passes_on_the_sandbox() {
     assert!(output.status.success(), "{}", said(&output));
 }
 
+/// Whatever the order in which the calls of a `parallel` arrive, no step of what we ship may fail on a sound server.
 #[test]
-fn what_init_writes_passes_on_the_sandbox() {
+fn what_init_writes_and_the_examples_have_no_races() {
     let home = tempfile::tempdir().expect("a directory");
-    let file = home.path().join("my.yaml");
-    let file = file.to_str().expect("a plain path");
-    let written = throng(home.path(), &["init", file]);
-    assert!(written.status.success(), "{}", said(&written));
-    let output = throng(
-        home.path(),
-        &["run", file, "--sandbox", "-d", "1", "-w", "0", "-q"],
-    );
-    assert!(output.status.success(), "{}", said(&output));
+    let path = |name: &str| {
+        let path = home.path().join(name);
+        path.to_str().expect("a plain path").to_owned()
+    };
+    let list = throng(home.path(), &["init", "--template", "list"]);
+    let mut files = vec![
+        root().join("examples/three_actors.yaml"),
+        root().join("examples/permission_escalation.yaml"),
+    ];
+    for name in String::from_utf8_lossy(&list.stdout).lines() {
+        let file = path(&format!("{name}.yaml"));
+        let written = throng(home.path(), &["init", "--template", name, &file]);
+        assert!(written.status.success(), "{}", said(&written));
+        files.push(file.into());
+    }
+    assert!(files.len() >= 5, "{files:?}");
+    fs::write(
+        path("knobs.yaml"),
+        "endpoints: [{ match: nc_*, latency: { fixed_ms: 1, jitter: { kind: uniform, max_ms: 30 } } }]\n\
+         share_propagation_ms: 20\n",
+    )
+    .expect("written");
+    let mut conflicts = 0;
+    for file in files {
+        let output = throng(
+            home.path(),
+            &[
+                "run",
+                file.to_str().expect("a plain path"),
+                "--sandbox-knobs",
+                &path("knobs.yaml"),
+                "--sandbox",
+                "-u",
+                "5",
+                "-d",
+                "2",
+                "-w",
+                "0",
+                "--pause",
+                "0",
+                "-q",
+                "--output",
+                &path("report.json"),
+            ],
+        );
+        let shown = format!("{}: {}", file.display(), said(&output));
+        assert!(output.status.success(), "{shown}");
+        let report = fs::read_to_string(path("report.json")).expect("a report");
+        let report: Value = serde_json::from_str(&report).expect("JSON");
+        assert_eq!(report["summary"]["failed_operations"], 0, "{shown}");
+        assert_eq!(report["errors"], serde_json::json!([]), "{shown}");
+        conflicts += report["counters"]["conflicts"].as_u64().unwrap_or(0);
+    }
+    assert!(conflicts > 0, "nobody ever came second");
 }
 
 /// The names that headings have as link targets, by GitHub's rule.
