@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::decode::{At, Decode, record};
 use crate::model::Step;
-use crate::node::{Kind, Node};
+use crate::node::{Key, Kind, Node};
 use crate::problem::Problems;
 use crate::scalar::{Span, schema};
 use crate::template::is_name;
@@ -207,6 +207,17 @@ record! {
 /// Keys that start a block and so cannot be names of steps.
 const WORDS: [&str; 5] = ["for_each", "parallel", "one_of", "steps", "pause"];
 
+/// The keys that belong to a block beside the word that starts it.
+fn keys_of(word: &str) -> &'static [&'static str] {
+    match word {
+        "for_each" => &["for_each", "in", "at_once", "steps"],
+        "parallel" => &["parallel"],
+        "one_of" => &["one_of"],
+        "steps" => &["steps"],
+        _ => &["pause"],
+    }
+}
+
 impl Decode for Block {
     fn decode(node: &Node, problems: &mut Problems) -> Self {
         let Kind::Map(entries) = &node.kind else {
@@ -214,37 +225,110 @@ impl Decode for Block {
                 node,
                 "a step under its name: `- create_note: { as: alice, call: ... }`",
             );
+            problems.lose(node.mark);
             return Self::default();
         };
-        let has = |word: &str| node.get(word).is_some();
         // `for_each` also has `steps`: it comes first.
-        match WORDS.into_iter().find(|word| has(word)) {
+        let word = WORDS.into_iter().find(|word| node.get(word).is_some());
+        if let Some(blocks) = without_dashes(node, entries, word, problems) {
+            return blocks;
+        }
+        match word {
             Some("for_each") => Self::ForEach(ForEach::decode(node, problems)),
             Some("parallel") => Self::Parallel(Parallel::decode(node, problems)),
             Some("one_of") => Self::OneOf(OneOf::decode(node, problems)),
             Some("steps") => Self::Sequence(Sequence::decode(node, problems)),
             Some(_) => Self::Pause(Pause::decode(node, problems).pause),
-            None => match entries.as_slice() {
-                [(name, body)] => Self::Step {
-                    name: name.into(),
-                    step: Box::new(Step::decode(body, problems)),
-                },
-                [(name, _), ..] => {
-                    problems.add_with_help(
-                        name.mark,
-                        format!("expected one step under its name, found {}", crate::problem::describe(node)),
-                        "each step is an entry of the list: `- name: { as: ..., call: ... }`, with its keys indented \
-                         further than its name",
-                    );
-                    Self::default()
-                }
-                [] => {
-                    problems.wrong_kind(node, "a step under its name");
-                    Self::default()
-                }
-            },
+            None => step(node, entries, problems),
         }
     }
+}
+
+/// A step under its name. One whose keys stand beside its name is reported, and read as it was meant.
+fn step(node: &Node, entries: &[(Key, Node)], problems: &mut Problems) -> Block {
+    match entries {
+        [(name, body)] => Block::Step {
+            name: name.into(),
+            step: Box::new(Step::decode(body, problems)),
+        },
+        [(name, body), rest @ ..] => {
+            problems.add_with_help(
+                name.mark,
+                format!(
+                    "expected one step under its name, found {}",
+                    crate::problem::describe(node)
+                ),
+                "each step is an entry of the list: `- name: { as: ..., call: ... }`, with its keys indented further \
+                 than its name",
+            );
+            if body.kind != Kind::Null {
+                problems.lose(node.mark);
+                return Block::default();
+            }
+            let body = Node {
+                kind: Kind::Map(rest.to_vec()),
+                ..node.clone()
+            };
+            Block::Step {
+                name: name.into(),
+                step: Box::new(Step::decode(&body, problems)),
+            }
+        }
+        [] => {
+            problems.wrong_kind(node, "a step under its name");
+            problems.lose(node.mark);
+            Block::default()
+        }
+    }
+}
+
+/// Several blocks in one entry of the list, because the dash before all but the first is missing. Reported, and read as they
+/// were meant. `None` where it is something else.
+fn without_dashes(
+    node: &Node,
+    entries: &[(Key, Node)],
+    word: Option<&str>,
+    problems: &mut Problems,
+) -> Option<Block> {
+    let own = word.map_or(&[][..], keys_of);
+    let is_own = |key: &Key| own.contains(&key.text.as_str());
+    let steps = || entries.iter().filter(|(key, _)| !is_own(key));
+    let count = steps().count() + usize::from(word.is_some());
+    let blocks_only = steps().all(|(key, value)| {
+        matches!(value.kind, Kind::Map(_)) || WORDS.contains(&key.text.as_str())
+    });
+    if count < 2 || !blocks_only {
+        return None;
+    }
+    let first_is_own = is_own(&entries[0].0);
+    let (late, _) = entries[1..]
+        .iter()
+        .find(|(key, _)| !(first_is_own && is_own(key)))?;
+    problems.add_with_help(
+        late.mark,
+        format!("`{}` has no `-` of its own", late.text),
+        "put one before it: each step or block is an entry of the list",
+    );
+    let part = |entries: Vec<(Key, Node)>| Node {
+        kind: Kind::Map(entries),
+        ..node.clone()
+    };
+    let mut parts: Vec<Node> = Vec::new();
+    let of_word: Vec<_> = entries.iter().filter(|(key, _)| is_own(key)).collect();
+    for entry in entries {
+        if !is_own(&entry.0) {
+            parts.push(part(vec![entry.clone()]));
+        } else if of_word.first().is_some_and(|first| first.0 == entry.0) {
+            parts.push(part(of_word.iter().copied().cloned().collect()));
+        }
+    }
+    Some(Block::Sequence(Sequence {
+        mark: node.mark,
+        steps: parts
+            .iter()
+            .map(|part| Block::decode(part, problems))
+            .collect(),
+    }))
 }
 
 impl JsonSchema for Block {

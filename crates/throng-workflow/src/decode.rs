@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::node::{Key, Kind, Node};
-use crate::problem::{Mark, Problems};
+use crate::problem::{Mark, Problems, nearest};
 
 /// A type that can be read from a node of the file.
 pub trait Decode: Default + JsonSchema {
@@ -89,7 +89,15 @@ impl<T: Decode> Decode for Vec<T> {
         match &node.kind {
             Kind::List(items) => items.iter().map(|item| T::decode(item, problems)).collect(),
             _ => {
-                problems.wrong_kind(node, "a list");
+                let found = crate::problem::describe(node);
+                let message = format!("expected a list, found {found}");
+                match &node.kind {
+                    Kind::Text(text) if !node.from_environment && !text.contains(',') => {
+                        problems.add_with_help(node.mark, message, format!("write `[{text}]`"));
+                    }
+                    _ => problems.add(node.mark, message),
+                }
+                problems.lose(node.mark);
                 Vec::new()
             }
         }
@@ -166,6 +174,7 @@ impl<T: Decode> Decode for Named<T> {
             ),
             _ => {
                 problems.wrong_kind(node, "a map of names");
+                problems.lose(node.mark);
                 Self::default()
             }
         }
@@ -196,20 +205,28 @@ impl From<&Key> for At<String> {
 
 /// The keys of one map while it is being read.
 pub struct Fields<'a> {
-    entries: &'a [(Key, Node)],
+    /// By the keys that they are taken for: a misspelt one is reported and then read as what it was meant to be, so that it
+    /// is not missed elsewhere, too.
+    entries: Vec<(&'a str, &'a Node)>,
     mark: Mark,
 }
 
 impl<'a> Fields<'a> {
     /// Opens a map that may only have the `known` keys; everything else is reported.
-    pub fn open(node: &'a Node, what: &str, known: &[&str], problems: &mut Problems) -> Self {
+    pub fn open(
+        node: &'a Node,
+        what: &str,
+        known: &[&'static str],
+        problems: &mut Problems,
+    ) -> Self {
         let entries: &[(Key, Node)] = match &node.kind {
             Kind::Map(entries) => entries,
             _ => {
                 problems.wrong_kind(node, &format!("{what} with the keys {}", known.join(", ")));
+                problems.lose(node.mark);
                 // An empty list of keys would add a "missing key" for each required one.
                 return Self {
-                    entries: &[],
+                    entries: Vec::new(),
                     mark: Mark {
                         line: u32::MAX,
                         ..Mark::default()
@@ -217,14 +234,24 @@ impl<'a> Fields<'a> {
                 };
             }
         };
-        for (key, _) in entries
-            .iter()
-            .filter(|(key, _)| !known.contains(&key.text.as_str()))
-        {
+        let mut read: Vec<(&str, &Node)> = Vec::with_capacity(entries.len());
+        for (key, value) in entries {
+            if known.contains(&key.text.as_str()) {
+                read.push((&key.text, value));
+                continue;
+            }
             problems.unknown(key.mark, "key", &key.text, known.iter().copied());
+            let meant = nearest(&key.text, known.iter().copied());
+            match meant.filter(|meant| node.get(meant).is_none()) {
+                Some(meant) => {
+                    let meant = known.iter().find(|word| **word == meant);
+                    read.extend(meant.map(|meant| (*meant, value)));
+                }
+                None => problems.lose(key.mark),
+            }
         }
         Self {
-            entries,
+            entries: read,
             mark: node.mark,
         }
     }
@@ -237,7 +264,7 @@ impl<'a> Fields<'a> {
         what: &str,
         problems: &mut Problems,
     ) -> T {
-        match self.entries.iter().find(|(found, _)| found.text == key) {
+        match self.entries.iter().find(|(found, _)| *found == key) {
             Some((_, node)) if T::OPTIONAL || default.is_none() || node.kind != Kind::Null => {
                 T::decode(node, problems)
             }

@@ -317,9 +317,14 @@ fn check_url(url: &At<String>, unset: &[String], problems: &mut Problems) {
 }
 
 fn check_threshold(text: &At<String>, program: &Program, problems: &mut Problems) {
-    let checked = text
-        .parse::<Threshold>()
-        .and_then(|threshold| threshold.check(&program.catalog));
+    // Where a part of the file could not be read, the name may well have been in it.
+    let incomplete = problems.lost_between(Mark::default(), None);
+    let checked = text.parse::<Threshold>().and_then(|threshold| {
+        if incomplete {
+            return Ok(());
+        }
+        threshold.check(&program.catalog)
+    });
     if let Err(error) = checked {
         let mark = text.mark.within(text, error.at.saturating_sub(1), 1);
         let message = format!("threshold `{}`: {}", text.value, error.message);
@@ -334,8 +339,8 @@ fn check_threshold(text: &At<String>, program: &Program, problems: &mut Problems
 
 fn check_load(scenario: &Scenario, problems: &mut Problems) {
     let load = &scenario.load;
-    if load.duration.0.is_zero() {
-        problems.add(load.mark, "load.duration must be more than 0");
+    if load.duration.0.is_zero() && !problems.reported_in(load.duration.mark) {
+        problems.add(load.duration.mark, "the duration must be more than 0");
     }
     if let (Some(queue), None) = (&load.queue, &load.rate) {
         problems.add_with_help(

@@ -264,7 +264,7 @@ record! {
         /// Load whose samples are thrown away, before the measured part.
         "warmup" warmup: Span = Span::seconds(5);
         /// Length of the measured part.
-        "duration" duration: Span = Span::seconds(30);
+        "duration" duration: At<Span> = given(Span::seconds(30));
         /// Pause of a user between two workflows.
         "pause" pause: Span = Span::milliseconds(50);
         /// Starts at this rate whatever the target does (constant-arrival-rate); else each user works as fast as it can.
@@ -286,7 +286,7 @@ impl Load {
         Self {
             mark: Mark::default(),
             warmup: Span::seconds(5),
-            duration: Span::seconds(30),
+            duration: given(Span::seconds(30)),
             pause: Span::milliseconds(50),
             rate: None,
             queue: None,
@@ -447,7 +447,7 @@ condition_record! {
     /// What is waited for.
     Until ("an until") {
         /// Time between two calls; it bounds the error of the measured propagation.
-        "every" every: Span = Span::milliseconds(50);
+        "every" every: At<Span> = given(Span::milliseconds(50));
         /// How long it is waited for.
         "within" within: Span = Span::seconds(10);
     }

@@ -181,7 +181,14 @@ pub fn parse(source: &str, problems: &mut Problems) -> Option<Node> {
                 .unwrap_or(text)
                 .trim_end_matches(':')
                 .to_owned();
-            problems.add(mark, format!("this is not valid YAML: {text}"));
+            let text = text.replace("simple key expected ':'", "expected a `:` after the key");
+            let message = format!("this is not valid YAML: {text}");
+            // These two are where they are said to be.
+            if text.starts_with("duplicate") || text.starts_with("unclosed quote") {
+                problems.add(mark, message);
+            } else {
+                problems.syntax(mark, message);
+            }
             None
         }
     }

@@ -57,6 +57,11 @@ impl Decode for Path {
             problems.wrong_kind(node, "a JSONPath such as $.id");
             return Self::default();
         };
+        if node.from_environment && !text.starts_with('$') {
+            // Its text is not shown.
+            problems.add(node.mark, "a JSONPath starts with `$`");
+            return Self::default();
+        }
         Self::parse(text, node.mark, problems)
     }
 }
@@ -79,11 +84,28 @@ impl Path {
             render(&template, |_| Some(Cow::Owned(Value::String("x".into())))).unwrap_or_default();
         let parsed = match JsonPath::parse(&sample) {
             Ok(path) => path,
+            Err(_) if !sample.starts_with('$') => {
+                let likely = if template::is_name(text) {
+                    format!("`$.{text}`")
+                } else {
+                    "`$.id`, `$.items[0].name` or `$[?@.id == {share}]`".to_owned()
+                };
+                problems.add_with_help(
+                    mark,
+                    "a JSONPath starts with `$`",
+                    format!("write {likely}"),
+                );
+                return Self {
+                    source,
+                    template,
+                    ..Self::default()
+                };
+            }
             Err(error) => {
                 problems.add_with_help(
                     mark.within(text, error.position(), 1),
                     format!("this is not a valid JSONPath: {}", error.message()),
-                    "a path starts with `$`, such as `$.id`, `$.items[0].name` or `$[?@.id == '{share}']`",
+                    "valid are `$.id`, `$.items[0].name` or `$[?@.id == {share}].name`, for instance",
                 );
                 return Self {
                     source,

@@ -60,6 +60,8 @@ pub struct Problem {
     pub help: Option<String>,
     /// The line of the file, for display.
     pub excerpt: Option<String>,
+    /// An earlier line that may be at fault instead: its number and text.
+    pub before: Option<(u32, String)>,
 }
 
 impl Problem {
@@ -85,6 +87,10 @@ impl fmt::Display for Problem {
         if let Some(line) = &self.excerpt {
             let number = self.mark.line.to_string();
             let pad = " ".repeat(number.len());
+            write!(f, "\n {pad} |")?;
+            if let Some((earlier, line)) = &self.before {
+                write!(f, "\n {earlier:>0$} | {line}", number.len())?;
+            }
             let before: String = line
                 .chars()
                 .take(self.mark.column.saturating_sub(1) as usize)
@@ -96,10 +102,7 @@ impl fmt::Display for Problem {
                 .saturating_sub(before.chars().count())
                 .max(1);
             let carets = "^".repeat((self.mark.length.max(1) as usize).min(left));
-            write!(
-                f,
-                "\n {pad} |\n {number} | {line}\n {pad} | {before}{carets}"
-            )?;
+            write!(f, "\n {number} | {line}\n {pad} | {before}{carets}")?;
         }
         if let Some(help) = &self.help {
             write!(f, "\n  help: {help}")?;
@@ -116,6 +119,7 @@ pub struct Problems {
     file: Arc<str>,
     lines: Vec<String>,
     found: Vec<Problem>,
+    lost: Vec<Mark>,
 }
 
 impl Problems {
@@ -125,6 +129,7 @@ impl Problems {
             file: file.into(),
             lines: source.lines().map(str::to_owned).collect(),
             found: Vec::new(),
+            lost: Vec::new(),
         }
     }
 
@@ -161,10 +166,66 @@ impl Problems {
 
     /// Reports that a node of the wrong kind was found.
     pub fn wrong_kind(&mut self, node: &Node, expected: &str) {
-        self.add(
-            node.mark,
-            format!("expected {expected}, found {}", describe(node)),
-        );
+        let help = self
+            .bare_placeholder(node)
+            .map(|placeholder| quote_it(&placeholder));
+        let message = format!("expected {expected}, found {}", describe(node));
+        self.report(node.mark, message, help);
+    }
+
+    /// The text `{note}` where it stands without quotes, so that YAML made a map of it. What is more than a name in braces,
+    /// such as `{ note: null }`, is a map that was meant.
+    pub fn bare_placeholder(&self, node: &Node) -> Option<String> {
+        let Kind::Map(entries) = &node.kind else {
+            return None;
+        };
+        let [(key, value)] = entries.as_slice() else {
+            return None;
+        };
+        let line = self.lines.get((node.mark.line as usize).checked_sub(1)?)?;
+        let skipped = node.mark.column.saturating_sub(1) as usize;
+        let from = line.char_indices().nth(skipped)?.0;
+        let inner = line[from..].strip_prefix('{')?.split_once('}')?.0.trim();
+        (value.kind == Kind::Null && inner == key.text).then(|| format!("{{{inner}}}"))
+    }
+
+    /// Notes that what stands here could not be read, so that names which it would have made known are missing elsewhere.
+    pub fn lose(&mut self, mark: Mark) {
+        self.lost.push(mark);
+    }
+
+    /// Whether something between two places, or after the first, could not be read.
+    pub fn lost_between(&self, from: Mark, to: Option<Mark>) -> bool {
+        let place = |mark: &Mark| (mark.line, mark.column);
+        self.lost.iter().any(|mark| {
+            place(mark) >= place(&from) && to.as_ref().is_none_or(|to| place(mark) < place(to))
+        })
+    }
+
+    /// Reports broken syntax. A parser sees it where it can't go on, which is often the line after the mistake: both are
+    /// shown.
+    pub fn syntax(&mut self, mark: Mark, message: String) {
+        let blank = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
+        let before = self
+            .lines
+            .iter()
+            .take((mark.line as usize).saturating_sub(1))
+            .enumerate()
+            .rfind(|(_, line)| !blank(line))
+            .map(|(index, line)| (index as u32 + 1, line.clone()));
+        let help = match &before {
+            _ if message.contains("tabs") => "indent with spaces".to_owned(),
+            Some((line, _)) => format!(
+                "look at the indentation, or for a missing `:` or quote, in this line and in line {line} before it"
+            ),
+            None => {
+                "look for a missing quote: a text with `: ` or ` #` in it needs them".to_owned()
+            }
+        };
+        self.report(mark, message, Some(help));
+        if let Some(problem) = self.found.last_mut() {
+            problem.before = before;
+        }
     }
 
     fn report(&mut self, mark: Mark, message: String, help: Option<String>) {
@@ -177,6 +238,7 @@ impl Problems {
             message,
             help,
             excerpt,
+            before: None,
         };
         if !self.found.contains(&problem) {
             self.found.push(problem);
@@ -209,6 +271,11 @@ impl Problems {
             .sort_by_key(|p| (p.mark.flag, p.mark.line, p.mark.column));
         self.found
     }
+}
+
+/// The advice for a placeholder that lost its quotes.
+pub fn quote_it(placeholder: &str) -> String {
+    format!("did you mean `\"{placeholder}\"`? In YAML braces make a map: put it in quotes")
 }
 
 /// What a node is, in words for a message: its kind, and its text when it is short. Never the text of a value that came

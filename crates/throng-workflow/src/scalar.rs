@@ -75,10 +75,11 @@ macro_rules! whole {
                 match whole_number(node).and_then(|n| <$type>::try_from(n).ok()) {
                     Some(number) => number,
                     None => {
-                        problems.wrong_kind(
-                            node,
-                            &format!("a whole number from 0 to {}", <$type>::MAX),
-                        );
+                        let expected = match node.kind {
+                            Kind::Number(_) => format!("a whole number from 0 to {}", <$type>::MAX),
+                            _ => "a whole number".to_owned(),
+                        };
+                        problems.wrong_kind(node, &expected);
                         Self::default()
                     }
                 }
@@ -185,7 +186,8 @@ impl Decode for Span {
             Kind::Text(text) => text,
             Kind::Number(number) if number.as_u64() == Some(0) => return Self::default(),
             Kind::Number(number) => {
-                let help = format!("write `{number}s` for seconds");
+                let help =
+                    format!("write `{number}s` for seconds, or `{number}ms` for milliseconds");
                 problems.add_with_help(
                     node.mark,
                     format!("expected {FORMS}, found the number {number}"),

@@ -236,6 +236,18 @@ impl Decode for JsonTemplate {
                     .map(|item| Self::decode(item, problems))
                     .collect(),
             ),
+            Kind::Map(_) if problems.bare_placeholder(node).is_some() => {
+                let placeholder = problems.bare_placeholder(node).unwrap_or_default();
+                problems.add_with_help(
+                    Mark {
+                        length: placeholder.chars().count() as u32,
+                        ..node.mark
+                    },
+                    format!("`{placeholder}` without quotes is a map with the key `{}`, not a placeholder", placeholder.trim_matches(['{', '}'])),
+                    crate::problem::quote_it(&placeholder),
+                );
+                Self::Text(parse(&placeholder, node.mark, problems))
+            }
             Kind::Map(entries) => Self::Map(
                 entries
                     .iter()

@@ -5,6 +5,9 @@ use throng_identity::directory::names::{NameError, NameTemplates, Prefix};
 use crate::model::Users;
 use crate::problem::Problems;
 
+/// More users than this are taken for a mistake.
+pub const MOST_USERS: u32 = 1_000_000;
+
 /// The checked templates of the file.
 pub fn templates(users: &Users) -> Result<(NameTemplates, Prefix), NameError> {
     Ok((
@@ -15,11 +18,15 @@ pub fn templates(users: &Users) -> Result<(NameTemplates, Prefix), NameError> {
 
 /// The login names of all users, in order. Mistakes are reported.
 pub(crate) fn names(users: &Users, problems: &mut Problems) -> Vec<String> {
-    if users.count.value == 0 {
-        problems.add(users.count.mark, "there must be at least one user");
+    let count = &users.count;
+    if !(1..=MOST_USERS).contains(&count.value) && !problems.reported_in(count.mark) {
+        problems.add(
+            count.mark,
+            format!("the number of users goes from 1 to {MOST_USERS}"),
+        );
     }
     match templates(users) {
-        Ok((templates, prefix)) => (1..=users.count.value)
+        Ok((templates, prefix)) => (1..=count.value.min(MOST_USERS))
             .map(|n| templates.name.render(&prefix, n))
             .collect(),
         Err(error) => {

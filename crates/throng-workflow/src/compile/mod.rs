@@ -3,6 +3,7 @@
 //! All mistakes are reported; the program of a file with mistakes must not be run.
 
 mod login;
+mod mix;
 mod names;
 mod value;
 
@@ -16,12 +17,14 @@ use throng_metrics::{Catalog, WorkflowId};
 use crate::blocks::{self, Block};
 use crate::decode::At;
 use crate::model::{self, Scenario};
-use crate::problem::{Mark, Problems};
+use crate::problem::Problems;
 use crate::program::{
     Action, Baggage, Counters, ForEach, Program, Refused, Save, Statement, Step, ToolUse, Until,
     Workflow,
 };
+use crate::scalar::Span;
 use crate::template::JsonTemplate;
+pub use mix::ALL;
 use names::{Names, Visible};
 use value::Values;
 
@@ -36,7 +39,7 @@ pub fn compile(scenario: &Scenario, problems: &mut Problems) -> Program {
         retries: catalog.counter("retries"),
     };
     login::check(&scenario.login, scenario.directory.is_some(), problems);
-    if scenario.workflows.0.is_empty() {
+    if scenario.workflows.0.is_empty() && !problems.lost_between(scenario.mark, None) {
         problems.add(scenario.mark, "a scenario needs at least one workflow");
     }
     let mut tools = Vec::new();
@@ -44,14 +47,18 @@ pub fn compile(scenario: &Scenario, problems: &mut Problems) -> Program {
         .workflows
         .0
         .iter()
-        .map(|(name, workflow)| {
+        .enumerate()
+        .map(|(index, (name, workflow))| {
+            let next = scenario.workflows.0.get(index + 1);
+            let incomplete = problems.lost_between(name.mark, next.map(|(name, _)| name.mark));
             let id = catalog.add_workflow(name.value.clone(), workflow.role.into());
             let compiler = Compiler {
                 id,
                 workflow: name,
                 target: &scenario.target,
                 catalog: &mut catalog,
-                names: Names::new(workflow),
+                names: Names::new(workflow, incomplete),
+                incomplete,
                 steps: Vec::new(),
                 tools: &mut tools,
                 problems,
@@ -59,98 +66,14 @@ pub fn compile(scenario: &Scenario, problems: &mut Problems) -> Program {
             compiler.workflow(workflow)
         })
         .collect();
-    let mix = mix(scenario, problems);
-    let users = scenario.users.count.value;
-    for (id, _) in &mix {
-        let workflow = &workflows[id.0 as usize];
-        if workflow.minimum_users() > users && users > 0 {
-            problems.add_with_help(
-                scenario.users.count.mark,
-                format!(
-                    "`{}` needs {} users, but there are {users}",
-                    workflow.name,
-                    workflow.minimum_users()
-                ),
-                format!(
-                    "raise users.count (--users) to {}, or choose another workload",
-                    workflow.minimum_users()
-                ),
-            );
-        }
-    }
+    let mix = mix::mix(scenario, problems);
+    mix::check_users(scenario, &workflows, &mix, problems);
     Program {
         workflows,
         mix,
         catalog: Arc::new(catalog),
         counters,
         tools,
-    }
-}
-
-/// The chosen workload. Without any workload in the file, every workflow has the same weight.
-fn mix(scenario: &Scenario, problems: &mut Problems) -> Vec<(WorkflowId, u32)> {
-    let index = |name: &str| scenario.workflows.names().position(|known| known == name);
-    for (name, workload) in &scenario.workloads.0 {
-        for (workflow, _) in &workload.0 {
-            if index(workflow).is_none() {
-                problems.unknown(
-                    workflow.mark,
-                    "workflow",
-                    workflow,
-                    scenario.workflows.names(),
-                );
-            }
-        }
-        if workload
-            .0
-            .iter()
-            .map(|(_, weight)| u64::from(weight.value))
-            .sum::<u64>()
-            == 0
-        {
-            problems.add(
-                name.mark,
-                format!(
-                    "the weights of the workload `{}` add up to nothing",
-                    name.value
-                ),
-            );
-        }
-    }
-    let chosen = match &scenario.workload {
-        Some(name) => {
-            let found = scenario.workloads.get(name);
-            // A workflow's own name is a workload, too: that workflow only.
-            if found.is_none() {
-                if let Some(only) = index(name) {
-                    return vec![(WorkflowId(only as u32), 1)];
-                }
-                problems.unknown(
-                    name.mark,
-                    "workload",
-                    name,
-                    scenario.workloads.names().chain(
-                        scenario
-                            .workflows
-                            .names()
-                            .filter(|name| scenario.workloads.get(name).is_none()),
-                    ),
-                );
-            }
-            found
-        }
-        None => scenario.workloads.0.first().map(|(_, workload)| workload),
-    };
-    match chosen {
-        Some(workload) => workload
-            .0
-            .iter()
-            .filter(|(_, weight)| weight.value > 0)
-            .filter_map(|(name, weight)| Some((WorkflowId(index(name)? as u32), weight.value)))
-            .collect(),
-        None => (0..scenario.workflows.0.len() as u32)
-            .map(|n| (WorkflowId(n), 1))
-            .collect(),
     }
 }
 
@@ -161,6 +84,8 @@ struct Compiler<'a> {
     target: &'a model::Target,
     catalog: &'a mut Catalog,
     names: Names,
+    /// Whether a part of it could not be read, so that what seems to be missing may be there.
+    incomplete: bool,
     steps: Vec<(String, u32)>,
     tools: &'a mut Vec<ToolUse>,
     problems: &'a mut Problems,
@@ -169,7 +94,7 @@ struct Compiler<'a> {
 impl Compiler<'_> {
     fn workflow(mut self, workflow: &model::Workflow) -> Workflow {
         self.actors(&workflow.actors);
-        if workflow.steps.is_empty() {
+        if workflow.steps.is_empty() && !self.incomplete {
             self.problems.add(
                 self.workflow.mark,
                 format!("`{}` has no steps", self.workflow.value),
@@ -194,6 +119,7 @@ impl Compiler<'_> {
 
     fn actors(&mut self, actors: &[blocks::Actor]) {
         match actors.first() {
+            None if self.incomplete => {}
             None => self.problems.add_with_help(
                 self.workflow.mark,
                 format!("`{}` has no actors", self.workflow.value),
@@ -330,7 +256,7 @@ impl Compiler<'_> {
         let (action, endpoint) = action(name, step, &mut values, self.tools);
         let until = step.until.as_ref().map(|until| Until {
             condition: values.condition(&until.condition(), self.catalog),
-            every: positive(until.every.0, until.mark, "every", values.problems),
+            every: positive(&until.every, "every", values.problems),
             within: until.within.0,
         });
         let checks = step
@@ -527,11 +453,11 @@ fn fixed_value(template: &JsonTemplate) -> Option<serde_json::Value> {
     })
 }
 
-fn positive(duration: Duration, mark: Mark, what: &str, problems: &mut Problems) -> Duration {
-    if duration.is_zero() {
-        problems.add(mark, format!("`{what}` must be more than 0"));
+fn positive(span: &At<Span>, what: &str, problems: &mut Problems) -> Duration {
+    if span.0.is_zero() && !problems.reported_in(span.mark) {
+        problems.add(span.mark, format!("`{what}` must be more than 0"));
     }
-    duration
+    span.0
 }
 
 /// The header of W3C Baggage (<https://www.w3.org/TR/baggage/>) that names workflow, step and phase.

@@ -70,16 +70,19 @@ pub(super) struct Names {
     lists: Vec<String>,
     /// Everything that is saved anywhere, and by which step, for advice.
     saved: Vec<(String, String, u32)>,
+    /// Whether a part of the workflow could not be read: what is not known here may be saved there.
+    incomplete: bool,
 }
 
 impl Names {
-    pub(super) fn new(workflow: &Workflow) -> Self {
+    pub(super) fn new(workflow: &Workflow, incomplete: bool) -> Self {
         let mut names = Self {
             actors: workflow.actors.clone(),
             scopes: vec![Vec::new()],
             properties: Vec::new(),
             lists: Vec::new(),
             saved: Vec::new(),
+            incomplete,
         };
         names.survey(&workflow.steps);
         names.survey(&workflow.finally);
@@ -186,6 +189,7 @@ impl Names {
                 format!("`{}` is one actor, not a group", name.value),
                 format!("make it a group: `actors: [..., {{ {}: 2 }}]`", name.value),
             ),
+            None if self.actors.is_empty() => {}
             None => problems.unknown(name.mark, "group", name, groups),
         }
         0
@@ -225,7 +229,7 @@ impl Names {
     ) -> ActorRef {
         let Some(name) = name else {
             let known = self.actor_names(visible);
-            if known.len() != 1 {
+            if known.len() != 1 && !self.actors.is_empty() {
                 let help = format!("write `as: {}`", known.first().unwrap_or(&"..."));
                 problems.add_with_help(
                     step.mark,
@@ -262,7 +266,8 @@ impl Names {
                 format!("`{name}` is a group, not one actor"),
                 format!("put it into `for_each: one` with `in: {name}`, and say `one` here"),
             );
-        } else {
+        } else if !self.actors.is_empty() {
+            // Where there are none at all, that is the mistake, and was said once.
             problems.unknown(mark, "actor", name, self.actor_names(visible));
         }
     }
@@ -321,7 +326,7 @@ impl Names {
                      `parallel`, and not outside of its `for_each`"
                 ),
             );
-        } else {
+        } else if !self.incomplete {
             let known: Vec<&str> = visible
                 .variables
                 .keys()
@@ -363,7 +368,7 @@ impl Names {
                 format!("`{{{full}}}` is used where it is not saved yet"),
                 format!("`{step}` (line {line}) saves it"),
             );
-        } else {
+        } else if !self.incomplete {
             let known: Vec<&str> = FIELDS
                 .iter()
                 .map(|(word, _)| *word)

@@ -167,6 +167,140 @@ snapshot!(step_keys, {
     )
 });
 
+snapshot!(placeholders_without_quotes, {
+    steps(
+        "[me]",
+        "      - make: { call: t, save: { note: $.id } }
+      - bare: { call: t, with: { note_id: {note}, who: {me.name}, n: { note | int }, list: [ {note} ], meant: { note: null }, too: {} } }
+      - checked: { call: t, check: { path: {note}, contains: {note} }, append_to: { all: {note} } }
+      - block:
+          call: t
+          with:
+            note:
+",
+    )
+});
+
+// A cause is told, and not what only follows from it.
+snapshot!(missing_dash, {
+    steps(
+        "[me, you]",
+        "      - write: { as: me, call: t, save: { note: $.id } }
+        share: { as: me, call: t, with: { note: \"{note}\" }, save: { share: $.id } }
+      - find: { as: you, call: t, with: { share: \"{share}\" } }
+        parallel:
+          - left: { as: me, call: t, save: { l: $.id } }
+          - right: { as: you, call: t }
+      - for_each: one
+        in: nobody
+        steps: []
+        after: { as: me, call: t, save: { x: $.id } }
+      - delete: { as: me, call: t, with: { share: \"{share}\", note: \"{note}\", l: \"{l}\", x: \"{x}\", y: \"{y}\" } }
+",
+    )
+});
+
+snapshot!(what_a_mistake_hides, {
+    problems(
+        "name: t
+target: { url: \"http://localhost/mcp\" }
+users: { count: four }
+load: { duration: 8 sec }
+thresholds: [ \"lost==0\", \"refusals==0\", \"w.bad.p95<1s\", \"error_rate<1\" ]
+workflows:
+  w:
+    actors: [me, you]
+    steps:
+      - a: { as: me, call: t, refuse: { error: x, count: refusals } }
+      - b: { as: me, call: t, until: { path: $.x, exists: true, every: 20 } }
+      - c: { as: me, call: t, sav: { c: $.id } }
+      - d: { as: me, call: t, with: { c: \"{c}\" }, keep: { d: $.id } }
+      - e: { as: me, call: t, with: { d: \"{d}\" } }
+  v:
+    actors: me
+    steps:
+      - a: { as: me, call: t, with: { u: \"{unknown}\" } }
+  u:
+    actors: [me]
+    steps:
+      - a: { as: me, call: t, with: { u: \"{unknown}\" } }
+",
+    )
+});
+
+snapshot!(too_many_users, {
+    problems(
+        "name: t
+target: { url: \"http://localhost/mcp\" }
+users: { count: 1000001 }
+workflows: { w: { actors: [a], steps: [ { s: { call: t } } ] } }
+",
+    )
+});
+
+snapshot!(another_workload_would_fit, {
+    let overrides = Overrides {
+        users: Some(1),
+        duration: Some(std::time::Duration::ZERO),
+        ..Overrides::default()
+    };
+    problems_with(
+        "name: t
+target: { url: \"http://localhost/mcp\" }
+load: { duration: 8s }
+workloads: { both: { w: 1, v: 1 }, light: { v: 1 } }
+workflows:
+  w: { actors: [a, b], steps: [ { s: { as: a, call: t } } ] }
+  v: { actors: [a], steps: [ { s: { call: t } } ] }
+",
+        &overrides,
+    )
+});
+
+snapshot!(syntax_is_seen_late, {
+    let cases = [
+        "name: t\ntarget\n  url: \"x\"\nworkflows: {}\n",
+        "name: t\ntarget: { url: \"x\"\n\n# a note\nworkflows: {}\n",
+        "name: t\nworkflows:\n  w:\n    actors: [a]\n   steps: []\n",
+        "name: t\nworkflows:\n  w:\n    steps:\n      - s:\n          call t\n          with: {}\n",
+        "name: t\nload:\n\tduration: 1s\n",
+        "name: a: b\n",
+        "name: t\nusers: { count: 2, }}\n",
+        "name: \"t\nload: { duration: 1s }\n",
+    ];
+    cases.map(problems).join("\n\n")
+});
+
+#[test]
+fn all_is_a_workload_of_every_file() {
+    let source = "name: t
+target: { url: \"http://localhost/mcp\" }
+workloads: { one: { w: 1 } }
+workflows:
+  w: { actors: [a], steps: [ { s: { call: t } } ] }
+  v: { actors: [a], steps: [ { s: { call: t } } ] }
+";
+    let mix = |source: &str| {
+        let overrides = Overrides {
+            workload: Some("all".to_owned()),
+            ..Overrides::default()
+        };
+        let file = ScenarioFile::parse(
+            "my.yaml",
+            source,
+            &overrides,
+            &Environment::new(&environment),
+        );
+        let mix = &file.expect("it is known").program.mix;
+        mix.iter()
+            .map(|(id, weight)| (id.0, *weight))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(mix(source), [(0, 1), (1, 1)]);
+    // Unless the file means something else by it.
+    assert_eq!(mix(&source.replace("one:", "all:")), [(0, 1)]);
+}
+
 snapshot!(unset_environment, {
     problems(
         "name: t

@@ -166,7 +166,7 @@ impl<'j> Prepared<'j> {
         // Without a choice the file's first runs; without any, every workflow does.
         chosen
             .or_else(|| scenario.workloads.names().next())
-            .unwrap_or("all")
+            .unwrap_or(throng_workflow::compile::ALL)
             .to_owned()
     }
 
