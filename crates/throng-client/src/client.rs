@@ -59,6 +59,14 @@ impl Client {
         }
     }
 
+    /// The same identity's connections with a new, empty cookie jar: for a login that owes nothing to an earlier one.
+    pub fn with_new_cookies(&self) -> Self {
+        Self {
+            cookies: Some(Arc::new(Jar::new())),
+            ..self.clone()
+        }
+    }
+
     /// This identity's cookie jar, if it has one.
     pub fn cookies(&self) -> Option<&Jar> {
         self.cookies.as_deref()

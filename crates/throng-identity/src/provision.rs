@@ -366,7 +366,7 @@ impl User {
             tokens: TokenCell::new(
                 login.tokens,
                 self.plan.login.clone(),
-                client.clone(),
+                &client,
                 &self.names.name,
                 password.clone(),
             ),

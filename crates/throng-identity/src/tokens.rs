@@ -101,6 +101,7 @@ pub struct TokenStats {
 /// How an identity gets new tokens.
 struct Source {
     plan: Arc<LoginPlan>,
+    /// Without cookies: those of the first login are never needed again, and take more memory than all else here.
     client: Client,
     user: String,
     password: Secret,
@@ -137,17 +138,18 @@ struct State {
 pub struct TokenCell(Arc<Inner>);
 
 impl TokenCell {
-    /// The tokens of a login, to be renewed with that login's plan, client and password.
+    /// The tokens of a login, to be renewed with that login's plan, connections and password. Where only a full login
+    /// helps, it starts without cookies.
     pub fn new(
         tokens: Tokens,
         plan: Arc<LoginPlan>,
-        client: Client,
+        client: &Client,
         user: &str,
         password: Secret,
     ) -> Self {
         let source = Source {
             plan,
-            client,
+            client: client.without_cookies(),
             user: user.to_owned(),
             password,
         };
@@ -338,7 +340,8 @@ impl Inner {
                 None => self.state.lock().expect("no panic while locked").refresh = None,
             }
         }
-        let login = log_in(&source.plan, &source.client, &source.user, &source.password)
+        let client = source.client.with_new_cookies();
+        let login = log_in(&source.plan, &client, &source.user, &source.password)
             .await
             .map_err(|source| TokenError::Login {
                 user: self.user.clone(),
@@ -356,7 +359,7 @@ impl Inner {
         refresh: &Secret,
     ) -> Result<Option<Tokens>, TokenError> {
         let plan = &source.plan;
-        let client = source.client.without_cookies();
+        let client = &source.client;
         let form = [
             ("grant_type", "refresh_token"),
             ("refresh_token", refresh.expose()),
@@ -411,7 +414,7 @@ impl Inner {
                 problem: format!("an id token that is refused: {error}"),
             };
             let claims = keys
-                .validate(&client, &id_token, &expected, plan.timeout)
+                .validate(client, &id_token, &expected, plan.timeout)
                 .await
                 .map_err(invalid)?;
             // OpenID Connect Core 1.0 section 12.2: the same user as before.

@@ -64,7 +64,7 @@ async fn no_text_shows_a_secret() {
                         let cell = throng_identity::TokenCell::new(
                             login.tokens,
                             Arc::new(plan.clone()),
-                            identity.clone(),
+                            &identity,
                             USER,
                             Secret::new(password),
                         );

@@ -16,7 +16,7 @@ async fn cell(provider: &Provider) -> TokenCell {
     let identity = client();
     let password = Secret::new(PASSWORD);
     let login = log_in(&plan, &identity, USER, &password).await.unwrap();
-    TokenCell::new(login.tokens, plan, identity, USER, password)
+    TokenCell::new(login.tokens, plan, &identity, USER, password)
 }
 
 fn refreshes(provider: &Provider) -> usize {
