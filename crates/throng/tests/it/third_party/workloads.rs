@@ -52,18 +52,18 @@ async fn all_workloads_run_on_the_nextcloud_mcp_server() {
     did_run(&report, "collaborative_edit", &APPENDS);
     assert!(report["summary"]["total_baseline_ops"].as_u64() > Some(0));
 
-    let report = run(&world, "sharing", "-d 8 -w 2").await;
+    let report = run(&world, "sharing", "-d 20 -w 2").await;
     without_failed_step(&report, &["collaborative_edit", "baseline"]);
     did_run(&report, "note_share", &NOTE_SHARE);
     did_run(&report, "file_share", &FILE_SHARE);
 
-    let report = run(&world, "baseline", "-d 8 -w 2").await;
+    let report = run(&world, "baseline", "-d 20 -w 2").await;
     without_failed_step(&report, &["note_share", "file_share", "collaborative_edit"]);
     did_run(&report, "baseline", &BASELINE);
 
     // Without warm-up, so that all of the journal was measured.
     world.sandbox.journal().clear();
-    let report = run(&world, "collaboration", "-d 8 -w 0").await;
+    let report = run(&world, "collaboration", "-d 20 -w 0").await;
     without_failed_step(&report, &["note_share", "file_share", "baseline"]);
     did_run(&report, "collaborative_edit", &APPENDS);
     agrees_with_the_journal(&report, &world.sandbox.journal().entries());
