@@ -346,9 +346,7 @@ impl Session {
             request_state: Option<Box<RawValue>>,
         }
         // The look at the bytes spares complete results the parsing.
-        if self.negotiated.era == Era::Sessions
-            || INPUT_REQUIRED.find(result).is_none()
-        {
+        if self.negotiated.era == Era::Sessions || INPUT_REQUIRED.find(result).is_none() {
             return Ok(None);
         }
         let required: InputRequired = serde_json::from_slice(result)
