@@ -18,6 +18,11 @@ use crate::ledger::{self, Entry, EntryId, Kind, Ledger, LedgerError, Place, RunI
 use crate::registration::{self, Registration, Unregistered};
 use crate::retry::RetryPolicy;
 
+/// Why somebody is still there whom the directory was never asked to delete.
+const OUT_OF_TIME: &str = "the cleanup was out of time before its turn came";
+/// Why nobody knows whether somebody is still there.
+const GIVEN_UP: &str = "the cleanup was out of time before the directory had answered";
+
 /// How deletions are made.
 #[derive(Debug, Clone)]
 pub struct CleanupOptions {
@@ -130,7 +135,8 @@ pub enum CleanupEvent<'a> {
 type OnEvent<'a> = &'a (dyn Fn(CleanupEvent<'_>) + Send + Sync);
 
 /// Removes all that `run` created and ends it in the ledger if nothing stayed. `registration` is the run's OAuth client with the
-/// identity that may delete it, if one was registered.
+/// identity that may delete it, if one was registered. `cancel` ends it soon: what is in flight is given up, and what is
+/// not deleted by then is left, and stays in the ledger.
 pub async fn clean_run(
     run: &RunId,
     directory: &Arc<dyn Directory>,
@@ -174,7 +180,7 @@ pub async fn clean_run(
     .await?;
     if !options.dry_run {
         for entry in entries.iter().filter(|entry| entry.kind == Kind::Client) {
-            unregister(entry, registration, ledger, options, &mut report).await?;
+            unregister(entry, registration, ledger, options, cancel, &mut report).await?;
         }
         let of = run.clone();
         ledger.run(move |ledger| ledger.end_run(&of)).await?;
@@ -247,7 +253,7 @@ pub async fn reap(
             .iter()
             .filter(|entry| entry.kind == Kind::Client && (scope.force || !entry.is_in_use()))
         {
-            unregister(entry, None, ledger, options, &mut report).await?;
+            unregister(entry, None, ledger, options, cancel, &mut report).await?;
         }
     }
     report.took = started.elapsed();
@@ -334,10 +340,16 @@ async fn delete(
     cancel: &CancellationToken,
 ) -> Result<Result<Deletion, String>, LedgerError> {
     if cancel.is_cancelled() {
-        return Ok(Err("interrupted before it was deleted".to_owned()));
+        return Ok(Err(OUT_OF_TIME.to_owned()));
     }
     set_states(ledger, &target.entries, State::Deleting).await?;
-    match retried(options, cancel, || directory.delete(name)).await {
+    // What is given up may still be done by the directory: the ledger keeps it as being deleted.
+    let answered = tokio::select! {
+        biased;
+        answered = retried(options, cancel, || directory.delete(name)) => answered,
+        () = cancel.cancelled() => return Ok(Err(GIVEN_UP.to_owned())),
+    };
+    match answered {
         Ok(deletion) => {
             set_states(ledger, &target.entries, State::Deleted).await?;
             Ok(Ok(deletion))
@@ -393,6 +405,7 @@ async fn unregister(
     registration: Option<(&Client, &Registration)>,
     ledger: &Ledger,
     options: &CleanupOptions,
+    cancel: &CancellationToken,
     report: &mut CleanupReport,
 ) -> Result<(), LedgerError> {
     let expired = entry
@@ -400,9 +413,11 @@ async fn unregister(
         .is_some_and(|at| i64::try_from(at).is_ok_and(|at| at < ledger::now()));
     let outcome = match registration {
         _ if expired => Unregistered::Deleted,
-        Some((client, registration)) => {
-            registration::unregister(client, registration, &options.retry, options.timeout).await
-        }
+        Some((client, registration)) => tokio::select! {
+            biased;
+            outcome = registration::unregister(client, registration, &options.retry, options.timeout) => outcome,
+            () = cancel.cancelled() => Unregistered::Left { why: GIVEN_UP.to_owned() },
+        },
         None => Unregistered::NotPossible {
             why: not_possible(entry),
         },

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::StatusCode;
-use throng_identity::cleanup::{CleanupOptions, CleanupReport, FoundBy, ReapScope, reap};
+use throng_identity::cleanup::{
+    CleanupOptions, CleanupReport, FoundBy, ReapScope, clean_run, reap,
+};
 use throng_identity::directory::names::{NameTemplates, Prefix};
 use throng_identity::directory::{Deletion, Directory, DirectoryError, NewUser};
 use throng_identity::ledger::{Kind, Ledger, Place, State};
@@ -333,4 +335,87 @@ async fn clients_that_nobody_can_delete_are_said_and_forgotten_when_expired() {
         report.clients_kept[0].why.contains("http://idp.test")
             && report.clients_kept[0].why.contains("expires by itself")
     );
+}
+
+/// A directory that takes a request and never answers; that it took one is told by cancelling a token.
+#[derive(Debug)]
+struct Deaf {
+    url: Url,
+    asked: CancellationToken,
+}
+
+impl Directory for Deaf {
+    fn kind(&self) -> &'static str {
+        "deaf"
+    }
+
+    fn url(&self) -> &Url {
+        &self.url
+    }
+
+    fn admin(&self) -> &str {
+        "admin"
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), DirectoryError>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn create<'a>(&'a self, _user: &'a NewUser) -> BoxFuture<'a, Result<(), DirectoryError>> {
+        std::future::pending().boxed()
+    }
+
+    fn delete<'a>(&'a self, _name: &'a str) -> BoxFuture<'a, Result<Deletion, DirectoryError>> {
+        self.asked.cancel();
+        std::future::pending().boxed()
+    }
+
+    fn list<'a>(&'a self, _stem: &'a str) -> BoxFuture<'a, Result<Vec<String>, DirectoryError>> {
+        async { Ok(Vec::new()) }.boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_cleanup_out_of_time_leaves_a_silent_directory_and_the_ledger_knows() {
+    let state = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(&state.path().join("l.sqlite")).unwrap();
+    let asked = CancellationToken::new();
+    let directory: Arc<dyn Directory> = Arc::new(Deaf {
+        url: Url::parse("http://deaf/").unwrap(),
+        asked: asked.clone(),
+    });
+    let run = ledger.begin_run().unwrap();
+    let place = Place::of(&*directory);
+    for name in ["loadtest_user_1", "loadtest_user_2"] {
+        let entry = ledger.plan(&run, Kind::User, &place, name).unwrap();
+        ledger.set_state(entry, State::Created).unwrap();
+    }
+    let options = CleanupOptions {
+        concurrency: 1,
+        ..CleanupOptions::default()
+    };
+    // Its time is over as soon as the directory has been asked.
+    let report = clean_run(&run, &directory, None, &ledger, &options, &asked, &|_| {})
+        .await
+        .unwrap();
+    let left: Vec<_> = report
+        .left
+        .iter()
+        .map(|left| (&*left.name, &*left.why))
+        .collect();
+    assert_eq!(
+        left,
+        [
+            (
+                "loadtest_user_1",
+                "the cleanup was out of time before the directory had answered"
+            ),
+            (
+                "loadtest_user_2",
+                "the cleanup was out of time before its turn came"
+            ),
+        ]
+    );
+    assert!(!report.is_complete());
+    assert_eq!(ledger.open_entries().unwrap().len(), 2);
 }

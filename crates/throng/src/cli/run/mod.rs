@@ -59,7 +59,7 @@ async fn execute(mut prepared: Prepared<'_>, args: &RunArgs) -> Result<ExitCode,
 
     let worked = work::work(&prepared, &mut made, &stop, &mut narrator).await;
     let cleanup = if prepared.cleans_up {
-        teardown::clean_up(&made, prepared.login_concurrency, &narrator).await
+        teardown::clean_up(&made, prepared.login_concurrency, &stop.abort, &narrator).await
     } else {
         teardown::keep(&made, &prepared.cleanup_command(), &narrator).await
     };

@@ -1,6 +1,8 @@
 //! After the load: sessions closed by whoever opened them, users and registrations removed, whatever happened before.
 
+use std::convert::Infallible;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use throng_identity::cleanup::{CleanupEvent, CleanupOptions, CleanupReport, clean_run};
 use throng_metrics::Cleanup;
@@ -9,9 +11,19 @@ use tokio_util::sync::CancellationToken;
 use super::setup::Made;
 use crate::cli::narrator::Narrator;
 
-/// Removes all that the run made. Not stopped by the run's own signals: it has a budget of its own, and a further signal
-/// leaves at once.
-pub(crate) async fn clean_up(made: &Made, concurrency: u32, narrator: &Narrator) -> Cleanup {
+/// Time that the cleanup has, and how much more for each user. A directory that answers at all is done long before.
+const BUDGET: (Duration, Duration) = (Duration::from_secs(60), Duration::from_millis(200));
+/// The same once the run was aborted: somebody waits.
+const HURRIED: (Duration, Duration) = (Duration::from_secs(15), Duration::from_millis(20));
+
+/// Removes all that the run made. The run's own signals don't stop it: it has a budget of its own, which `abort` shortens.
+/// What is still there when that is spent is left, named, and kept in the ledger. A third signal leaves at once.
+pub(crate) async fn clean_up(
+    made: &Made,
+    concurrency: u32,
+    abort: &CancellationToken,
+    narrator: &Narrator,
+) -> Cleanup {
     let created = u64::from(made.created.load(Ordering::Relaxed));
     let Some(directory) = &made.directory else {
         // No user can have been created; a registration may be left.
@@ -35,18 +47,35 @@ pub(crate) async fn clean_up(made: &Made, concurrency: u32, narrator: &Narrator)
             narrator.warn(&format!("'{}' stays: {}", left.name, left.why));
         }
     };
-    let never = CancellationToken::new();
-    match clean_run(
+    let spent = CancellationToken::new();
+    let cleaning = clean_run(
         &made.run,
         directory,
         registration,
         &made.ledger,
         &options,
-        &never,
+        &spent,
         &on_event,
-    )
-    .await
-    {
+    );
+    let users = made.created.load(Ordering::Relaxed);
+    let time = async {
+        let span = |(base, each): (Duration, Duration)| base + each * users;
+        tokio::select! {
+            () = tokio::time::sleep(span(BUDGET)) => {}
+            () = async {
+                abort.cancelled().await;
+                tokio::time::sleep(span(HURRIED)).await;
+            } => {}
+        }
+        spent.cancel();
+        std::future::pending::<Infallible>().await
+    };
+    let result = tokio::select! {
+        biased;
+        result = cleaning => result,
+        never = time => match never {},
+    };
+    match result {
         Ok(report) => told(created, report, narrator),
         Err(error) => failed(created, &error.to_string(), narrator),
     }
