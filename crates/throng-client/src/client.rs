@@ -113,8 +113,18 @@ impl Client {
     ) -> Result<OpenExchange, TransportError> {
         let started = Instant::now();
         let outgoing = self.prepare(request, started)?;
+        self.open_outgoing(&outgoing, started, timeout).await
+    }
+
+    /// [`Client::open`] for any outgoing request.
+    pub(crate) async fn open_outgoing(
+        &self,
+        outgoing: &dyn Outgoing,
+        started: Instant,
+        timeout: Duration,
+    ) -> Result<OpenExchange, TransportError> {
         let mut progress = Progress::new(started);
-        let result = tokio::time::timeout(timeout, self.begin(&outgoing, &mut progress)).await;
+        let result = tokio::time::timeout(timeout, self.begin(outgoing, &mut progress)).await;
         let failure = match result {
             Ok(Ok(open)) => return Ok(open),
             Ok(Err(failure)) => failure,
@@ -125,10 +135,7 @@ impl Client {
 
     fn prepare(&self, request: Request<Bytes>, started: Instant) -> Result<Plain, TransportError> {
         let agent = self.connector.options().user_agent.as_ref();
-        Plain::new(request, agent).map_err(|failure| {
-            let timings = Progress::new(started).timings(Instant::now());
-            TransportError::new(failure, Arc::from("request"), timings, 0, 0, false)
-        })
+        Plain::new(request, agent).map_err(|failure| TransportError::unsent(failure, started))
     }
 
     /// Sends and receives the whole response.
@@ -198,11 +205,16 @@ impl Client {
     ) -> Result<Response<Incoming>, hyper::Error> {
         let mut headers = outgoing.headers();
         if let Some(jar) = &self.cookies
+            && !jar.never_used()
             && !headers.contains_key(header::COOKIE)
             && let Some(url) = cookie_url(outgoing.target())
-            && let Some(value) = jar.header(&url)
+            && let Some(sent) =
+                jar.sent_to(&url, outgoing.double_submit().map(|csrf| &*csrf.cookie))
         {
-            headers.insert(header::COOKIE, value);
+            headers.insert(header::COOKIE, sent.header);
+            if let (Some(csrf), Some(token)) = (outgoing.double_submit(), sent.picked) {
+                headers.insert(csrf.header.clone(), token);
+            }
         }
         match connection {
             Connection::Http1(connection) => connection.send(to_http1(outgoing, headers)).await,
@@ -214,9 +226,10 @@ impl Client {
         &self,
         target: &Target,
         response: Response<Incoming>,
-        connection: Connection,
+        mut connection: Connection,
         progress: &mut Progress,
     ) -> OpenExchange {
+        connection.answered(response.status().is_server_error());
         progress.first_byte = Some(Instant::now());
         progress.phase = Phase::Body;
         let (parts, body) = response.into_parts();
@@ -305,8 +318,12 @@ fn replaceable(connection: &Connection, error: &hyper::Error) -> bool {
     match connection {
         // One exchange at a time: whatever failed is the connection. A server that gives up an idle connection closes it in
         // order, even where the request crosses that on its way; a reset is its answer to this request.
-        Connection::Http1(_) => {
-            !error.is_parse() && !error.is_user() && !TransportFailure::is_reset(error)
+        // Except after a 5xx: a server that gives up on a failure closes without a word, and its kernel resets what
+        // arrives after that.
+        Connection::Http1(http1) => {
+            !error.is_parse()
+                && !error.is_user()
+                && (http1.after_failure() || !TransportFailure::is_reset(error))
         }
         // A reset of one stream is an answer; only the end of the whole connection is not.
         Connection::Http2(connection) => connection.is_closed() && !error.is_user(),

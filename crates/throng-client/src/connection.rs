@@ -56,6 +56,8 @@ pub(crate) struct Habit {
     /// Exchanges that may still be followed by a pause.
     pause_expected: u8,
     unused_since: Instant,
+    /// The last answer was a 5xx.
+    after_failure: bool,
 }
 
 impl Habit {
@@ -64,6 +66,7 @@ impl Habit {
         Self {
             pause_expected: EXCHANGES_PER_PAUSE,
             unused_since: Instant::now(),
+            after_failure: false,
         }
     }
 
@@ -126,6 +129,13 @@ impl Connection {
         match self {
             Connection::Http1(connection) => &connection.traffic,
             Connection::Http2(connection) => &connection.traffic,
+        }
+    }
+
+    /// Notes whether the server failed to serve the request.
+    pub(crate) fn answered(&mut self, failure: bool) {
+        if let Connection::Http1(connection) = self {
+            connection.habit.after_failure = failure;
         }
     }
 
@@ -197,6 +207,11 @@ impl Http1 {
             habit,
             ended: false,
         })
+    }
+
+    /// Whether the last answer was a 5xx.
+    pub(crate) fn after_failure(&self) -> bool {
+        self.habit.after_failure
     }
 
     /// Waits until the connection can take a request; `false` if it turned out to be closed.

@@ -3,7 +3,13 @@
 //! A jar belongs to exactly one identity. Cloning the handle shares the jar, which is why only
 //! [`Client::with_cookies`](crate::Client::with_cookies) makes one.
 
-use std::{fmt, sync::Mutex};
+use std::{
+    fmt,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use cookie_store::{CookieStore, RawCookie};
 use http::{HeaderMap, HeaderValue, header};
@@ -15,6 +21,16 @@ use url::Url;
 #[derive(Default)]
 pub struct Jar {
     store: Mutex<CookieStore>,
+    /// Something has been stored. Spares most users of a target without cookies the look.
+    used: AtomicBool,
+}
+
+/// What of a jar goes with a request.
+pub(crate) struct Sent {
+    /// The value of the `Cookie` header.
+    pub(crate) header: HeaderValue,
+    /// The value of the cookie that was asked for by name.
+    pub(crate) picked: Option<HeaderValue>,
 }
 
 impl Jar {
@@ -25,9 +41,18 @@ impl Jar {
 
     /// The value of the `Cookie` header for a request to `url`, or `None` if no cookie applies.
     pub fn header(&self, url: &Url) -> Option<HeaderValue> {
+        self.sent_to(url, None).map(|sent| sent.header)
+    }
+
+    /// The `Cookie` header, and the value in it of the cookie `pick`.
+    pub(crate) fn sent_to(&self, url: &Url, pick: Option<&str>) -> Option<Sent> {
         let store = self.lock();
         let mut text = String::new();
+        let mut picked = None;
         for (name, value) in store.get_request_values(url) {
+            if picked.is_none() && pick == Some(name) {
+                picked = HeaderValue::from_str(value).ok().map(sensitive);
+            }
             if !text.is_empty() {
                 text.push_str("; ");
             }
@@ -39,9 +64,13 @@ impl Jar {
             return None;
         }
         // A server may have set bytes that no header may carry; such a cookie could never be sent back.
-        let mut value = HeaderValue::from_str(&text).ok()?;
-        value.set_sensitive(true);
-        Some(value)
+        let header = HeaderValue::from_str(&text).ok().map(sensitive)?;
+        Some(Sent { header, picked })
+    }
+
+    /// Whether no server has ever set a cookie.
+    pub(crate) fn never_used(&self) -> bool {
+        !self.used.load(Ordering::Relaxed)
     }
 
     /// Keeps what the `Set-Cookie` headers of a response from `url` say; unusable ones are ignored, as browsers do.
@@ -52,7 +81,9 @@ impl Jar {
         }
         let cookies = received
             .filter_map(|value| std::str::from_utf8(value.as_bytes()).ok())
-            .filter_map(|text| RawCookie::parse(text.to_owned()).ok());
+            .filter_map(|text| RawCookie::parse(text.to_owned()).ok())
+            .filter(keeps_its_prefix);
+        self.used.store(true, Ordering::Relaxed);
         self.lock().store_response_cookies(cookies, url);
     }
 
@@ -85,6 +116,22 @@ impl Jar {
         self.store
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+fn sensitive(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
+}
+
+/// Whether a cookie is what the prefix of its name promises (RFC 6265bis, section 4.1.3).
+fn keeps_its_prefix(cookie: &RawCookie<'_>) -> bool {
+    let name = cookie.name().to_ascii_lowercase();
+    let secure = cookie.secure() == Some(true);
+    if name.starts_with("__host-") {
+        secure && cookie.domain().is_none() && cookie.path() == Some("/")
+    } else {
+        secure || !name.starts_with("__secure-")
     }
 }
 

@@ -1,6 +1,10 @@
 //! Failures below HTTP: no complete response arrived. An HTTP error status is not one of them.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::exchange::Timings;
 
@@ -58,6 +62,12 @@ pub enum TransportFailure {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The server redirected again and again.
+    #[error("redirected more than {limit} times")]
+    TooManyRedirects {
+        /// How many redirects were allowed.
+        limit: u32,
+    },
 }
 
 /// The part of an exchange that was under way.
@@ -98,6 +108,17 @@ impl TransportError {
             received,
             reused,
         }))
+    }
+
+    /// Nothing could be sent at all.
+    pub(crate) fn unsent(failure: TransportFailure, started: Instant) -> Self {
+        let timings = Timings {
+            started,
+            connected: None,
+            first_byte: None,
+            ended: Instant::now(),
+        };
+        Self::new(failure, Arc::from("request"), timings, 0, 0, false)
     }
 
     /// What went wrong.
@@ -171,6 +192,7 @@ impl TransportError {
             TransportFailure::Reset(_) => "connection reset",
             TransportFailure::Protocol(_) => "invalid HTTP",
             TransportFailure::BodyTooLarge { .. } => "response body too large",
+            TransportFailure::TooManyRedirects { .. } => "too many redirects",
         }
     }
 }

@@ -3,7 +3,7 @@
 //! This crate knows nothing of scenarios, users or metrics. It performs an exchange and says what happened and when;
 //! the step that asked for the exchange makes a sample of it. In particular it
 //!
-//! - never follows a redirect, never retries an answered request and never logs in by itself;
+//! - never follows a redirect unless it is told to, never retries an answered request and never logs in by itself;
 //! - keeps the connections of one [`Client`] apart from those of every other one (one identity, one [`Client`]);
 //! - replaces a kept-alive connection that the server had already closed, because that is a property of the pause
 //!   between two steps and not a failure of the server.
@@ -14,10 +14,14 @@
 mod client;
 mod connection;
 mod connector;
+pub mod content;
 pub mod cookies;
 mod error;
 mod exchange;
+mod listen;
 pub mod mcp;
+mod message;
+mod redirect;
 mod request;
 pub mod sse;
 mod stream;
@@ -27,3 +31,6 @@ pub use client::Client;
 pub use connector::{Connector, ConnectorError, ConnectorOptions, HttpVersion, Trust};
 pub use error::{Phase, TransportError, TransportFailure};
 pub use exchange::{EventStream, Exchange, OpenExchange, Timings};
+pub use listen::{Listened, Listener, Next};
+pub use message::{Base, DoubleSubmit, Message};
+pub use redirect::Followed;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header, uri};
 use http_body_util::Full;
 
-use crate::error::TransportFailure;
+use crate::{error::TransportFailure, message::DoubleSubmit};
 
 /// Scheme, host and port: what a connection is bound to (RFC 6454).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,6 +116,10 @@ pub(crate) trait Outgoing: Sync {
     /// The headers without `Cookie` and with `Host`.
     fn headers(&self) -> HeaderMap;
     fn body(&self) -> Bytes;
+    /// The cookie that a header repeats.
+    fn double_submit(&self) -> Option<&DoubleSubmit> {
+        None
+    }
 }
 
 /// Any request.

@@ -156,6 +156,50 @@ async fn a_kept_connection_that_is_reset_on_the_request_is_an_error() {
     assert_eq!((server.count(), server.seen().len()), (1, 2));
 }
 
+/// But one that gives up after a failure closes without a word, and its kernel resets what comes after that.
+#[tokio::test]
+async fn a_reset_after_a_500_costs_a_reconnect() {
+    let server = Script::start(|number, mut peer| async move {
+        peer.request().await;
+        if number == 0 {
+            peer.send("HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n")
+                .await;
+            peer.request().await;
+            peer.reset();
+        } else {
+            peer.send(OK).await;
+        }
+    })
+    .await;
+    let client = Client::new(&connector());
+    let first = client.send(post(&server.url, "1"), LONG).await.unwrap();
+    assert_eq!(first.status, StatusCode::INTERNAL_SERVER_ERROR);
+    let second = client.send(post(&server.url, "2"), LONG).await.unwrap();
+    assert_eq!((second.status, second.reused), (StatusCode::OK, false));
+    assert_eq!((server.count(), server.seen().len()), (2, 3));
+}
+
+/// The server may have acted on it.
+#[tokio::test]
+async fn a_request_that_timed_out_is_not_sent_again() {
+    let server = Script::start(|_, mut peer| async move {
+        peer.request().await;
+        peer.send(OK).await;
+        peer.request().await;
+        peer.closed().await;
+    })
+    .await;
+    let client = Client::new(&connector());
+    client.send(post(&server.url, "1"), LONG).await.unwrap();
+    let short = Duration::from_millis(80);
+    let error = client
+        .send(post(&server.url, "2"), short)
+        .await
+        .unwrap_err();
+    assert!(error.is_timeout() && error.reused(), "{error:?}");
+    assert_eq!((server.count(), server.seen().len()), (1, 2));
+}
+
 #[tokio::test]
 async fn a_new_connection_that_closes_without_an_answer_is_an_error() {
     let server = Script::start(|_, mut peer| async move {

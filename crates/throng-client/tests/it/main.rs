@@ -10,8 +10,11 @@ mod cookies;
 mod http1;
 mod http2_tls;
 mod interop;
+mod listening;
 mod mcp_calls;
 mod mcp_open;
+mod messages;
+mod redirects;
 mod script;
 mod streams;
 

@@ -1,0 +1,132 @@
+//! Event streams that are taken up again where they broke off.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use throng_client::{Base, Client, Listened, Listener, Message, Next};
+
+use crate::{LONG, connector, script::Script};
+
+const STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: Text/Event-Stream; charset=utf-8\r\nconnection: close\r\n\r\n";
+
+async fn ask(server: &Script) -> Listened {
+    let base = Base::new(&server.url).unwrap();
+    let message = Message {
+        method: &Method::GET,
+        path: Bytes::from_static(b"/events"),
+        headers: &HeaderMap::new(),
+        more: &[],
+        body: Bytes::new(),
+        double_submit: None,
+    };
+    Client::new(&connector())
+        .listen(&base, &message, LONG)
+        .await
+        .unwrap()
+}
+
+async fn listen(server: &Script) -> Box<Listener> {
+    match ask(server).await {
+        Listened::Stream(listener) => listener,
+        Listened::Answer(answer) => panic!("{answer:?}"),
+    }
+}
+
+async fn event(listener: &mut Listener) -> String {
+    match listener.next(Instant::now() + LONG).await {
+        Next::Event(event) => event.text().into_owned(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_stream_with_ids_is_resumed_after_its_last_event() {
+    let server = Script::start(|number, mut peer| async move {
+        peer.request().await;
+        match number {
+            0 => {
+                peer.send(STREAM).await;
+                peer.send("retry: 1\r\nid: 7\r\ndata: one\r\n\r\nid: 8\r\ndata: cut")
+                    .await;
+            }
+            1 => {
+                peer.send(STREAM).await;
+                peer.send(": hello\n\nid: 9\ndata: two\n\n").await;
+            }
+            _ => peer.send("HTTP/1.1 204 No Content\r\n\r\n").await,
+        }
+    })
+    .await;
+    let mut listener = listen(&server).await;
+    assert_eq!(listener.status(), StatusCode::OK);
+    assert_eq!(event(&mut listener).await, "one");
+    assert_eq!(event(&mut listener).await, "two");
+    assert!(matches!(
+        listener.next(Instant::now() + LONG).await,
+        Next::Ended
+    ));
+    assert_eq!(listener.reconnects(), 2);
+    let seen = server.seen();
+    assert!(!seen[0].contains("last-event-id"));
+    assert!(seen[1].contains("last-event-id: 7\r\n"), "{}", seen[1]);
+    assert!(seen[2].contains("last-event-id: 9\r\n"), "{}", seen[2]);
+    assert_eq!(
+        listener.sent() as usize,
+        seen.iter().map(String::len).sum::<usize>()
+    );
+}
+
+#[tokio::test]
+async fn a_stream_without_ids_ends_when_it_ends() {
+    let server = Script::start(|_, mut peer| async move {
+        peer.request().await;
+        peer.send(STREAM).await;
+        peer.send("data: only\n\n").await;
+    })
+    .await;
+    let mut listener = listen(&server).await;
+    assert_eq!(event(&mut listener).await, "only");
+    assert!(matches!(
+        listener.next(Instant::now() + LONG).await,
+        Next::Ended
+    ));
+    assert_eq!((server.count(), listener.reconnects()), (1, 0));
+}
+
+#[tokio::test]
+async fn the_deadline_holds_while_the_stream_is_silent_and_while_it_is_down() {
+    for retry in ["", "id: 1\nretry: 60000\ndata:\n\n"] {
+        let server = Script::start(move |_, mut peer| async move {
+            peer.request().await;
+            peer.send(STREAM).await;
+            peer.send(retry).await;
+            if retry.is_empty() {
+                peer.closed().await;
+            }
+        })
+        .await;
+        let mut listener = listen(&server).await;
+        if !retry.is_empty() {
+            assert_eq!(event(&mut listener).await, "");
+        }
+        let deadline = Instant::now() + Duration::from_millis(60);
+        assert!(matches!(listener.next(deadline).await, Next::Deadline));
+        assert!(deadline.elapsed() < LONG / 2);
+    }
+}
+
+#[tokio::test]
+async fn another_answer_is_read_whole() {
+    let server = Script::repeat(
+        "HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}",
+    )
+    .await;
+    let Listened::Answer(answer) = ask(&server).await else {
+        panic!("that was no stream");
+    };
+    assert_eq!(
+        (answer.status, &answer.body[..]),
+        (StatusCode::NOT_FOUND, &b"{}"[..])
+    );
+}
