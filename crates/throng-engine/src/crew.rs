@@ -232,14 +232,27 @@ impl<S: Scenario> Member<S> {
         };
         match ended {
             Ended::Returned(Ok(())) => IterationOutcome::Success,
-            Ended::GivenUp => IterationOutcome::Interrupted,
-            Ended::Returned(Err(_)) if self.shared.stop.abort.is_cancelled() => {
+            Ended::GivenUp | Ended::Returned(Err(_))
+                if self.shared.stop.abort.is_cancelled() && self.shared.stopped_by_signal() =>
+            {
                 IterationOutcome::Interrupted
             }
-            Ended::Returned(Err(_)) if cx.step_failed() => IterationOutcome::Failed(None),
+            Ended::GivenUp | Ended::Returned(Err(_)) if cx.step_failed() => {
+                IterationOutcome::Failed(None)
+            }
+            // Between two steps, or in a scenario that records none.
+            Ended::GivenUp => self.too_late(cx),
+            Ended::Returned(Err(_)) if self.shared.stop.abort.is_cancelled() => self.too_late(cx),
             Ended::Returned(Err(error)) => failure(error.to_string(), format!("{error:#}")),
             Ended::Panicked(message) => failure("the scenario panicked".to_owned(), message),
         }
+    }
+
+    fn too_late(&self, cx: &IterCx) -> IterationOutcome {
+        let ran = cx.now().saturating_sub(cx.started());
+        let cause = "the execution did not end in time after the run's end";
+        let failure = self.shared.too_late("the execution went on", cause, ran);
+        IterationOutcome::Failed(Some(Box::new(failure)))
     }
 
     async fn stop(&self, state: S::User) -> Vec<UserError> {

@@ -11,7 +11,8 @@ use std::{
 
 use rand::rngs::SmallRng;
 use throng_metrics::{
-    Catalog, Event, IterationOutcome, Outcome, Recorder, Sample, StepId, UserId, WorkflowId,
+    Catalog, Event, Failure, FailureKind, IterationOutcome, Outcome, Recorder, Sample, StepId,
+    UserId, WorkflowId,
 };
 
 use crate::{
@@ -45,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) discarded: AtomicU64,
     /// Iterations running now.
     pub(crate) busy: AtomicU32,
+    /// Set when the load has lasted as long as it should.
+    pub(crate) time_is_up: AtomicBool,
     /// Set when the load begins.
     pub(crate) clock: OnceLock<Clock>,
 }
@@ -56,6 +59,25 @@ impl Shared {
             .clock
             .get()
             .expect("the clock is set before the first start")
+    }
+
+    /// Whether it is the caller's signal that cuts off what still runs, and not the end of the run's own patience. A drain
+    /// that comes after the time was up changes nothing.
+    pub(crate) fn stopped_by_signal(&self) -> bool {
+        self.callers_stop.abort.is_cancelled()
+            || (self.callers_stop.drain.is_cancelled() && !self.time_is_up.load(Ordering::Relaxed))
+    }
+
+    /// What is said of something that still ran when the run's own patience was at its end.
+    pub(crate) fn too_late(&self, what: &str, cause: &str, ran: Duration) -> Failure {
+        Failure {
+            kind: FailureKind::Timeout,
+            cause: cause.to_owned(),
+            example: format!(
+                "{what} after {ran:.1?}; the run was over and its graceful stop of {:?}, too",
+                self.load.graceful_stop
+            ),
+        }
     }
 
     /// The phase is decided by the intended start, so that an iteration is in one phase as a whole.
@@ -212,8 +234,9 @@ impl IterCx {
         }
     }
 
-    /// A step that starts now. Finish it with [`InFlight::finish`]; dropped before, it is recorded as unfinished, so
-    /// that what is in flight when the run ends is counted. It moves `clock` on when it is finished.
+    /// A step that starts now. Finish it with [`InFlight::finish`]. Dropped before, it is recorded all the same: as
+    /// unfinished where a signal stopped the run, and as a failure where nobody did. It moves `clock` on when it is
+    /// finished.
     pub fn begin<'a>(&self, step: StepId, actor: UserId, clock: &'a mut StepClock) -> InFlight<'a> {
         let started = self.now();
         InFlight {
@@ -257,6 +280,24 @@ impl IterCx {
     /// Whether a step that failed was recorded: then the iteration's error needs no record of its own.
     pub(crate) fn step_failed(&self) -> bool {
         self.0.step_failed.load(Ordering::Relaxed)
+    }
+
+    /// How a step went that was dropped in flight.
+    fn dropped(&self, ran: Duration) -> Outcome {
+        let shared = &self.0.shared;
+        if shared.stopped_by_signal() {
+            return Outcome::Unfinished;
+        }
+        let failure = if shared.stop.abort.is_cancelled() {
+            shared.too_late("no answer", "no answer until the run ended", ran)
+        } else {
+            Failure {
+                kind: FailureKind::Scenario,
+                cause: "given up by the scenario".to_owned(),
+                example: format!("the scenario gave the step up after {ran:.1?}"),
+            }
+        };
+        Outcome::Failed(Box::new(failure))
     }
 
     /// Records the iteration itself.
@@ -344,7 +385,8 @@ impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         if let Some(cx) = &self.cx {
             let now = cx.now();
-            self.record(now, 0, 0, Outcome::Unfinished);
+            let outcome = cx.dropped(now.saturating_sub(self.started));
+            self.record(now, 0, 0, outcome);
         }
     }
 }

@@ -49,7 +49,7 @@ impl Tick<'_> {
         self.total.calls() + self.window.calls()
     }
 
-    /// Of these, those that failed or were cut off.
+    /// Of these, those that failed.
     pub fn failed_calls(&self) -> u64 {
         self.total.failed_calls() + self.window.failed_calls()
     }

@@ -9,7 +9,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -63,6 +63,7 @@ pub async fn run<S: Scenario>(
         callers_stop: stop,
         discarded: AtomicU64::new(0),
         busy: AtomicU32::new(0),
+        time_is_up: AtomicBool::new(false),
         clock: OnceLock::new(),
     });
     let starts = Arc::new(match load.executor {
@@ -261,7 +262,10 @@ async fn put_load(
             dispatcher.finished().await;
         };
         tokio::select! {
-            () = whole => ended.by = EndedBy::Finished,
+            () = whole => {
+                shared.time_is_up.store(true, Ordering::Relaxed);
+                ended.by = EndedBy::Finished;
+            }
             () = stop_requested(&shared.stop) => {
                 ended.by = stopped_by(&shared.callers_stop).unwrap_or(EndedBy::Drained);
             }
@@ -271,9 +275,9 @@ async fn put_load(
     let give_up = crew.give_up_handle();
     wind_down(shared, progress, || give_up.cancel(), crew.all_idle()).await;
 
-    // A drain may have become an abort meanwhile.
-    if ended.by == EndedBy::Drained {
-        ended.by = stopped_by(&shared.callers_stop).unwrap_or(EndedBy::Drained);
+    // A drain, or the end itself, may have become an abort meanwhile.
+    if shared.callers_stop.abort.is_cancelled() {
+        ended.by = EndedBy::Aborted;
     }
     if let Some(before) = cpu_before {
         ended.measured = clock.now().saturating_sub(load.warmup);

@@ -108,8 +108,7 @@ impl ErrorGroups {
 
 /// Since when the target has given no answer at all: calls without an answer after the last one with an answer.
 ///
-/// An answer is anything that came back, an error status included. No answer: no connection, a timeout, or cut off
-/// by the end of the run. Kept by the second, and dropped as soon as an answer comes in.
+/// An answer is anything that came back, an error status included. No answer: no connection, or a timeout. Kept by the second, and dropped as soon as an answer comes in.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Silence {
     last_answer: Option<Duration>,
@@ -141,7 +140,8 @@ impl Silence {
     pub(crate) fn add(&mut self, sample: &Sample) {
         let cause = match &sample.outcome {
             Outcome::Failed(failure) if failure.kind.is_unanswered() => failure.cause.as_str(),
-            Outcome::Unfinished => "no answer until the run ended",
+            // Whoever cut it off did not let the target answer.
+            Outcome::Unfinished => return,
             Outcome::Success | Outcome::Refused | Outcome::Failed(_) => {
                 return self.answered(sample.ended);
             }

@@ -82,7 +82,7 @@ pub enum Outcome {
     Refused,
     /// An error.
     Failed(Box<Failure>),
-    /// Still in flight when the run ended. Neither success nor error, but counted.
+    /// Cut off by a signal that stopped the run. Neither success nor error, but counted.
     Unfinished,
 }
 
@@ -188,7 +188,7 @@ pub enum IterationOutcome {
     Success,
     /// A step failed, or the scenario did. The failure is given only where no step recorded one.
     Failed(Option<Box<Failure>>),
-    /// The run ended before it did.
+    /// Cut off by a signal that stopped the run. Neither success nor failure, but counted.
     Interrupted,
 }
 

@@ -34,7 +34,7 @@ pub struct StepTally {
     pub failed: u64,
     /// Of the failures, the access violations: calls that must be refused and were not.
     pub not_refused: u64,
-    /// Cut off by the end of the run.
+    /// Cut off by a signal. Neither good nor bad.
     pub unfinished: u64,
     /// Bytes sent.
     pub sent: u64,
@@ -44,7 +44,7 @@ pub struct StepTally {
     pub service: Latencies,
     /// Response times of successes and expected refusals.
     pub response: Latencies,
-    /// Response times of failures, and of what was cut off (how long it had been waited for).
+    /// Response times of failures.
     pub failures: Latencies,
     /// Waits for something to become visible.
     pub waits: WaitTally,
@@ -61,9 +61,9 @@ impl StepTally {
         self.succeeded + self.refused
     }
 
-    /// Calls that did not: failures and what was cut off.
+    /// Calls that did not: failures.
     pub fn bad(&self) -> u64 {
-        self.failed + self.unfinished
+        self.failed
     }
 
     /// Adds what another tally knows about the same step (or, for totals, another step).
@@ -129,7 +129,8 @@ impl StepTally {
                 self.service.record(sample.service());
                 self.response.record(sample.response());
             }
-            Outcome::Failed(_) | Outcome::Unfinished => self.failures.record(sample.response()),
+            Outcome::Failed(_) => self.failures.record(sample.response()),
+            Outcome::Unfinished => {}
         }
     }
 }
@@ -191,7 +192,7 @@ pub struct WorkflowTally {
     pub succeeded: u64,
     /// Executions that failed.
     pub failed: u64,
-    /// Executions that were cut off by the end of the run.
+    /// Executions that were cut off by a signal. Neither of the others.
     pub interrupted: u64,
     /// Response times (intended start to end) of successes.
     pub response: Latencies,
@@ -220,10 +221,7 @@ impl WorkflowTally {
                 self.failed += 1;
                 self.failures.record(response);
             }
-            IterationOutcome::Interrupted => {
-                self.interrupted += 1;
-                self.failures.record(response);
-            }
+            IterationOutcome::Interrupted => self.interrupted += 1,
         }
     }
 
@@ -261,9 +259,9 @@ pub struct UserTally {
 pub struct UserStep {
     /// Successes and expected refusals.
     pub good: u64,
-    /// Failures and what was cut off.
+    /// Failures.
     pub bad: u64,
-    /// Of the bad ones, those that were cut off by the end of the run.
+    /// What was cut off by a signal. Neither good nor bad.
     pub unfinished: u64,
 }
 
@@ -296,10 +294,7 @@ impl UserTally {
                 self.response.record(sample.response());
             }
             Outcome::Failed(_) => step.bad += 1,
-            Outcome::Unfinished => {
-                step.bad += 1;
-                step.unfinished += 1;
-            }
+            Outcome::Unfinished => step.unfinished += 1,
         }
     }
 
@@ -314,7 +309,7 @@ impl UserTally {
 impl UserStep {
     /// All calls.
     pub fn count(&self) -> u64 {
-        self.good + self.bad
+        self.good + self.bad + self.unfinished
     }
 
     fn merge(&mut self, other: &UserStep) {
@@ -413,9 +408,7 @@ impl Tally {
         slot(&mut self.users, sample.user.0)
             .get_or_insert_default()
             .add(sample);
-        let good = matches!(sample.outcome, Outcome::Success | Outcome::Refused);
-        self.timeline
-            .add(sample.ended, good.then(|| sample.response()));
+        self.timeline.add(sample);
         self.silence.add(sample);
         if let Outcome::Failed(failure) = &sample.outcome {
             self.errors.add(failure, Some(sample.step), None);
@@ -515,9 +508,14 @@ impl Tally {
         self.steps.iter().map(StepTally::count).sum()
     }
 
-    /// Steps that failed or were cut off.
+    /// Steps that failed.
     pub fn failed_calls(&self) -> u64 {
         self.steps.iter().map(StepTally::bad).sum()
+    }
+
+    /// Steps that were cut off by a signal.
+    pub fn unfinished_calls(&self) -> u64 {
+        self.steps.iter().map(|step| step.unfinished).sum()
     }
 
     /// Executions of workflows, of either role.

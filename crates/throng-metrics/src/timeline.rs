@@ -2,9 +2,7 @@
 //!
 //! Long runs widen the entries (1 s, 2 s, 4 s, ...) instead of growing without end.
 
-use std::time::Duration;
-
-use crate::CompactLatencies;
+use crate::{CompactLatencies, Outcome, Sample};
 
 /// With more entries than this, neighbours are merged and each entry becomes twice as wide.
 const MOST_ENTRIES: usize = 7_200;
@@ -21,9 +19,9 @@ pub struct Timeline {
 pub struct Entry {
     /// Steps that ended in it.
     pub calls: u64,
-    /// Those that failed or were cut off.
+    /// Those that failed.
     pub errors: u64,
-    /// Response times of the others.
+    /// Response times of those that did what they should.
     pub latencies: CompactLatencies,
 }
 
@@ -55,12 +53,13 @@ impl Timeline {
         &self.entries
     }
 
-    pub(crate) fn add(&mut self, ended: Duration, response: Option<Duration>) {
-        let entry = self.entry(ended.as_secs());
+    pub(crate) fn add(&mut self, sample: &Sample) {
+        let entry = self.entry(sample.ended.as_secs());
         entry.calls += 1;
-        match response {
-            Some(response) => entry.latencies.record(response),
-            None => entry.errors += 1,
+        match sample.outcome {
+            Outcome::Success | Outcome::Refused => entry.latencies.record(sample.response()),
+            Outcome::Failed(_) => entry.errors += 1,
+            Outcome::Unfinished => {}
         }
     }
 
@@ -107,30 +106,58 @@ impl Timeline {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
 
-    const fn seconds(n: u64) -> Duration {
-        Duration::from_secs(n)
+    use super::*;
+    use crate::{Failure, FailureKind, StepId, UserId};
+
+    /// A call that ended in this second.
+    fn call(second: u64, outcome: Outcome) -> Sample {
+        let ended = Duration::from_secs(second);
+        Sample {
+            step: StepId(0),
+            user: UserId(0),
+            intended: ended,
+            started: ended,
+            ended,
+            sent: 0,
+            received: 0,
+            outcome,
+        }
+    }
+
+    fn good(second: u64) -> Sample {
+        call(second, Outcome::Success)
+    }
+
+    fn bad(second: u64) -> Sample {
+        let failure = Failure {
+            kind: FailureKind::Check,
+            cause: String::new(),
+            example: String::new(),
+        };
+        call(second, Outcome::Failed(Box::new(failure)))
     }
 
     #[test]
     fn quiet_seconds_are_kept() {
         let mut timeline = Timeline::default();
-        timeline.add(seconds(0), Some(seconds(1)));
-        timeline.add(seconds(3), None);
+        timeline.add(&good(0));
+        timeline.add(&bad(3));
+        timeline.add(&call(3, Outcome::Unfinished));
         let calls: Vec<_> = timeline
             .entries()
             .iter()
             .map(|entry| (entry.calls, entry.errors))
             .collect();
-        assert_eq!(calls, [(1, 0), (0, 0), (0, 0), (1, 1)]);
+        assert_eq!(calls, [(1, 0), (0, 0), (0, 0), (2, 1)]);
     }
 
     #[test]
     fn long_runs_widen_the_entries_and_lose_nothing() {
         let mut timeline = Timeline::default();
         for second in 0..20_000 {
-            timeline.add(seconds(second), Some(seconds(1)));
+            timeline.add(&good(second));
         }
         assert_eq!(timeline.width(), 4);
         assert_eq!(timeline.entries().len(), 5_000);
@@ -140,9 +167,9 @@ mod tests {
     #[test]
     fn timelines_of_different_widths_merge() {
         let mut long = Timeline::default();
-        long.add(seconds(10_000), Some(seconds(1)));
+        long.add(&good(10_000));
         let mut short = Timeline::default();
-        short.add(seconds(3), None);
+        short.add(&bad(3));
         let mut merged = short.clone();
         merged.merge(&long);
         long.merge(&short);

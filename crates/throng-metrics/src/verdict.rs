@@ -21,6 +21,8 @@ pub enum Verdict {
     TargetFailed,
     /// The scenario calls tools that the target doesn't have, or not as it has them. Nothing was measured.
     Drift,
+    /// Somebody stopped it. Before the thresholds: what was cut short says nothing of how it would have gone on.
+    Interrupted,
     /// A threshold did not hold.
     ThresholdsFailed,
     /// Worse than the run it was compared with.
@@ -35,8 +37,6 @@ pub enum Verdict {
     CleanupIncomplete,
     /// The report could not be written where it was wanted.
     ReportNotWritten,
-    /// Somebody stopped it.
-    Interrupted,
 }
 
 impl Verdict {
@@ -46,6 +46,7 @@ impl Verdict {
         Verdict::Usage,
         Verdict::TargetFailed,
         Verdict::Drift,
+        Verdict::Interrupted,
         Verdict::ThresholdsFailed,
         Verdict::Regression,
         Verdict::Findings,
@@ -53,7 +54,6 @@ impl Verdict {
         Verdict::GeneratorUnhealthy,
         Verdict::CleanupIncomplete,
         Verdict::ReportNotWritten,
-        Verdict::Interrupted,
     ];
 
     /// The exit code of the process.
@@ -272,8 +272,11 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdicts {
     }
     match evidence.measured {
         Some(measured) => judge_measured(measured, evidence, &mut verdicts),
-        // Without set-up there is no data either, but that says nothing new.
-        None if evidence.setup_failures.is_empty() && evidence.drift.is_empty() => {
+        // Without set-up there is no data either, nor after a signal, but that says nothing new.
+        None if evidence.interrupted.is_none()
+            && evidence.setup_failures.is_empty()
+            && evidence.drift.is_empty() =>
+        {
             verdicts.add(Verdict::NoData, "no load was put on the target");
         }
         None => {}
@@ -361,7 +364,7 @@ fn judge_measured(measured: &Measured<'_>, evidence: &Evidence<'_>, verdicts: &m
     let succeeded: u64 = tally.workflows().iter().map(|w| w.succeeded).sum();
     let failed: u64 = tally.workflows().iter().map(|w| w.failed).sum();
     if tally.calls() == 0 && tally.iterations() == 0 {
-        if evidence.setup_failures.is_empty() {
+        if evidence.interrupted.is_none() && evidence.setup_failures.is_empty() {
             verdicts.add(
                 Verdict::NoData,
                 "nothing was measured: no step ended in the measured window",

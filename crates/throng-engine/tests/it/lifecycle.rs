@@ -230,7 +230,17 @@ async fn an_iteration_that_does_not_end_is_asked_and_then_dropped() {
             "{deed:?} took {took:?}"
         );
         assert_eq!(log.order(), ALL);
-        assert_eq!(outcome.tally.workflow(WorkflowId(0)).interrupted, 1);
+        // Nobody stopped it: it was too slow.
+        let workflow = outcome.tally.workflow(WorkflowId(0));
+        assert_eq!((workflow.failed, workflow.interrupted), (1, 0));
+        let (kind, cause, group) = outcome.tally.errors().iter().next().expect("a failure");
+        assert_eq!(kind, FailureKind::Timeout);
+        assert!(cause.contains("did not end in time"), "{cause}");
+        assert!(
+            group.example.ends_with("graceful stop of 5s, too"),
+            "{}",
+            group.example
+        );
         assert_eq!(outcome.ended_by, EndedBy::Finished);
         assert_eq!(outcome.user_errors, []);
     }
@@ -374,7 +384,64 @@ async fn a_step_in_flight_when_its_iteration_is_dropped_is_counted() {
     };
     let outcome = run_script(&load(), script).await;
     let step = outcome.tally.step(StepId(0));
-    assert_eq!((step.unfinished, step.count()), (3, 3));
+    assert_eq!((step.failed, step.unfinished, step.count()), (3, 0, 3));
+    // The failure is the step's, and not once more the execution's.
+    assert_eq!(outcome.tally.workflow(WorkflowId(0)).failed, 3);
+    assert_eq!(outcome.tally.errors().iter().count(), 1);
     let silent = outcome.tally.silence().tail().unwrap();
     assert_eq!(silent.cause, "no answer until the run ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_signal_cuts_off_is_no_failure() {
+    // The second one, the patience after the first one, and the second one when the time was up.
+    for (drain, abort, ended_by) in [
+        (Some(200), Some(500), EndedBy::Aborted),
+        (Some(200), None, EndedBy::Drained),
+        (Some(2_500), Some(3_000), EndedBy::Aborted),
+    ] {
+        let script = Script {
+            iterate: Box::new(|cx| Box::pin(one_step(cx, seconds(3_600)))),
+            ..Script::default()
+        };
+        let outcome = run_script_until(&load(), script, signals(drain, abort)).await;
+        assert_eq!(outcome.ended_by, ended_by);
+        let step = outcome.tally.step(StepId(0));
+        assert_eq!((step.failed, step.unfinished, step.count()), (0, 3, 3));
+        let workflow = outcome.tally.workflow(WorkflowId(0));
+        assert_eq!((workflow.failed, workflow.interrupted), (0, 3));
+        assert!(outcome.tally.errors().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_after_the_time_was_up_excuses_nobody() {
+    let script = Script {
+        iterate: Box::new(|cx| Box::pin(one_step(cx, seconds(3_600)))),
+        ..Script::default()
+    };
+    let outcome = run_script_until(&load(), script, signals(Some(2_500), None)).await;
+    assert_eq!(outcome.ended_by, EndedBy::Finished);
+    assert_eq!(outcome.tally.step(StepId(0)).failed, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_its_scenario_gives_up_has_failed() {
+    let script = Script {
+        iterate: Box::new(|cx| {
+            Box::pin(async {
+                let _ = tokio::time::timeout(ms(100), one_step(cx, seconds(3_600))).await;
+                Ok(())
+            })
+        }),
+        ..Script::default()
+    };
+    let outcome = run_script(&load(), script).await;
+    let step = outcome.tally.step(StepId(0));
+    assert!(step.failed > 0 && step.unfinished == 0);
+    let (kind, cause, _) = outcome.tally.errors().iter().next().expect("a failure");
+    assert_eq!(
+        (kind, cause),
+        (FailureKind::Scenario, "given up by the scenario")
+    );
 }

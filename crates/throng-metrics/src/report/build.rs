@@ -110,6 +110,7 @@ pub(crate) fn baseline_steps(catalog: &Catalog, tally: &Tally) -> StepTally {
 fn summary(catalog: &Catalog, tally: &Tally, seconds: f64) -> Summary {
     let executions = |workflow: usize| tally.workflows()[workflow].count();
     let calls = tally.calls();
+    let ended = calls - tally.unfinished_calls();
     Summary {
         duration: seconds,
         total_workflows: (0..catalog.workflows.len())
@@ -120,7 +121,8 @@ fn summary(catalog: &Catalog, tally: &Tally, seconds: f64) -> Summary {
         total_users: catalog.users.len() as u64,
         total_operations: calls,
         failed_operations: tally.failed_calls(),
-        success_rate: percent(calls - tally.failed_calls(), calls),
+        unfinished_operations: tally.unfinished_calls(),
+        success_rate: percent(ended - tally.failed_calls(), ended),
         operations_per_second: per_second(calls, seconds),
     }
 }
@@ -134,9 +136,9 @@ fn workflows(catalog: &Catalog, tally: &Tally) -> Table<WorkflowReport> {
             let report = WorkflowReport {
                 total_executions: workflow.count(),
                 successful_executions: workflow.succeeded,
-                failed_executions: workflow.failed + workflow.interrupted,
+                failed_executions: workflow.failed,
                 interrupted_executions: workflow.interrupted,
-                success_rate: percent(workflow.succeeded, workflow.count()),
+                success_rate: percent(workflow.succeeded, workflow.succeeded + workflow.failed),
                 latency: workflow.response.summary(),
                 service_latency: workflow.service.summary(),
                 failed_latency: workflow.failures.summary(),
@@ -161,7 +163,7 @@ fn users(catalog: &Catalog, tally: &Tally) -> Table<OperationsReport> {
                 report.successful_operations = total.good;
                 report.failed_operations = total.bad;
                 report.unfinished_operations = total.unfinished;
-                report.success_rate = percent(total.good, total.count());
+                report.success_rate = percent(total.good, total.good + total.bad);
                 report.latency = user.response.summary();
                 for (id, step) in &user.steps {
                     let name = step_name(catalog, *id);
@@ -191,7 +193,7 @@ fn baseline(catalog: &Catalog, tally: &Tally) -> OperationsReport {
         successful_operations: all.good(),
         failed_operations: all.bad(),
         unfinished_operations: all.unfinished,
-        success_rate: percent(all.good(), all.count()),
+        success_rate: percent(all.good(), all.good() + all.bad()),
         latency: all.response.summary(),
         operations_breakdown: Table::new(),
         errors_breakdown: Table::new(),

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::text::{cell, fit, wrap};
-use crate::{OperationsReport, Report, StepReport, Table, Verdict, clean};
+use crate::{Cleanup, OperationsReport, Report, StepReport, Table, Verdict, clean};
 
 /// Width of rules and tables.
 const COLUMNS: usize = 80;
@@ -456,14 +456,20 @@ impl Page {
             return;
         };
         self.heading("CLEANUP");
-        if cleanup.kept {
-            self.line(format!("Created: {}, kept as asked", cleanup.created));
+        let created = format!(
+            "Created: {} ({}, {})",
+            cleanup.created,
+            counted(cleanup.users.created, "user"),
+            counted(cleanup.clients.created, "OAuth client"),
+        );
+        self.line(if cleanup.ended_with_sandbox {
+            format!("{created}, gone with the sandbox: nothing is left")
+        } else if cleanup.kept {
+            format!("{created}, kept as asked")
         } else {
-            self.line(format!(
-                "Created: {} (users and OAuth clients), deleted: {}, left: {}",
-                cleanup.created, cleanup.deleted, cleanup.left
-            ));
-        }
+            let Cleanup { deleted, left, .. } = cleanup;
+            format!("{created}, deleted: {deleted}, left: {left}")
+        });
         if !cleanup.names.is_empty() {
             let names: Vec<_> = cleanup.names.iter().map(|name| clean(name)).collect();
             self.wrapped(&names.join(", "), "  ");
@@ -519,6 +525,11 @@ impl Page {
             self.line(line);
         }
     }
+}
+
+/// "1 user", "2 users".
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn places(places: &Table<u64>) -> String {

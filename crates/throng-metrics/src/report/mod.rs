@@ -157,9 +157,11 @@ pub struct Summary {
     pub total_users: u64,
     /// Steps of all workflows.
     pub total_operations: u64,
-    /// Those that failed or were cut off.
+    /// Those that failed.
     pub failed_operations: u64,
-    /// Percent of all steps that did what they should.
+    /// Those that were cut off by a signal.
+    pub unfinished_operations: u64,
+    /// Percent of the steps that were not cut off that did what they should.
     pub success_rate: f64,
     /// Steps a second.
     pub operations_per_second: f64,
@@ -172,17 +174,17 @@ pub struct WorkflowReport {
     pub total_executions: u64,
     /// Those that succeeded.
     pub successful_executions: u64,
-    /// The others: failed, or cut off by the end of the run.
+    /// Those that failed.
     pub failed_executions: u64,
-    /// Of these, those that were cut off.
+    /// Those that were cut off by a signal. Neither of the others.
     pub interrupted_executions: u64,
-    /// Percent of executions that succeeded.
+    /// Percent of the executions that were not cut off that succeeded.
     pub success_rate: f64,
     /// Of successes, from the intended start.
     pub latency: Latency,
     /// Of successes, from the actual start. Equal to `latency` in a closed model.
     pub service_latency: Latency,
-    /// Of the others.
+    /// Of failures.
     pub failed_latency: Latency,
     /// By step.
     pub step_latencies: Table<Latency>,
@@ -195,11 +197,11 @@ pub struct OperationsReport {
     pub total_operations: u64,
     /// Those that did what they should, expected refusals included.
     pub successful_operations: u64,
-    /// The others: failed, or cut off by the end of the run.
+    /// Those that failed.
     pub failed_operations: u64,
-    /// Of these, those that were cut off.
+    /// Those that were cut off by a signal. Neither of the others.
     pub unfinished_operations: u64,
-    /// Percent of steps that did what they should.
+    /// Percent of the steps that were not cut off that did what they should.
     pub success_rate: f64,
     /// Of successes.
     pub latency: Latency,
@@ -240,13 +242,13 @@ pub struct StepReport {
     pub refused: u64,
     /// Of the errors, the access violations: calls that must be refused and were not.
     pub not_refused: u64,
-    /// Those that were cut off by the end of the run.
+    /// Those that were cut off by a signal. No errors.
     pub unfinished: u64,
     /// Of successes, from the intended start.
     pub response: Latency,
     /// Of successes, from the actual start.
     pub service: Latency,
-    /// Of failures and of what was cut off.
+    /// Of failures.
     pub failures: Latency,
     /// Bytes.
     pub sent_bytes: u64,
@@ -267,7 +269,7 @@ pub struct EndpointReport {
     pub refused: u64,
     /// Of the errors, the access violations.
     pub not_refused: u64,
-    /// Those that were cut off by the end of the run.
+    /// Those that were cut off by a signal. No errors.
     pub unfinished: u64,
     /// Of successes, from the intended start.
     pub response: Latency,
@@ -320,9 +322,9 @@ pub struct TimelineReport {
     pub width: u32,
     /// Steps that ended in it.
     pub calls: u64,
-    /// Those that failed or were cut off.
+    /// Those that failed.
     pub errors: u64,
-    /// Median response time of the others in seconds; `null` if there are none.
+    /// Median response time of those that did what they should, in seconds; `null` if there are none.
     pub p50: Option<f64>,
     /// 99th percentile.
     pub p99: Option<f64>,
@@ -394,14 +396,45 @@ impl ThresholdReport {
 /// What became of what the run created.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cleanup {
-    /// How many things it created (users, client registrations).
+    /// How many things it created: users and client registrations together, as in the next two.
     pub created: u64,
     /// How many of them were deleted.
     pub deleted: u64,
     /// How many are still there against its will.
     pub left: u64,
-    /// The names of those.
+    /// The users among them.
+    pub users: CleanupCount,
+    /// The registrations of OAuth clients among them.
+    pub clients: CleanupCount,
+    /// The names of those that are left.
     pub names: Vec<String>,
     /// Whether it was told to keep them (`--no-cleanup`).
     pub kept: bool,
+    /// Whether they were not deleted because they ended with the sandbox that the run had started.
+    pub ended_with_sandbox: bool,
+}
+
+/// What became of the things of one kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CleanupCount {
+    /// How many the run created.
+    pub created: u64,
+    /// How many of them were deleted.
+    pub deleted: u64,
+    /// How many are still there against its will.
+    pub left: u64,
+}
+
+impl Cleanup {
+    /// Adds users and registrations up.
+    pub fn new(users: CleanupCount, clients: CleanupCount) -> Self {
+        Self {
+            created: users.created + clients.created,
+            deleted: users.deleted + clients.deleted,
+            left: users.left + clients.left,
+            users,
+            clients,
+            ..Self::default()
+        }
+    }
 }

@@ -76,7 +76,7 @@ impl Threshold {
     }
 
     fn of_workflow(&self, workflow: &WorkflowTally) -> Figures {
-        let bad = workflow.failed + workflow.interrupted;
+        let bad = workflow.failed;
         match self.kind {
             Kind::Response | Kind::Propagation => Figures::of(&workflow.response, bad),
             Kind::Service => Figures::of(&workflow.service, bad),

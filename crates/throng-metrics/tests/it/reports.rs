@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 use throng_metrics::{
-    Catalog, Cleanup, Event, Evidence, Limits, Outcome, Report, RunInfo, Table, Threshold,
-    WorkflowRole, judge,
+    Catalog, Cleanup, CleanupCount, Event, Evidence, Limits, Outcome, Report, RunInfo, Table,
+    Threshold, WorkflowRole, judge,
     report::{
         console::{self, Style},
         json,
@@ -50,11 +50,19 @@ fn full_report() -> Report {
         &Run::of(&events()),
         &["note_share.p95<500ms", "lost_updates==0", "session.p95<2s"],
         Some(Cleanup {
-            created: 4,
-            deleted: 3,
-            left: 1,
             names: vec!["loadtest_user_3".into()],
-            kept: false,
+            ..Cleanup::new(
+                CleanupCount {
+                    created: 3,
+                    deleted: 2,
+                    left: 1,
+                },
+                CleanupCount {
+                    created: 1,
+                    deleted: 1,
+                    left: 0,
+                },
+            )
         }),
     )
 }
@@ -91,7 +99,7 @@ const SEED: &str = r#"{
     "total_operations": 289, "successful_operations": 283, "failed_operations": 6, "success_rate": 97.9,
     "latency": {"min": 0.1, "max": 0.1, "mean": 0.1, "median": 0.1, "p90": 0.1, "p95": 0.1, "p99": 0.1},
     "operations_breakdown": {"create_note": 1, "list_shared_with_me": 1},
-    "errors_breakdown": {"create_note": 1}}},
+    "errors_breakdown": {}}},
   "baseline": {
     "total_operations": 678, "successful_operations": 666, "failed_operations": 12, "success_rate": 98.2,
     "latency": {"min": 0.1, "max": 0.1, "mean": 0.1, "median": 0.1, "p90": 0.1, "p95": 0.1, "p99": 0.1},
@@ -124,12 +132,16 @@ fn every_key_of_the_first_frameworks_document_exists_with_its_unit() {
     assert_eq!(found["summary"]["duration"], 10.0);
     assert_eq!(found["workflows"]["note_share"]["latency"]["min"], 0.101);
     assert_eq!(found["users"]["loadtest_user_3"]["success_rate"], 100.0);
-    // What was cut off is among the failed, so that total is successful and failed.
+    // What a signal cut off is neither successful nor failed.
     let user = &found["users"]["loadtest_user_1"];
     assert_eq!(user["total_operations"], 101);
     assert_eq!(user["successful_operations"], 100);
-    assert_eq!(user["failed_operations"], 1);
-    assert_eq!(user["errors_breakdown"]["create_note"], 1);
+    assert_eq!(user["failed_operations"], 0);
+    assert_eq!(user["unfinished_operations"], 1);
+    let user = &found["users"]["loadtest_user_2"];
+    assert_eq!(user["total_operations"], 103);
+    assert_eq!(user["failed_operations"], 3);
+    assert_eq!(user["errors_breakdown"]["list_shared_with_me"], 3);
 }
 
 #[test]

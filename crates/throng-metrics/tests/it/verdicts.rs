@@ -24,7 +24,7 @@ fn judged(events: &[Event]) -> Verdicts {
 #[test]
 fn codes_are_as_documented_and_unique() {
     let codes: Vec<_> = Verdict::ALL.iter().map(|v| v.exit_code()).collect();
-    assert_eq!(codes, [0, 2, 3, 93, 99, 98, 97, 96, 95, 94, 92, 105]);
+    assert_eq!(codes, [0, 2, 3, 93, 105, 99, 98, 97, 96, 95, 94, 92]);
     assert!(Verdict::ALL.is_sorted());
 }
 
@@ -72,6 +72,51 @@ fn total_failure_is_a_failed_target() {
         verdicts.holding()[0].reasons,
         ["not one of 10 executions succeeded; most often (10 times): tool: boom"]
     );
+}
+
+#[test]
+fn a_signal_outranks_thresholds_and_no_data_but_not_a_target_that_died() {
+    let mut run = Run::of(&events());
+    let failing = |run: &Run| {
+        "p95<1us"
+            .parse::<Threshold>()
+            .unwrap()
+            .evaluate(&run.measured())
+    };
+    let judged = |run: &Run, thresholds: &[ThresholdReport]| {
+        let measured = run.measured();
+        let verdicts = judge(&Evidence {
+            measured: Some(&measured),
+            thresholds,
+            interrupted: Some("SIGINT"),
+            ..Evidence::default()
+        });
+        (verdicts.exit_code(), names(&verdicts))
+    };
+    let thresholds = [failing(&run)];
+    assert_eq!(
+        judged(&run, &thresholds),
+        (105, vec![Verdict::Interrupted, Verdict::ThresholdsFailed])
+    );
+    run = Run::of(&[]);
+    assert_eq!(judged(&run, &[]), (105, vec![Verdict::Interrupted]));
+    run = Run::of(&good_until_then((0..10).map(|n| 12_300 + n * 200)));
+    assert_eq!(
+        judged(&run, &thresholds),
+        (
+            3,
+            vec![
+                Verdict::TargetFailed,
+                Verdict::Interrupted,
+                Verdict::ThresholdsFailed
+            ]
+        )
+    );
+    let nothing = judge(&Evidence {
+        interrupted: Some("SIGINT"),
+        ..Evidence::default()
+    });
+    assert_eq!(names(&nothing), [Verdict::Interrupted]);
 }
 
 fn let_in() -> Outcome {
@@ -234,7 +279,7 @@ fn several_hold_and_the_first_in_order_is_the_code() {
         deleted: 3,
         left: 2,
         names: vec!["a".into(), "b".into()],
-        kept: false,
+        ..Cleanup::default()
     };
     let verdicts = judge(&Evidence {
         measured: Some(&run.measured()),
@@ -248,15 +293,14 @@ fn several_hold_and_the_first_in_order_is_the_code() {
     assert_eq!(
         names(&verdicts),
         [
+            Verdict::Interrupted,
             Verdict::ThresholdsFailed,
             Verdict::Regression,
             Verdict::Findings,
-            Verdict::NoData,
             Verdict::CleanupIncomplete,
-            Verdict::Interrupted,
         ]
     );
-    assert_eq!(verdicts.exit_code(), 99);
+    assert_eq!(verdicts.exit_code(), 105);
     assert_eq!(
         verdicts.holding()[4].reasons,
         ["2 of 5 created are still on the target"]
@@ -291,10 +335,10 @@ fn a_scenario_that_does_not_fit_is_no_failed_target() {
 #[test]
 fn what_is_found_late_takes_its_place_in_the_order() {
     let mut verdicts = Verdicts::default();
-    verdicts.add(Verdict::Interrupted, "signal");
+    verdicts.add(Verdict::CleanupIncomplete, "one stays");
     let mut report = VerdictReport::of(&verdicts);
     report.add(Verdict::ReportNotWritten, "no space");
-    assert_eq!((report.code, report.name), (92, Verdict::ReportNotWritten));
+    assert_eq!((report.code, report.name), (94, Verdict::CleanupIncomplete));
     assert_eq!(report.all.len(), 2);
     report.add(Verdict::ThresholdsFailed, "p95");
     assert_eq!((report.code, report.all.len()), (99, 3));

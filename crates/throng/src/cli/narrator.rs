@@ -7,7 +7,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use throng_identity::provision::ProvisionEvent;
+use throng_identity::provision::{ProvisionError, ProvisionEvent};
 
 /// More users than this are shown as a count, not one line each.
 const USERS_WITH_A_LINE_EACH: u32 = 20;
@@ -179,8 +179,11 @@ impl Teller {
                 ProvisionEvent::Ready(user) => {
                     self.line(&format!("  ✓ User '{}' authenticated", user.name))
                 }
-                ProvisionEvent::Failed(user, _) => {
-                    self.line(&format!("  ✗ User '{}' failed", user.name))
+                ProvisionEvent::Failed(user, ProvisionError::Interrupted { .. }) => {
+                    self.line(&format!("  - User '{}' given up", user.name))
+                }
+                ProvisionEvent::Failed(user, error) => {
+                    self.line(&format!("  ✗ User '{}' failed: {error}", user.name))
                 }
                 ProvisionEvent::Created(..) | ProvisionEvent::LoggedIn(..) => {}
             }

@@ -4,6 +4,8 @@
 //! way sessions are closed and users removed. Only the third signal skips that, and says what to do then.
 
 use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use throng_engine::StopSignals;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -11,14 +13,27 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// Exit code of a process that was told to go at once: 128 + SIGINT, the shell's convention.
 const LEFT_AT_ONCE: i32 = 130;
 
+/// What a third signal leaves behind, as far as it's known by then.
+#[derive(Clone, Debug)]
+pub(crate) enum Remains {
+    /// Nothing has been made yet.
+    Nothing,
+    /// What was made ends with the sandbox, which ends with this process. Its ledger doesn't: this directory.
+    Sandbox(PathBuf),
+    /// Users and registrations on the target, which this command removes.
+    OnTarget(String),
+}
+
 /// Watches for signals and turns them into `stop`'s tokens for as long as the returned guard lives.
 ///
 /// # Errors
 /// Where the handlers can't be installed.
-pub(crate) fn watch(stop: StopSignals, cleanup_command: String) -> io::Result<SignalWatch> {
+pub(crate) fn watch(stop: StopSignals) -> io::Result<SignalWatch> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let remains = Arc::new(Mutex::new(Remains::Nothing));
+    let known = remains.clone();
     #[expect(
         clippy::disallowed_methods,
         reason = "the guard holds its handle and ends it"
@@ -27,21 +42,36 @@ pub(crate) fn watch(stop: StopSignals, cleanup_command: String) -> io::Result<Si
         let mut next = async || either(&mut interrupt, &mut terminate, &mut hangup).await;
         next().await;
         super::tell(
-            "\nstopping: letting what runs finish, then cleaning up (again: don't wait for it)\n",
+            "\nstopping: letting what runs finish, then cleaning up\n(a second time: without waiting for it)\n",
         );
         stop.drain.cancel();
         next().await;
         super::tell(
-            "\nstopping now: giving up what is in flight, then cleaning up (again: leave without cleaning up)\n",
+            "\nstopping now: giving up what is in flight, then cleaning up\n(a third time: leaving without cleaning up)\n",
         );
         stop.abort.cancel();
         next().await;
-        super::tell(&format!(
-            "\nleft without cleaning up; remove what stayed with: {cleanup_command}\n"
-        ));
+        let remains = known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        super::tell(&format!("\n{}\n", farewell(&remains)));
+        if let Remains::Sandbox(directory) = remains {
+            // Best effort, in a hurry; it's a temporary directory.
+            let _ = std::fs::remove_dir_all(directory);
+        }
         super::exit::leave(LEFT_AT_ONCE);
     });
-    Ok(SignalWatch { task })
+    Ok(SignalWatch { task, remains })
+}
+
+fn farewell(remains: &Remains) -> String {
+    match remains {
+        Remains::Nothing => "left at once; nothing had been created".to_owned(),
+        Remains::Sandbox(_) => {
+            "left at once; all that was created is gone with the sandbox".to_owned()
+        }
+        Remains::OnTarget(command) => {
+            format!("left without cleaning up; remove what stayed with\n  {command}")
+        }
+    }
 }
 
 async fn either(one: &mut Signal, two: &mut Signal, three: &mut Signal) {
@@ -55,6 +85,14 @@ async fn either(one: &mut Signal, two: &mut Signal, three: &mut Signal) {
 /// Ends the watching when dropped.
 pub(crate) struct SignalWatch {
     task: tokio::task::JoinHandle<()>,
+    remains: Arc<Mutex<Remains>>,
+}
+
+impl SignalWatch {
+    /// Says what a third signal would leave behind from now on.
+    pub(crate) fn would_leave(&self, remains: Remains) {
+        *self.remains.lock().unwrap_or_else(PoisonError::into_inner) = remains;
+    }
 }
 
 impl Drop for SignalWatch {

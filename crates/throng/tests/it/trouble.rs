@@ -61,7 +61,8 @@ async fn an_error_rate_is_reported_as_it_is() {
         })
         .await;
     running.signal(Signal::INT);
-    let ended = running.ended().await.with_code(99);
+    // The signal comes first, and the threshold is listed after it.
+    let ended = running.ended().await.with_code(105);
     let report = ended.report();
     let planted = journal::planted(&journal, "http_503");
     assert_eq!(

@@ -93,7 +93,7 @@ fn measured(catalog: &Catalog, tally: &Tally) -> Calls {
         for (step, done) in &user.steps {
             calls.insert(
                 (catalog.step_key(StepId(step.0)), name.clone()),
-                done.good + done.bad,
+                done.count(),
             );
         }
     }

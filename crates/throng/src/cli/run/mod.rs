@@ -23,10 +23,11 @@ use throng_workflow::model::LoginKind;
 
 use self::job::Job;
 use self::prepare::Prepared;
-use self::setup::Made;
+use self::setup::{Made, unless_stopped};
 use self::work::Worked;
 use super::args::RunArgs;
 use super::narrator::Narrator;
+use super::signals::{Remains, SignalWatch};
 use super::{CommandError, Output, runtime, sandbox_process::SandboxProcess, settings, signals};
 
 /// Set-up steps that are announced: login discovery, directory, client, users, sessions, load.
@@ -36,34 +37,53 @@ const STEPS_WITHOUT_LOGIN: u32 = 2;
 
 /// Runs a scenario.
 pub(crate) fn run(args: &RunArgs, output: Output, job: &dyn Job) -> Result<ExitCode, CommandError> {
-    let prepared = Prepared::new(args, output, job)?;
-    runtime()?.block_on(execute(prepared, args))
+    runtime()?.block_on(async {
+        let stop = StopSignals::default();
+        // Before anything else: from here on no signal ends the process without a word.
+        let watch = signals::watch(stop.clone()).map_err(|error| {
+            CommandError::failed(anyhow::Error::new(error).context("watching for signals"))
+        })?;
+        execute(Prepared::new(args, output, job)?, args, &stop, watch).await
+    })
 }
 
 /// From the first request to the exit code.
-async fn execute(mut prepared: Prepared<'_>, args: &RunArgs) -> Result<ExitCode, CommandError> {
+async fn execute(
+    mut prepared: Prepared<'_>,
+    args: &RunArgs,
+    stop: &StopSignals,
+    watch: SignalWatch,
+) -> Result<ExitCode, CommandError> {
     let steps = match prepared.file.scenario.login.kind {
         LoginKind::OAuth => STEPS,
         LoginKind::None => STEPS_WITHOUT_LOGIN,
     };
     let mut narrator = Narrator::new(prepared.output.detail(args.quiet), steps);
-    let stop = StopSignals::default();
     let sandbox = match prepared.place {
-        settings::Place::Sandbox => Some(start_sandbox(&mut prepared, args, &narrator).await?),
+        settings::Place::Sandbox => {
+            let started = start_sandbox(&mut prepared, args, &narrator);
+            match unless_stopped(stop, started).await {
+                Ok(sandbox) => Some(sandbox?),
+                Err(_) => return stopped_early(),
+            }
+        }
         settings::Place::Target => None,
     };
+    if stop.drain.is_cancelled() {
+        return stopped_early();
+    }
     let mut made = prepared.begin().await?;
-    let watch = signals::watch(stop.clone(), prepared.cleanup_command())
-        .map_err(|error| CommandError::failed(error.into()))?;
+    watch.would_leave(prepared.remains());
     prepared.introduce(&made, &narrator);
 
-    let worked = work::work(&prepared, &mut made, &stop, &mut narrator).await;
+    let worked = work::work(&prepared, &mut made, stop, &mut narrator).await;
     let cleanup = if prepared.cleans_up {
         teardown::clean_up(&made, prepared.login_concurrency, &stop.abort, &narrator).await
     } else {
-        teardown::keep(&made, &prepared.cleanup_command(), &narrator).await
+        let (place, command) = (prepared.place, prepared.cleanup_command());
+        teardown::keep(&made, place, &command, &narrator).await
     };
-    let mut report = report(&prepared, &made, &worked, cleanup, &stop);
+    let mut report = report(&prepared, &made, &worked, cleanup, stop);
     if let (Some(sandbox), Some(outcome)) = (&sandbox, &worked.outcome) {
         let catalog = &prepared.file.program.catalog;
         match ground_truth::compare(&made.client, &sandbox.ready.url, catalog, &outcome.tally).await
@@ -72,7 +92,7 @@ async fn execute(mut prepared: Prepared<'_>, args: &RunArgs) -> Result<ExitCode,
             Err(error) => narrator.warn(&format!("{error:#}")),
         }
     }
-    drop(watch);
+    watch.would_leave(Remains::Nothing);
     if let Some(sandbox) = sandbox
         && let Err(error) = sandbox.stop().await
     {
@@ -80,7 +100,19 @@ async fn execute(mut prepared: Prepared<'_>, args: &RunArgs) -> Result<ExitCode,
     }
     let measured = worked.outcome.is_some();
     let code = show(prepared, report, measured, args.quiet, &narrator);
+    drop(watch);
     Ok(ExitCode::from(code))
+}
+
+/// A signal came before the run had begun: there's nothing to report and nothing to clean up.
+fn stopped_early() -> Result<ExitCode, CommandError> {
+    let verdict = Verdict::Interrupted;
+    super::print(&format!(
+        "VERDICT: {} (exit code {}): stopped by a signal before anything was touched\n",
+        verdict.words(),
+        verdict.exit_code()
+    ))?;
+    Ok(ExitCode::from(verdict.exit_code()))
 }
 
 /// Starts the sandbox and puts its addresses into the scenario.
@@ -139,19 +171,14 @@ fn report(
             .collect(),
         _ => Vec::new(),
     };
-    let ended_early = worked
-        .outcome
-        .as_ref()
-        .is_none_or(|outcome| outcome.ended_by != EndedBy::Finished);
-    let interrupted =
-        (stop.drain.is_cancelled() && ended_early).then_some("stopped by a signal before its time");
+    let interrupted = interruption(prepared, worked, stop);
     let verdicts = judge(&Evidence {
         setup_failures: &worked.failures,
         drift: &worked.drift,
         measured: worked.outcome.is_some().then_some(&measured),
         thresholds: &thresholds,
         cleanup: (!cleanup.kept).then_some(&cleanup),
-        interrupted,
+        interrupted: interrupted.as_deref(),
         limits,
         ..Evidence::default()
     });
@@ -163,6 +190,34 @@ fn report(
         &limits,
         Some(cleanup),
     )
+}
+
+/// How far the run had come when a signal ended it; none if none did.
+fn interruption(prepared: &Prepared<'_>, worked: &Worked, stop: &StopSignals) -> Option<String> {
+    if !stop.drain.is_cancelled() {
+        return None;
+    }
+    let Some(outcome) = &worked.outcome else {
+        return Some("stopped by a signal before the load began".to_owned());
+    };
+    if outcome.ended_by == EndedBy::Finished {
+        return None;
+    }
+    let after = if outcome.measured.is_zero() {
+        "before anything was measured".to_owned()
+    } else {
+        format!(
+            "after {:.1} s of {} s",
+            outcome.measured.as_secs_f64(),
+            prepared.load.duration.as_secs_f64()
+        )
+    };
+    let cut = match outcome.tally.unfinished_calls() {
+        0 => String::new(),
+        1 => "; 1 call was cut off, which is no error".to_owned(),
+        calls => format!("; {calls} calls were cut off, which are no errors"),
+    };
+    Some(format!("stopped by a signal {after}{cut}"))
 }
 
 fn info(prepared: &Prepared<'_>, made: &Made, worked: &Worked) -> RunInfo {

@@ -21,6 +21,7 @@ use crate::cli::args::{HttpChoice, RunArgs};
 use crate::cli::cleanup::DEFAULT_NAMES;
 use crate::cli::narrator::Narrator;
 use crate::cli::settings::{self, Place, SandboxAddress};
+use crate::cli::signals::Remains;
 use crate::cli::{CommandError, Output, state};
 
 /// The condition a run is judged by unless file or flags name one on all its errors: a run whose only threshold is on
@@ -48,7 +49,7 @@ pub(crate) struct Prepared<'j> {
     pub(crate) started: SystemTime,
     ledger: PathBuf,
     /// Holds a sandbox run's ledger; goes with this value.
-    _scratch: Option<TempDir>,
+    scratch: Option<TempDir>,
 }
 
 impl<'j> Prepared<'j> {
@@ -108,7 +109,7 @@ impl<'j> Prepared<'j> {
             seed,
             started: SystemTime::now(),
             ledger,
-            _scratch: scratch,
+            scratch,
         })
     }
 
@@ -168,6 +169,14 @@ impl<'j> Prepared<'j> {
             .or_else(|| scenario.workloads.names().next())
             .unwrap_or(throng_workflow::compile::ALL)
             .to_owned()
+    }
+
+    /// What leaving at once would leave behind.
+    pub(crate) fn remains(&self) -> Remains {
+        match &self.scratch {
+            Some(directory) => Remains::Sandbox(directory.path().to_owned()),
+            None => Remains::OnTarget(self.cleanup_command()),
+        }
     }
 
     /// The command that removes what this run may leave.

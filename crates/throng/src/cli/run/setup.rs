@@ -316,7 +316,7 @@ fn phases(provisioned: &Provisioned, has_hooks: bool) -> Vec<PhaseTally> {
             .failures
             .iter()
             .find(|(n, _)| *n == timings.n)
-            .map(|(_, error)| error.to_string());
+            .map(|(_, error)| error);
         // The last stage that was begun is the one that failed.
         let stages = [
             (&mut provision, timings.create),
@@ -326,7 +326,9 @@ fn phases(provisioned: &Provisioned, has_hooks: bool) -> Vec<PhaseTally> {
         let last = stages.iter().rposition(|(_, took)| took.is_some());
         for (index, (phase, took)) in stages.into_iter().enumerate() {
             match (took, &failure) {
-                (Some(_), Some(error)) if Some(index) == last => phase.failed(error.clone()),
+                // What a signal cut off neither succeeded nor failed.
+                (Some(_), Some(ProvisionError::Interrupted { .. })) if Some(index) == last => {}
+                (Some(_), Some(error)) if Some(index) == last => phase.failed(error.to_string()),
                 (Some(took), _) => phase.succeeded(took),
                 (None, _) => {}
             }

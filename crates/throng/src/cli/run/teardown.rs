@@ -5,11 +5,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use throng_identity::cleanup::{CleanupEvent, CleanupOptions, CleanupReport, clean_run};
-use throng_metrics::Cleanup;
+use throng_metrics::{Cleanup, CleanupCount};
 use tokio_util::sync::CancellationToken;
 
 use super::setup::Made;
 use crate::cli::narrator::Narrator;
+use crate::cli::settings::Place;
 
 /// Time that the cleanup has, and how much more for each user. A directory that answers at all is done long before.
 const BUDGET: (Duration, Duration) = (Duration::from_secs(60), Duration::from_millis(200));
@@ -88,20 +89,27 @@ async fn end_without_directory(made: &Made) -> anyhow::Result<()> {
 }
 
 fn told(created: u64, report: CleanupReport, narrator: &Narrator) -> Cleanup {
-    let deleted = (report.deleted.len() + report.gone.len()) as u64;
     if report.left.is_empty() {
         narrator.done(&format!("Deleted {} users", report.deleted.len()));
     }
-    // Registrations that the provider doesn't let anybody delete expire by themselves and count nowhere.
-    let clients =
-        report.clients_deleted.len() + report.left.len().saturating_sub(users_left(&report));
-    Cleanup {
+    let users_left = users_left(&report);
+    let users = CleanupCount {
         // A creation that failed half-way may have left one more than were seen to be created.
-        created: created.max(report.found.len() as u64) + clients as u64,
-        deleted: deleted + report.clients_deleted.len() as u64,
-        left: report.left.len() as u64,
+        created: created.max(report.found.len() as u64),
+        deleted: (report.deleted.len() + report.gone.len()) as u64,
+        left: users_left as u64,
+    };
+    let deleted = report.clients_deleted.len() as u64;
+    let left = report.left.len().saturating_sub(users_left) as u64;
+    let clients = CleanupCount {
+        // Registrations that the provider doesn't let anybody delete expire by themselves and count nowhere.
+        created: deleted + left,
+        deleted,
+        left,
+    };
+    Cleanup {
         names: report.left.into_iter().map(|left| left.name).collect(),
-        kept: false,
+        ..Cleanup::new(users, clients)
     }
 }
 
@@ -115,33 +123,47 @@ fn users_left(report: &CleanupReport) -> usize {
 
 fn failed(created: u64, error: &str, narrator: &Narrator) -> Cleanup {
     narrator.warn(&format!("cleaning up failed: {error}"));
-    Cleanup {
+    let users = CleanupCount {
         created,
         deleted: 0,
         left: created.max(1),
-        names: Vec::new(),
-        kept: false,
-    }
+    };
+    Cleanup::new(users, CleanupCount::default())
 }
 
-/// Leaves everything where it is, by request; the ledger knows of it.
-pub(crate) async fn keep(made: &Made, cleanup_command: &str, narrator: &Narrator) -> Cleanup {
-    let created = u64::from(made.created.load(Ordering::Relaxed));
+/// Leaves everything where it is, by request; the ledger knows of it. In a sandbox of the run's own nothing can stay.
+pub(crate) async fn keep(
+    made: &Made,
+    place: Place,
+    cleanup_command: &str,
+    narrator: &Narrator,
+) -> Cleanup {
     if let Err(error) = end_without_directory(made).await {
         narrator.warn(&format!(
             "the ledger couldn't be told that the run is over: {error}"
         ));
     }
-    if created > 0 {
+    let created = u64::from(made.created.load(Ordering::Relaxed));
+    let registered = made
+        .oauth_client
+        .as_ref()
+        .is_some_and(|client| client.registration.is_some());
+    let ended_with_sandbox = place == Place::Sandbox;
+    if ended_with_sandbox {
+        narrator.say("Nothing to clean up: all that was created ends with the sandbox");
+    } else if created > 0 {
         narrator.say(&format!(
-            "{created} users stay, as asked for; remove them with: {cleanup_command}"
+            "{created} users stay, as asked for; remove them with:\n  {cleanup_command}"
         ));
     }
-    Cleanup {
+    let all = |created| CleanupCount {
         created,
         deleted: 0,
-        left: created,
-        names: Vec::new(),
-        kept: true,
+        left: if ended_with_sandbox { 0 } else { created },
+    };
+    Cleanup {
+        kept: !ended_with_sandbox,
+        ended_with_sandbox,
+        ..Cleanup::new(all(created), all(u64::from(registered)))
     }
 }
