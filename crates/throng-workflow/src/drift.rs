@@ -122,7 +122,8 @@ fn is_of(value: &Value, name: &str) -> bool {
     }
 }
 
-fn wanted(schema: &Value) -> String {
+/// What a schema wants, in words: `string`, `integer or null`, `one of "a", "b"`. Empty where it doesn't say.
+pub fn wanted(schema: &Value) -> String {
     for choice in ["anyOf", "oneOf"] {
         if let Some(schemas) = schema.get(choice).and_then(Value::as_array) {
             return schemas.iter().map(wanted).collect::<Vec<_>>().join(" or ");
@@ -143,6 +144,6 @@ fn wanted(schema: &Value) -> String {
         Some(other) => other.to_string(),
         None => schema
             .get("const")
-            .map_or_else(|| "something else".to_owned(), Value::to_string),
+            .map_or_else(String::new, Value::to_string),
     }
 }

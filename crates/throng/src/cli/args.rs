@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use super::cleanup::DEFAULT_NAMES;
 use super::units;
 
 const STYLES: Styles = Styles::styled()
@@ -31,7 +32,7 @@ const STYLES: Styles = Styles::styled()
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// Say more: what is sent where, and why something was retried (twice: everything)
+    /// Say more: what is sent where, and why something was retried (twice: still more)
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
     /// When to colour the output
@@ -54,8 +55,10 @@ pub(crate) enum Command {
     Cleanup(CleanupArgs),
     /// Write a commented scenario file to start from
     Init(InitArgs),
-    /// Check a scenario file without touching any target
-    Check(CheckArgs),
+    /// Check a scenario file; with --sandbox or --url also whether it fits that target
+    Check(Box<CheckArgs>),
+    /// List the tools of a target, with their arguments
+    Tools(Box<ToolsArgs>),
     /// Print the JSON Schema of scenario files (for editors)
     Schema,
     /// Start an embedded target to try things on
@@ -64,73 +67,23 @@ pub(crate) enum Command {
 }
 
 /// Flags of `throng run`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct RunArgs {
     /// A scenario file, or the name of a built-in one [default: nextcloud, on the sandbox]
     #[arg(value_name = "SCENARIO")]
     pub(crate) scenario: Option<String>,
 
-    /// Run against an embedded sandbox, started for this run in a process of its own
-    /// (the default when neither a scenario nor --url is given)
-    #[arg(long, help_heading = "Target")]
-    pub(crate) sandbox: bool,
-    /// The target's URL [default: the scenario's, http://localhost:8001/mcp]
-    #[arg(
-        long,
-        value_name = "URL",
-        conflicts_with = "sandbox",
-        help_heading = "Target"
-    )]
-    pub(crate) url: Option<String>,
-    /// The directory where users are created, e.g. the Nextcloud's address
-    #[arg(
-        long,
-        value_name = "URL",
-        conflicts_with = "sandbox",
-        help_heading = "Target"
-    )]
-    pub(crate) host: Option<String>,
-    /// The directory's administrator
-    #[arg(
-        long,
-        value_name = "NAME",
-        conflicts_with = "sandbox",
-        help_heading = "Target"
-    )]
-    pub(crate) admin: Option<String>,
-    /// The administrator's password (better: NEXTCLOUD_PASSWORD in the environment, which others can't list)
-    #[arg(
-        long,
-        value_name = "PASSWORD",
-        conflicts_with = "sandbox",
-        help_heading = "Target",
-        hide_env_values = true
-    )]
-    pub(crate) admin_password: Option<String>,
-    /// Accept any TLS certificate
-    #[arg(long, help_heading = "Target")]
-    pub(crate) insecure: bool,
-    /// Trust this CA certificate too (PEM)
-    #[arg(long, value_name = "FILE", help_heading = "Target")]
-    pub(crate) cacert: Option<PathBuf>,
-    /// The HTTP version to speak [default: 1 over plain TCP, negotiated over TLS]
-    #[arg(long, value_name = "VERSION", help_heading = "Target")]
-    pub(crate) http: Option<HttpChoice>,
-    /// How long a call may take before it counts as timed out [default: the scenario's, 30s]
-    #[arg(long, value_name = "DURATION", value_parser = units::duration, help_heading = "Target")]
-    pub(crate) timeout: Option<Duration>,
-    /// Knobs for the embedded sandbox: latency, errors, stalls (YAML or JSON)
-    #[arg(long, value_name = "FILE", help_heading = "Target")]
-    pub(crate) sandbox_knobs: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
 
     /// How many users to create
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Load")]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = units::users, help_heading = "Load")]
     pub(crate) users: Option<u32>,
     /// How long to measure, in seconds or with a unit (90, 1.5m, 500ms) [default: 30s]
-    #[arg(short, long, value_name = "DURATION", value_parser = units::duration, help_heading = "Load")]
+    #[arg(short, long, value_name = "DURATION", allow_negative_numbers = true, value_parser = units::duration, help_heading = "Load")]
     pub(crate) duration: Option<Duration>,
     /// How long to run the load before measuring; its samples are thrown away [default: 5s]
-    #[arg(short, long, value_name = "DURATION", value_parser = units::duration, help_heading = "Load")]
+    #[arg(short, long, value_name = "DURATION", allow_negative_numbers = true, value_parser = units::duration, help_heading = "Load")]
     pub(crate) warmup: Option<Duration>,
     /// Which of the scenario's workloads to run, e.g. mixed, sharing, collaboration, baseline
     #[arg(long, value_name = "NAME", help_heading = "Load")]
@@ -142,10 +95,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N", help_heading = "Load")]
     pub(crate) queue: Option<u32>,
     /// Pause between a user's iterations [default: 50ms]
-    #[arg(long, value_name = "DURATION", value_parser = units::duration, help_heading = "Load")]
+    #[arg(long, value_name = "DURATION", allow_negative_numbers = true, value_parser = units::duration, help_heading = "Load")]
     pub(crate) pause: Option<Duration>,
     /// How long iterations under way may take to finish after the duration [default: 30s]
-    #[arg(long, value_name = "DURATION", value_parser = units::duration, help_heading = "Load")]
+    #[arg(long, value_name = "DURATION", allow_negative_numbers = true, value_parser = units::duration, help_heading = "Load")]
     pub(crate) graceful_stop: Option<Duration>,
     /// Seed of every random choice; printed, so that a run can be repeated [default: random]
     #[arg(long, value_name = "N", help_heading = "Load")]
@@ -161,21 +114,10 @@ pub(crate) struct RunArgs {
     #[arg(long, overrides_with = "cleanup", help_heading = "Users")]
     pub(crate) no_cleanup: bool,
     /// How many users are created and logged in at the same time [default: 16]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000), help_heading = "Users")]
+    #[arg(long, value_name = "N", value_parser = units::concurrency, help_heading = "Users")]
     pub(crate) login_concurrency: Option<u32>,
-    /// A registered OAuth client's id (otherwise one is registered for the run)
-    #[arg(long, value_name = "ID", help_heading = "Users")]
-    pub(crate) client_id: Option<String>,
-    /// Its secret, if it has one
-    #[arg(
-        long,
-        value_name = "SECRET",
-        requires = "client_id",
-        help_heading = "Users",
-        env = "THRONG_CLIENT_SECRET",
-        hide_env_values = true
-    )]
-    pub(crate) client_secret: Option<String>,
+    #[command(flatten)]
+    pub(crate) oauth_client: ClientArgs,
 
     /// Write the report as JSON to this file
     #[arg(short, long, value_name = "FILE", help_heading = "Report")]
@@ -189,6 +131,66 @@ pub(crate) struct RunArgs {
     /// Print only the verdict and errors
     #[arg(short, long, conflicts_with = "verbose", help_heading = "Report")]
     pub(crate) quiet: bool,
+}
+
+/// Which system, and how it is spoken to.
+#[derive(Debug, Clone, Default, PartialEq, Args)]
+#[command(next_help_heading = "Target")]
+pub(crate) struct TargetArgs {
+    /// Run against an embedded sandbox, started for this purpose in a process of its own
+    /// (the default of `run` and `tools` when neither a scenario nor --url is given)
+    #[arg(long)]
+    pub(crate) sandbox: bool,
+    /// The target's URL [default: the scenario's, http://localhost:8001/mcp]
+    #[arg(long, value_name = "URL", conflicts_with = "sandbox")]
+    pub(crate) url: Option<String>,
+    /// The directory where users are created, e.g. the Nextcloud's address
+    #[arg(long, value_name = "URL", conflicts_with = "sandbox")]
+    pub(crate) host: Option<String>,
+    /// The directory's administrator
+    #[arg(long, value_name = "NAME", conflicts_with = "sandbox")]
+    pub(crate) admin: Option<String>,
+    /// The administrator's password (better: NEXTCLOUD_PASSWORD in the environment, which others can't list)
+    #[arg(
+        long,
+        value_name = "PASSWORD",
+        conflicts_with = "sandbox",
+        hide_env_values = true
+    )]
+    pub(crate) admin_password: Option<String>,
+    /// Accept any TLS certificate
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// Trust this CA certificate too (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cacert: Option<PathBuf>,
+    /// The HTTP version to speak [default: 1 over plain TCP, negotiated over TLS]
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) http: Option<HttpChoice>,
+    /// How long a call may take before it counts as timed out [default: the scenario's, 30s]
+    #[arg(long, value_name = "DURATION", allow_negative_numbers = true, value_parser = units::duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Knobs for the embedded sandbox: latency, errors, stalls (YAML or JSON); implies --sandbox
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "host", "admin", "admin_password"])]
+    pub(crate) sandbox_knobs: Option<PathBuf>,
+}
+
+/// As which OAuth client.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Users")]
+pub(crate) struct ClientArgs {
+    /// A registered OAuth client's id (otherwise one is registered for the run)
+    #[arg(long, value_name = "ID")]
+    pub(crate) client_id: Option<String>,
+    /// Its secret, if it has one
+    #[arg(
+        long,
+        value_name = "SECRET",
+        requires = "client_id",
+        env = "THRONG_CLIENT_SECRET",
+        hide_env_values = true
+    )]
+    pub(crate) client_secret: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -206,9 +208,10 @@ pub(crate) struct CleanupArgs {
     /// Only users named PREFIX_user_N; without it: everything in the ledger
     #[arg(long, value_name = "PREFIX")]
     pub(crate) prefix: Option<String>,
-    /// With --prefix: how the scenario names its users (its `users.name`) [default: {prefix}_user_{n}]
-    #[arg(long, value_name = "TEMPLATE", requires = "prefix")]
-    pub(crate) names: Option<String>,
+    /// With --prefix: how the scenario names its users (its `users.name`)
+    // As a default value, since clap makes a line break of `{n}` in any other text of a help.
+    #[arg(long, value_name = "TEMPLATE", requires = "prefix", default_value = DEFAULT_NAMES)]
+    pub(crate) names: String,
     /// Only list what would be deleted
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -225,7 +228,7 @@ pub(crate) struct CleanupArgs {
     #[arg(long)]
     pub(crate) force: bool,
     /// How many deletions run at the same time
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = units::deletions)]
     pub(crate) concurrency: u32,
     /// Accept any TLS certificate
     #[arg(long)]
@@ -255,6 +258,27 @@ pub(crate) struct CheckArgs {
     /// Scenario files, or names of built-in ones
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    #[command(flatten)]
+    pub(crate) oauth_client: ClientArgs,
+}
+
+/// Flags of `throng tools`.
+#[derive(Debug, Args)]
+pub(crate) struct ToolsArgs {
+    /// A scenario file that says how to log in, or the name of a built-in one [default: nextcloud]
+    #[arg(value_name = "SCENARIO")]
+    pub(crate) scenario: Option<String>,
+    /// Print the list as JSON, with the schemas as the server gave them
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    #[command(flatten)]
+    pub(crate) oauth_client: ClientArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -290,19 +314,19 @@ pub(crate) struct SandboxArgs {
     #[arg(long, value_name = "FILE", help_heading = "Knobs")]
     pub(crate) knobs: Option<PathBuf>,
     /// Added latency of every MCP tool call
-    #[arg(long, value_name = "DURATION", value_parser = units::duration, help_heading = "Knobs")]
+    #[arg(long, value_name = "DURATION", allow_negative_numbers = true, value_parser = units::duration, help_heading = "Knobs")]
     pub(crate) latency: Option<Duration>,
     /// Random part of that latency, uniform between 0 and this
-    #[arg(long, value_name = "DURATION", value_parser = units::duration, help_heading = "Knobs")]
+    #[arg(long, value_name = "DURATION", allow_negative_numbers = true, value_parser = units::duration, help_heading = "Knobs")]
     pub(crate) jitter: Option<Duration>,
     /// Share of MCP tool calls that fail with HTTP 500, in percent
     #[arg(long, value_name = "PERCENT", value_parser = units::percent, help_heading = "Knobs")]
     pub(crate) error_rate: Option<f64>,
     /// How long until a share is visible to its recipient
-    #[arg(long, value_name = "DURATION", value_parser = units::duration, help_heading = "Knobs")]
+    #[arg(long, value_name = "DURATION", allow_negative_numbers = true, value_parser = units::duration, help_heading = "Knobs")]
     pub(crate) share_propagation: Option<Duration>,
     /// Lifetime of access tokens
-    #[arg(long, value_name = "DURATION", value_parser = units::duration, help_heading = "Knobs")]
+    #[arg(long, value_name = "DURATION", allow_negative_numbers = true, value_parser = units::duration, help_heading = "Knobs")]
     pub(crate) token_lifetime: Option<Duration>,
     /// Share of acknowledged appends that are silently lost, in percent
     #[arg(long, value_name = "PERCENT", value_parser = units::percent, help_heading = "Knobs")]

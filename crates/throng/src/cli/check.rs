@@ -1,53 +1,99 @@
-//! `throng check`: says everything that is wrong with scenario files, without touching any target.
+//! `throng check`: says everything that is wrong with scenario files, without touching any target, unless one is named:
+//! then also whether they fit it.
 
 use std::process::ExitCode;
 
+use anyhow::anyhow;
+use throng_metrics::Verdict;
 use throng_workflow::{Environment, Overrides, ScenarioFile};
 
-use super::args::CheckArgs;
-use super::{CommandError, USAGE};
+use super::args::{CheckArgs, TargetArgs};
+use super::run::inspect::inspect;
+use super::run::misfit;
+use super::{CommandError, Output, USAGE};
 
-/// Checks each file; the exit code is 2 if one has a mistake.
-pub(crate) fn check(args: &CheckArgs) -> Result<ExitCode, CommandError> {
-    let mut mistakes = false;
+/// Checks each file; the exit code is 2 if one has a mistake, 93 if one doesn't fit the target.
+pub(crate) fn check(args: &CheckArgs, output: Output) -> Result<ExitCode, CommandError> {
+    let connects = names_a_target(&args.target);
+    if !connects && args.target != TargetArgs::default() {
+        return Err(CommandError::usage(anyhow!(
+            "without a target nothing is connected to: name one with --sandbox or --url"
+        )));
+    }
+    let (mut mistakes, mut drift) = (false, false);
     for name in &args.files {
-        match problems(name) {
-            Ok(summary) => super::print(&summary)?,
+        let file = match read(name) {
+            Ok(file) => file,
             Err(problems) => {
                 mistakes = true;
                 super::tell(&problems);
+                continue;
             }
+        };
+        if !connects {
+            super::print(&format!("{}{}", sound(name, &file), unset(&file)))?;
+            continue;
+        }
+        let seen = inspect(Some(name), &args.target, &args.oauth_client, output)?;
+        let mut text = sound(name, &file);
+        if seen.problems.is_empty() {
+            text.push_str(&format!("  fits {}, tool for tool\n", seen.url));
+            super::print(&text)?;
+        } else {
+            drift = true;
+            super::tell(&format!("{name}: {}\n", misfit(&seen.problems)));
         }
     }
-    Ok(if mistakes {
-        ExitCode::from(USAGE)
-    } else {
-        ExitCode::SUCCESS
+    Ok(match (mistakes, drift) {
+        (true, _) => ExitCode::from(USAGE),
+        (false, true) => ExitCode::from(Verdict::Drift.exit_code()),
+        (false, false) => ExitCode::SUCCESS,
     })
 }
 
-/// A line about a sound file, or all mistakes.
-fn problems(name: &str) -> Result<String, String> {
+fn names_a_target(target: &TargetArgs) -> bool {
+    target.sandbox
+        || target.sandbox_knobs.is_some()
+        || target.url.is_some()
+        || target.host.is_some()
+}
+
+/// A file without mistakes, or all of them.
+fn read(name: &str) -> Result<ScenarioFile, String> {
     let lookup = |name: &str| std::env::var(name).ok();
-    let file = ScenarioFile::load(name, &Overrides::default(), &Environment::tolerant(&lookup))
-        .map_err(|problems| {
+    ScenarioFile::load(name, &Overrides::default(), &Environment::tolerant(&lookup)).map_err(
+        |problems| {
             problems
                 .iter()
                 .map(|problem| format!("{problem}\n"))
-                .collect::<String>()
-        })?;
+                .collect()
+        },
+    )
+}
+
+/// A line about a sound file.
+fn sound(name: &str, file: &ScenarioFile) -> String {
     let catalog = &file.program.catalog;
-    let mut line = format!(
-        "{name}: sound; {} workflows, {} steps, {} users\n",
-        catalog.workflows.len(),
-        catalog.steps.len(),
-        file.scenario.users.count.value,
-    );
-    if !file.unset.is_empty() {
-        line.push_str(&format!(
-            "  before it runs, set {}\n",
-            file.unset.join(", ")
-        ));
+    format!(
+        "{name}: sound; {}, {}, {}\n",
+        counted(catalog.workflows.len(), "workflow"),
+        counted(catalog.steps.len(), "step"),
+        counted(file.scenario.users.count.value as usize, "user"),
+    )
+}
+
+/// What the environment lacks for a run; empty if nothing.
+fn unset(file: &ScenarioFile) -> String {
+    if file.unset.is_empty() {
+        return String::new();
     }
-    Ok(line)
+    format!(
+        "  before it runs on a target of your own, set {} (not needed with --sandbox)\n",
+        file.unset.join(", ")
+    )
+}
+
+fn counted(number: usize, noun: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{s}")
 }

@@ -41,7 +41,7 @@ pub(crate) fn cleanup(args: &CleanupArgs) -> Result<ExitCode, CommandError> {
         .map(Prefix::new)
         .transpose()
         .map_err(|error| CommandError::usage(anyhow!(error).context("--prefix")))?;
-    let names = NameTemplate::new(args.names.as_deref().unwrap_or(DEFAULT_NAMES))
+    let names = NameTemplate::new(&args.names)
         .map_err(|error| CommandError::usage(anyhow!(error).context("--names")))?;
     let (admin, password) = administrator(args).map_err(CommandError::usage)?;
     let connector = Connector::new(ConnectorOptions {

@@ -13,6 +13,7 @@ mod sandbox_process;
 mod settings;
 mod signals;
 mod state;
+mod tools;
 mod units;
 
 use std::process::ExitCode;
@@ -166,7 +167,8 @@ fn dispatch(cli: &Cli, job: &dyn Job) -> Result<ExitCode, CommandError> {
         Command::Run(args) => run::run(args, output, job),
         Command::Cleanup(args) => cleanup::cleanup(args),
         Command::Init(args) => init::init(args),
-        Command::Check(args) => check::check(args),
+        Command::Check(args) => check::check(args, output),
+        Command::Tools(args) => tools::tools(args, output),
         Command::Schema => schema(),
         Command::Sandbox(SandboxCommand::Nextcloud(args)) => sandbox::nextcloud(args),
     }

@@ -33,6 +33,11 @@ impl Output {
         }
     }
 
+    /// The same for what goes on in the background of another output.
+    pub(crate) fn detail_if_verbose(&self) -> Detail {
+        self.detail(self.verbose == 0)
+    }
+
     /// How the report is laid out on standard output.
     pub(crate) fn style(&self) -> Style {
         let width = match rustix::termios::tcgetwinsize(io::stdout()) {
@@ -63,10 +68,9 @@ impl Output {
             1 => {
                 "throng=info,throng_identity=info,throng_client=info,throng_workflow=info,throng_engine=info,warn"
             }
-            2 => {
+            _ => {
                 "throng=debug,throng_identity=debug,throng_client=debug,throng_workflow=debug,throng_engine=debug,info"
             }
-            _ => "trace",
         };
         let filter =
             EnvFilter::try_from_env("THRONG_LOG").unwrap_or_else(|_| EnvFilter::new(level));

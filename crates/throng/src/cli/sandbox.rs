@@ -76,10 +76,7 @@ fn config(args: &SandboxArgs) -> anyhow::Result<NextcloudConfig> {
     if let Some(seed) = args.seed {
         knobs.seed = seed;
     }
-    knobs.validate().map_err(|faults| {
-        let lines: Vec<String> = faults.iter().map(|fault| format!("  {fault}")).collect();
-        anyhow!("the knobs don't make sense:\n{}", lines.join("\n"))
-    })?;
+    validate(&knobs)?;
     let mut admin = Admin::default();
     if let Some(password) = &args.admin_password {
         admin.password = Secret::new(password);
@@ -111,12 +108,32 @@ fn mcp(open: bool) -> McpConfig {
     }
 }
 
+fn validate(knobs: &Knobs) -> anyhow::Result<()> {
+    knobs.validate().map_err(|faults| {
+        let lines: Vec<String> = faults.iter().map(|fault| format!("  {fault}")).collect();
+        anyhow!("the knobs don't make sense:\n{}", lines.join("\n"))
+    })
+}
+
+/// Whether a sandbox would take this file.
+///
+/// # Errors
+/// Where it can't be read, or says what makes no sense.
+pub(crate) fn check_knobs(path: &Path) -> anyhow::Result<()> {
+    validate(&read_knobs(path)?)
+}
+
 fn read_knobs(path: &Path) -> anyhow::Result<Knobs> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("reading the knobs file {}", path.display()))?;
     // JSON is YAML, so one reader does for both.
-    serde_saphyr::from_str(&text)
-        .map_err(|error| anyhow!("the knobs file {}: {error}", path.display()))
+    serde_saphyr::from_str(&text).map_err(|error| {
+        anyhow!(
+            "the knobs file {}: {}",
+            path.display(),
+            error.without_snippet()
+        )
+    })
 }
 
 /// Says where it is: one line of JSON for a program, or text with commands to go on with.

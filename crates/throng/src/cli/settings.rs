@@ -9,7 +9,7 @@ use throng_client::Trust;
 use throng_identity::secret::Secret;
 use throng_workflow::{DirectoryOverrides, Environment, Overrides, Problem, ScenarioFile};
 
-use super::args::RunArgs;
+use super::args::{RunArgs, TargetArgs};
 use super::run::job::Job;
 
 /// The scenario that runs when none is named.
@@ -26,8 +26,15 @@ pub(crate) enum Place {
 
 /// Where the run goes: a bare `throng run` takes the sandbox, and says so.
 pub(crate) fn place(args: &RunArgs) -> Place {
-    let bare = args.scenario.is_none() && args.url.is_none() && args.host.is_none();
-    if args.sandbox || bare {
+    let TargetArgs {
+        sandbox,
+        sandbox_knobs,
+        url,
+        host,
+        ..
+    } = &args.target;
+    let bare = args.scenario.is_none() && url.is_none() && host.is_none();
+    if *sandbox || sandbox_knobs.is_some() || bare {
         Place::Sandbox
     } else {
         Place::Target
@@ -95,15 +102,15 @@ fn overrides(args: &RunArgs, sandbox: Option<&SandboxAddress<'_>>, seed: u64) ->
         },
         // The environment stands in for these flags only where the file itself names it as `${NEXTCLOUD_HOST}`.
         None => DirectoryOverrides {
-            url: args.host.clone(),
-            admin: args.admin.clone(),
-            password: args.admin_password.as_deref().map(Secret::new),
+            url: args.target.host.clone(),
+            admin: args.target.admin.clone(),
+            password: args.target.admin_password.as_deref().map(Secret::new),
         },
     };
     Overrides {
         url: sandbox
             .map(|sandbox| sandbox.mcp_url.to_owned())
-            .or_else(|| args.url.clone()),
+            .or_else(|| args.target.url.clone()),
         users: args.users,
         prefix: args.user_prefix.clone(),
         duration: args.duration,
@@ -112,12 +119,12 @@ fn overrides(args: &RunArgs, sandbox: Option<&SandboxAddress<'_>>, seed: u64) ->
         rate: args.rate.clone(),
         queue: args.queue,
         seed: Some(seed),
-        timeout: args.timeout,
+        timeout: args.target.timeout,
         workload: args.workload.clone(),
         thresholds: args.thresholds.clone(),
         directory,
-        client_id: args.client_id.clone(),
-        client_secret: args.client_secret.as_deref().map(Secret::new),
+        client_id: args.oauth_client.client_id.clone(),
+        client_secret: args.oauth_client.client_secret.as_deref().map(Secret::new),
     }
 }
 

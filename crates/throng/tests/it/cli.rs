@@ -4,10 +4,12 @@ use std::os::fd::OwnedFd;
 use std::process::Stdio;
 
 use serde_json::Value;
+use throng_sandbox::Latency;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::unix::pipe::Receiver;
 
 use crate::support::{Ended, NobodyThere, Running, World, eventually, home, throng};
+use crate::trouble::knob;
 
 /// Runs the binary with nothing in its environment and no target.
 async fn alone(arguments: &[&str]) -> Ended {
@@ -36,6 +38,7 @@ async fn help() {
         ("cleanup", &["cleanup", "--help"]),
         ("init", &["init", "--help"]),
         ("check", &["check", "--help"]),
+        ("tools", &["tools", "--help"]),
         ("schema", &["schema", "--help"]),
         ("sandbox", &["sandbox", "--help"]),
         ("sandbox_nextcloud", &["sandbox", "nextcloud", "--help"]),
@@ -60,6 +63,177 @@ async fn a_wrong_flag_is_met_with_the_right_one() {
 
     For more information, try '--help'.
     "#);
+}
+
+#[tokio::test]
+async fn a_number_without_sense_is_refused() {
+    for arguments in [["-u", "four"], ["-u", "-2"], ["-d", "-1"], ["-w", "-0.5"]] {
+        let ended = alone(&["run", arguments[0], arguments[1]]).await;
+        let ended = ended.with_code(2);
+        let (expected, flag) = match arguments[0] {
+            "-u" => ("expected a whole number from 1 to 1000000", "--users"),
+            "-d" => ("a duration can't be negative", "--duration"),
+            _ => ("a duration can't be negative", "--warmup"),
+        };
+        assert!(ended.stderr.contains(expected), "{ended}");
+        assert!(ended.stderr.contains(flag), "{ended}");
+    }
+    assert_refused!(alone(&["run", "-d", "0"]).await, @"error: --duration: the duration must be more than 0");
+}
+
+#[tokio::test]
+async fn knobs_mean_a_sandbox_and_are_read_before_it_is_started() {
+    let home = home();
+    let run = async |arguments: &[&str]| {
+        let arguments = ["run"].iter().chain(arguments);
+        Running::start(throng(home.path(), arguments), home.path())
+            .ended()
+            .await
+    };
+    std::fs::write(home.path().join("wrong.yaml"), "endpoint: []\n").expect("a file");
+    std::fs::write(home.path().join("bad.yaml"), "lost_appends: 7\n").expect("a file");
+    std::fs::write(home.path().join("good.yaml"), "seed: 1\n").expect("a file");
+    assert_refused!(run(&["--sandbox-knobs", "missing.yaml"]).await, @"error: reading the knobs file missing.yaml: No such file or directory (os error 2)");
+    assert_refused!(run(&["--sandbox-knobs", "wrong.yaml"]).await, @"error: the knobs file wrong.yaml: unknown field `endpoint`, expected one of seed, endpoints, share_propagation_ms, token_lifetime_s, refresh, lost_appends at line 1, column 1");
+    assert_refused!(run(&["--sandbox-knobs", "bad.yaml"]).await, @"
+    error: the knobs don't make sense:
+      `lost_appends` is 7, expected a fraction from 0 to 1
+    ");
+    let to_a_target = run(&[
+        "--sandbox-knobs",
+        "good.yaml",
+        "--url",
+        "http://127.0.0.1:9",
+    ])
+    .await;
+    let to_a_target = to_a_target.with_code(2);
+    assert!(
+        to_a_target.stderr.contains("cannot be used with"),
+        "{to_a_target}"
+    );
+    // A scenario alone would go for its own target.
+    let ended = run(&[
+        "nextcloud",
+        "--sandbox-knobs",
+        "good.yaml",
+        "-d",
+        "0.3",
+        "-w",
+        "0",
+    ])
+    .await;
+    let ended = ended.with_code(0);
+    assert!(ended.stderr.contains("Starting a sandbox"), "{ended}");
+}
+
+#[tokio::test]
+async fn the_tools_of_a_target_are_listed_and_nothing_stays_there() {
+    let world = World::new().await;
+    let call = async |arguments: &[&str]| {
+        let url = ["--url", world.sandbox.mcp_url()];
+        world.start(arguments.iter().chain(&url)).ended().await
+    };
+    let text = call(&["tools"]).await.with_code(0);
+    assert_eq!(text.stderr, "", "{text}");
+    assert!(
+        text.stdout.contains(
+            "nc_share_create\n    Share a file or directory with a user; permissions: 1 read, 2 update, 4 create, 8 delete, 16 share\n      \
+             path         string          required\n"
+        ),
+        "{text}"
+    );
+    let json = call(&["tools", "nextcloud", "--json"]).await.with_code(0);
+    let list: Vec<Value> = serde_json::from_str(&json.stdout).expect("JSON");
+    let names = list.iter().filter_map(|tool| tool["name"].as_str());
+    let lines = text.stdout.lines().filter(|line| line.starts_with("nc_"));
+    assert_eq!(names.collect::<Vec<_>>(), lines.collect::<Vec<_>>());
+    assert_eq!(world.users().await, [""; 0]);
+    // A look is not in the way of a load whose users are there.
+    world.create_user("loadtest_user_1").await;
+    call(&["tools"]).await.with_code(0);
+    assert_eq!(world.users().await, ["loadtest_user_1"]);
+}
+
+#[tokio::test]
+async fn a_look_that_is_stopped_leaves_nothing_either() {
+    let world = World::with(|config| {
+        config.knobs = knob("POST /apps/oidc/token", |knob| {
+            knob.latency = Some(Latency {
+                fixed_ms: 60_000.0,
+                jitter: None,
+            });
+        });
+    })
+    .await;
+    let mut running = world.start(["-v", "tools", "--url", world.sandbox.mcp_url()]);
+    running
+        .until("the user is being made", |running| {
+            running.said().contains("Creating user 'throng-")
+        })
+        .await;
+    running.signal(rustix::process::Signal::INT);
+    let ended = running.ended().await.with_code(105);
+    assert_eq!(ended.stdout, "", "{ended}");
+    assert_eq!(world.users().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_target_that_does_not_answer_has_no_tools() {
+    let nobody = NobodyThere::new().await;
+    let world = World::new().await;
+    let url = format!("{}/mcp", nobody.origin());
+    let ended = world
+        .start(["tools", "--url", &url])
+        .ended()
+        .await
+        .with_code(3);
+    assert!(ended.stderr.contains("cannot connect"), "{ended}");
+    assert_eq!(ended.stdout, "");
+    assert_eq!(world.users().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn check_with_a_target_says_whether_the_file_fits_it() {
+    let world = World::new().await;
+    let check = async |file: &str, further: &[&str]| {
+        let arguments = ["check", file].into_iter().chain(further.iter().copied());
+        world.start(arguments).ended().await
+    };
+    let at_target = ["--url", world.sandbox.mcp_url()];
+    let fits = check("nextcloud", &at_target).await.with_code(0);
+    let says = format!("  fits {}, tool for tool\n", world.sandbox.mcp_url());
+    assert!(fits.stdout.ends_with(&says), "{fits}");
+    let text = throng_workflow::builtin::template("mcp-oauth").expect("a template");
+    let text = text.replace("call: nc_notes_append_content", "call: nc_notes_append");
+    std::fs::write(world.path("drift.yaml"), text).expect("a file");
+    let alone = check("drift.yaml", &[]).await.with_code(0);
+    assert!(alone.stdout.contains("sound"), "{alone}");
+    for target in [&at_target[..], &["--sandbox"]] {
+        let ended = check("drift.yaml", target).await.with_code(93);
+        let mistake = "the server has no tool `nc_notes_append`";
+        assert_eq!(ended.stderr.matches(mistake).count(), 1, "{ended}");
+        assert_eq!(ended.stdout, "", "{ended}");
+    }
+    assert_eq!(world.users().await, [""; 0]);
+    assert_refused!(check("nextcloud", &["--insecure"]).await, @"error: without a target nothing is connected to: name one with --sandbox or --url");
+}
+
+#[tokio::test]
+async fn check_says_what_the_environment_lacks() {
+    let home = home();
+    let text = throng_workflow::builtin::template("permission-escalation").expect("a template");
+    std::fs::write(home.path().join("one.yaml"), text).expect("a file");
+    let started = Running::start(
+        throng(home.path(), ["check", "one.yaml", "nextcloud"]),
+        home.path(),
+    );
+    let ended = started.ended().await.with_code(0);
+    insta::assert_snapshot!(ended.stdout, @"
+    one.yaml: sound; 1 workflow, 10 steps, 4 users
+      before it runs on a target of your own, set NEXTCLOUD_HOST, NEXTCLOUD_PASSWORD, NEXTCLOUD_USERNAME (not needed with --sandbox)
+    nextcloud: sound; 4 workflows, 29 steps, 2 users
+      before it runs on a target of your own, set NEXTCLOUD_HOST, NEXTCLOUD_PASSWORD, NEXTCLOUD_USERNAME (not needed with --sandbox)
+    ");
 }
 
 #[tokio::test]
@@ -125,7 +299,7 @@ async fn an_unknown_workload_is_met_with_the_nearest_name() {
 
 #[tokio::test]
 async fn an_output_that_cannot_be_written_is_refused_before_anything_is_done() {
-    assert_refused!(alone(&["run", "--output", "no/such/directory/report.json"]).await, @"error: --output no/such/directory/report.json: can't write there: No such file or directory (os error 2)");
+    assert_refused!(alone(&["run", "--output", "no/such/directory/report.json"]).await, @"error: --output no/such/directory/report.json: there is no directory no/such/directory");
     assert_refused!(alone(&["run", "--output", "."]).await, @"error: --output .: this is a directory; name a file");
 }
 

@@ -141,6 +141,7 @@ fn every_flag_is_in_the_reference_and_the_reference_has_no_other() {
         &["cleanup"],
         &["init"],
         &["check"],
+        &["tools"],
         &["schema"],
         &["sandbox", "nextcloud"],
     ] {
@@ -366,6 +367,60 @@ fn the_knobs_that_are_shown_are_accepted() {
             ],
         );
         assert!(output.status.success(), "{text}\n{}", said(&output));
+    }
+}
+
+/// The tools in the guide's table and on the sandbox's page are those that there are, with the arguments that they take.
+#[test]
+fn the_tools_that_are_described_are_those_of_the_sandbox() {
+    let home = tempfile::tempdir().expect("a directory");
+    let listed = throng(home.path(), &["tools", "--json"]);
+    assert!(listed.status.success(), "{}", said(&listed));
+    let tools: Vec<Value> = serde_json::from_slice(&listed.stdout).expect("JSON");
+    let name = |tool: &Value| tool["name"].as_str().expect("a name").to_owned();
+    let there: BTreeSet<String> = tools.iter().map(name).collect();
+    assert!(there.len() > 10, "{there:?}");
+
+    let sandbox = page("docs/sandbox.md");
+    let from = sandbox.find("Tools of the MCP server:").expect("the list");
+    let list = &sandbox[from..from + sandbox[from..].find("Resource:").expect("its end")];
+    let named: BTreeSet<String> = quoted(list).into_iter().map(str::to_owned).collect();
+    assert_eq!(named, there, "docs/sandbox.md");
+
+    let guide = page("docs/own-workflow.md");
+    let mut described = column(&guide, "tool");
+    described.remove("nc://capabilities");
+    assert_eq!(described, there, "docs/own-workflow.md");
+    let rows = tables(&guide)
+        .into_iter()
+        .find(|table| table[0][0] == "tool");
+    for row in &rows.expect("the table")[2..] {
+        let Some(tool) = tools.iter().find(|tool| quoted(&row[0]) == [name(tool)]) else {
+            continue;
+        };
+        let takes = tool["inputSchema"]["properties"].as_object();
+        let takes: BTreeSet<&str> = takes
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| &**name)
+            .collect();
+        let said: BTreeSet<&str> = quoted(&row[1])
+            .into_iter()
+            .filter_map(|words| words.split(' ').next())
+            .collect();
+        assert_eq!(said, takes, "{}", row[0]);
+        let required = tool["inputSchema"]["required"].as_array();
+        let required: BTreeSet<&str> = required
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        let must: BTreeSet<&str> = row[1]
+            .split(", ")
+            .filter(|argument| argument.starts_with('`'))
+            .map(|argument| argument.trim_matches('`'))
+            .collect();
+        assert_eq!(must, required, "{}", row[0]);
     }
 }
 

@@ -51,6 +51,14 @@ impl Export {
             name.to_string_lossy(),
             std::process::id()
         ));
+        let directory = part.parent().unwrap_or(Path::new(""));
+        if !directory.as_os_str().is_empty() && !directory.is_dir() {
+            anyhow::bail!(
+                "--output {}: there is no directory {}",
+                path.display(),
+                directory.display()
+            );
+        }
         let file = File::create(&part).with_context(cannot)?;
         Ok(Self {
             path: path.to_owned(),

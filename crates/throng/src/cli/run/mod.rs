@@ -3,6 +3,7 @@
 mod export;
 mod ground_truth;
 mod hooks;
+pub(crate) mod inspect;
 pub(crate) mod job;
 mod live;
 mod prepare;
@@ -25,6 +26,7 @@ use self::job::Job;
 use self::prepare::Prepared;
 use self::setup::{Made, unless_stopped};
 use self::work::Worked;
+pub(crate) use self::work::misfit;
 use super::args::RunArgs;
 use super::narrator::Narrator;
 use super::signals::{Remains, SignalWatch};
@@ -122,7 +124,7 @@ async fn start_sandbox(
     narrator: &Narrator,
 ) -> Result<SandboxProcess, CommandError> {
     narrator.say("Starting a sandbox: a Nextcloud, its OpenID provider and its MCP server...");
-    let sandbox = SandboxProcess::start(args.sandbox_knobs.as_deref(), prepared.seed)
+    let sandbox = SandboxProcess::start(args.target.sandbox_knobs.as_deref(), prepared.seed)
         .await
         .map_err(CommandError::failed)?;
     let ready = &sandbox.ready;

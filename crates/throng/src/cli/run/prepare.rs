@@ -22,7 +22,7 @@ use crate::cli::cleanup::DEFAULT_NAMES;
 use crate::cli::narrator::Narrator;
 use crate::cli::settings::{self, Place, SandboxAddress};
 use crate::cli::signals::Remains;
-use crate::cli::{CommandError, Output, state};
+use crate::cli::{CommandError, Output, sandbox, state};
 
 /// The condition a run is judged by unless file or flags name one on all its errors: a run whose only threshold is on
 /// something else must not pass with everything failing.
@@ -60,6 +60,10 @@ impl<'j> Prepared<'j> {
         job: &'j dyn Job,
     ) -> Result<Self, CommandError> {
         let place = settings::place(args);
+        if let Some(knobs) = &args.target.sandbox_knobs {
+            // Here and not only by the sandbox itself: nothing has been started yet.
+            sandbox::check_knobs(knobs).map_err(CommandError::usage)?;
+        }
         let seed = args
             .seed
             .unwrap_or_else(|| u64::from(rand::random::<u32>()));
@@ -301,12 +305,12 @@ fn thresholds(file: &ScenarioFile, args: &RunArgs) -> anyhow::Result<Vec<Thresho
 
 fn connector(args: &RunArgs) -> anyhow::Result<Connector> {
     let options = ConnectorOptions {
-        version: match args.http {
+        version: match args.target.http {
             None | Some(HttpChoice::Auto) => HttpVersion::Auto,
             Some(HttpChoice::One) => HttpVersion::Http1,
             Some(HttpChoice::Two) => HttpVersion::Http2,
         },
-        trust: settings::trust(args.insecure, args.cacert.as_ref()),
+        trust: settings::trust(args.target.insecure, args.target.cacert.as_ref()),
         ..ConnectorOptions::default()
     };
     Ok(Connector::new(options)?)

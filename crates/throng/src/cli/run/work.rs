@@ -10,7 +10,7 @@ use anyhow::{Context, anyhow};
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue};
 use throng_client::Client;
-use throng_client::mcp::{Server, ServerOptions};
+use throng_client::mcp::{Server, ServerOptions, Tools};
 use throng_engine::{RunOutcome, StopSignals, Tick};
 use throng_metrics::PhaseTally;
 use throng_workflow::model::LoginKind;
@@ -62,11 +62,14 @@ pub(crate) async fn work(
             narrator.warn(&words);
             worked.failures.push(words);
         }
-        Err(panic) => worked
-            .failures
-            .push(format!("this is a bug in throng: {}", words_of(&*panic))),
+        Err(panic) => worked.failures.push(bug(&*panic).to_string()),
     }
     worked
+}
+
+/// A panic as an error.
+pub(super) fn bug(panic: &(dyn Any + Send)) -> anyhow::Error {
+    anyhow!("this is a bug in throng: {}", words_of(panic))
 }
 
 fn words_of(panic: &(dyn Any + Send)) -> String {
@@ -84,6 +87,41 @@ async fn load(
     narrator: &mut Narrator,
     worked: &mut Worked,
 ) -> anyhow::Result<()> {
+    let crowd = connect(prepared, made, stop, narrator).await?;
+    worked.versions.extend(server_versions(&crowd));
+    let crowd = Arc::new(crowd);
+    let fits = unless_stopped(stop, check_drift(prepared, &crowd))
+        .await
+        .flatten();
+    if let Ok(problems) = &fits
+        && !problems.is_empty()
+    {
+        narrator.warn(&misfit(problems));
+        worked.drift = problems.iter().map(Problem::headline).collect();
+    } else if fits.is_ok() {
+        let outcome = run_load(prepared, &crowd, stop, narrator).await;
+        worked.failures.extend(
+            outcome
+                .user_errors
+                .iter()
+                .map(|error| error.message.clone()),
+        );
+        worked.outcome = Some(outcome);
+    }
+    close_sessions(crowd, stop, narrator).await;
+    fits.map(drop)
+}
+
+/// Makes the users and opens a session for each.
+///
+/// # Errors
+/// What went wrong. What was made by then is in `made`.
+pub(super) async fn connect(
+    prepared: &Prepared<'_>,
+    made: &mut Made,
+    stop: &StopSignals,
+    narrator: &mut Narrator,
+) -> anyhow::Result<Crowd> {
     let scenario = &prepared.file.scenario;
     let (names, prefix) = throng_workflow::users::templates(&scenario.users)?;
     let wanted = Wanted {
@@ -103,32 +141,7 @@ async fn load(
             .collect(),
         LoginKind::None => nobody_known(&wanted),
     };
-    let crowd = open_sessions(prepared, made, people, stop, narrator).await?;
-    worked.versions.extend(server_versions(&crowd));
-    let crowd = Arc::new(crowd);
-    let fits = unless_stopped(stop, check_drift(prepared, &crowd))
-        .await
-        .flatten();
-    if let Ok(problems) = &fits
-        && !problems.is_empty()
-    {
-        narrator.warn(&format!(
-            "the scenario doesn't fit this target (the scenario is to be mended, not the server)\n{}",
-            settings::list(problems)
-        ));
-        worked.drift = problems.iter().map(Problem::headline).collect();
-    } else if fits.is_ok() {
-        let outcome = run_load(prepared, &crowd, stop, narrator).await;
-        worked.failures.extend(
-            outcome
-                .user_errors
-                .iter()
-                .map(|error| error.message.clone()),
-        );
-        worked.outcome = Some(outcome);
-    }
-    close_sessions(crowd, stop, narrator).await;
-    fits.map(drop)
+    open_sessions(prepared, made, people, stop, narrator).await
 }
 
 /// Users of a target that asks nobody who he is: names and connections of their own, and nothing else.
@@ -255,8 +268,21 @@ fn server_versions(crowd: &Crowd) -> Vec<(String, String)> {
 
 /// Holds the file's tool calls against what the server offers; a difference is the file's fault.
 async fn check_drift(prepared: &Prepared<'_>, crowd: &Crowd) -> anyhow::Result<Vec<Problem>> {
-    let tools = crowd.tools().await.context("listing the server's tools")?;
+    let tools = tools(crowd).await?;
     Ok(throng_workflow::drift(&prepared.file, &tools))
+}
+
+/// What the server offers.
+pub(super) async fn tools(crowd: &Crowd) -> anyhow::Result<Arc<Tools>> {
+    crowd.tools().await.context("listing the server's tools")
+}
+
+/// The mistakes of a file that doesn't fit its target, at length.
+pub(crate) fn misfit(problems: &[Problem]) -> String {
+    format!(
+        "the scenario doesn't fit this target (the scenario is to be mended, not the server)\n{}",
+        settings::list(problems)
+    )
 }
 
 async fn run_load(
@@ -287,7 +313,7 @@ async fn run_load(
 }
 
 /// Ends the sessions, but not at any price: a target that hangs must not keep the users from being removed.
-async fn close_sessions(crowd: Arc<Crowd>, stop: &StopSignals, narrator: &Narrator) {
+pub(super) async fn close_sessions(crowd: Arc<Crowd>, stop: &StopSignals, narrator: &Narrator) {
     // Whoever else holds it was dropped with the run; should one still, its sessions end with its users.
     let Some(crowd) = Arc::into_inner(crowd) else {
         return;

@@ -1,0 +1,156 @@
+//! A look at what a target offers: connects as a run does, with one user, lists the tools, and takes everything away again.
+//! No load, and no report.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use futures_util::FutureExt;
+use throng_client::mcp::Tools;
+use throng_engine::StopSignals;
+use throng_metrics::Verdict;
+use throng_workflow::Problem;
+use throng_workflow::model::LoginKind;
+
+use super::job::FileJob;
+use super::prepare::Prepared;
+use super::setup::{Made, unless_stopped};
+use super::{start_sandbox, teardown, work};
+use crate::cli::args::{ClientArgs, RunArgs, TargetArgs};
+use crate::cli::narrator::Narrator;
+use crate::cli::settings::Place;
+use crate::cli::signals::{self, Remains, SignalWatch};
+use crate::cli::{CommandError, Output, runtime};
+
+/// Set-up steps that are announced: login discovery, directory, client, user, session.
+const STEPS: u32 = 5;
+/// The same where nobody logs in: the session.
+const STEPS_WITHOUT_LOGIN: u32 = 1;
+/// Random letters in the prefix of the user's name.
+const LETTERS: usize = 8;
+
+/// What was seen.
+pub(crate) struct Seen {
+    /// Where.
+    pub(crate) url: String,
+    /// What the target offers.
+    pub(crate) tools: Arc<Tools>,
+    /// Every place where the scenario doesn't fit it.
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// Connects to the target of a scenario, with one user, and looks at its tools.
+///
+/// # Errors
+/// Where the scenario is faulty, the target can't be reached, a signal came, or what was made could not be taken away.
+pub(crate) fn inspect(
+    scenario: Option<&str>,
+    target: &TargetArgs,
+    oauth_client: &ClientArgs,
+    output: Output,
+) -> Result<Seen, CommandError> {
+    let args = RunArgs {
+        scenario: scenario.map(str::to_owned),
+        target: target.clone(),
+        oauth_client: oauth_client.clone(),
+        ..RunArgs::default()
+    };
+    runtime()?.block_on(async {
+        let stop = StopSignals::default();
+        let watch = signals::watch(stop.clone()).map_err(|error| {
+            CommandError::failed(anyhow!(error).context("watching for signals"))
+        })?;
+        look(Prepared::new(&args, output, &FileJob)?, &args, &stop, watch).await
+    })
+}
+
+async fn look(
+    mut prepared: Prepared<'_>,
+    args: &RunArgs,
+    stop: &StopSignals,
+    watch: SignalWatch,
+) -> Result<Seen, CommandError> {
+    let steps = match prepared.file.scenario.login.kind {
+        LoginKind::OAuth => STEPS,
+        LoginKind::None => STEPS_WITHOUT_LOGIN,
+    };
+    // What is listed is the output; how it was come by is of interest only where it fails.
+    let mut narrator = Narrator::new(prepared.output.detail_if_verbose(), steps);
+    let sandbox = match prepared.place {
+        Place::Sandbox => {
+            let started = start_sandbox(&mut prepared, args, &narrator);
+            let started = unless_stopped(stop, started).await;
+            Some(started.map_err(|_| stopped())??)
+        }
+        Place::Target => None,
+    };
+    if stop.drain.is_cancelled() {
+        return Err(stopped());
+    }
+    take_one_user(&mut prepared);
+    let mut made = prepared.begin().await?;
+    watch.would_leave(prepared.remains());
+    let seen = AssertUnwindSafe(see(&prepared, &mut made, stop, &mut narrator))
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|panic| Err(work::bug(&*panic)));
+    narrator.clear();
+    let concurrency = prepared.login_concurrency;
+    let cleanup = teardown::clean_up(&made, concurrency, &stop.abort, &narrator).await;
+    watch.would_leave(Remains::Nothing);
+    if let Some(sandbox) = sandbox
+        && let Err(error) = sandbox.stop().await
+    {
+        narrator.warn(&format!("{error:#}"));
+    }
+    drop(watch);
+    if cleanup.left > 0 {
+        narrator.warn(&format!(
+            "what was created is still on the target; remove it with: {}",
+            prepared.cleanup_command()
+        ));
+    }
+    if stop.drain.is_cancelled() {
+        return Err(stopped());
+    }
+    let seen = seen.map_err(CommandError::failed)?;
+    if cleanup.left > 0 {
+        return Err(CommandError {
+            code: Verdict::CleanupIncomplete.exit_code(),
+            error: anyhow!("cleanup incomplete"),
+        });
+    }
+    Ok(seen)
+}
+
+fn stopped() -> CommandError {
+    CommandError {
+        code: Verdict::Interrupted.exit_code(),
+        error: anyhow!("stopped by a signal"),
+    }
+}
+
+/// One user is enough to look, under a name that no run has: a look must not be in the way of a load that is going on.
+fn take_one_user(prepared: &mut Prepared<'_>) {
+    let users = &mut prepared.file.scenario.users;
+    users.count.value = 1;
+    let letters = (0..LETTERS).map(|_| char::from(b'a' + rand::random::<u8>() % 26));
+    users.prefix.value = format!("throng-{}", letters.collect::<String>());
+}
+
+async fn see(
+    prepared: &Prepared<'_>,
+    made: &mut Made,
+    stop: &StopSignals,
+    narrator: &mut Narrator,
+) -> anyhow::Result<Seen> {
+    let crowd = Arc::new(work::connect(prepared, made, stop, narrator).await?);
+    let tools = unless_stopped(stop, work::tools(&crowd)).await.flatten();
+    work::close_sessions(crowd, stop, narrator).await;
+    let tools = tools?;
+    Ok(Seen {
+        url: prepared.file.scenario.target.url.value.clone(),
+        problems: throng_workflow::drift(&prepared.file, &tools),
+        tools,
+    })
+}
