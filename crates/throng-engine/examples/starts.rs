@@ -76,6 +76,7 @@ fn recorder_cost(users: u32) {
                     ended: started + Duration::from_micros(u64::from(number * 7919 % 100_000)),
                     sent: 200,
                     received: 200,
+                    status: None,
                     outcome: Outcome::Success,
                 }),
             );

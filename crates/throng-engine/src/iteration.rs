@@ -101,6 +101,7 @@ fn rebase(event: &mut Event, origin: Duration) {
         Event::Step(it) => &mut [&mut it.intended, &mut it.started, &mut it.ended],
         Event::Iteration(it) => &mut [&mut it.intended, &mut it.started, &mut it.ended],
         Event::Wait(it) => &mut [&mut it.started],
+        Event::Stream(it) => &mut [&mut it.started],
         Event::Count(it) => &mut [&mut it.at],
         Event::Start(it) => &mut [&mut it.due, &mut it.started],
         Event::Dropped(it) => &mut [&mut it.due],
@@ -245,6 +246,7 @@ impl IterCx {
             step,
             actor,
             clock,
+            status: None,
             cx: Some(self.clone()),
         }
     }
@@ -330,6 +332,7 @@ pub struct InFlight<'a> {
     actor: UserId,
     intended: Duration,
     started: Duration,
+    status: Option<u16>,
     clock: &'a mut StepClock,
 }
 
@@ -342,6 +345,11 @@ impl InFlight<'_> {
     /// When it should have started.
     pub fn intended(&self) -> Duration {
         self.intended
+    }
+
+    /// Notes the HTTP status of the answer.
+    pub fn answered(&mut self, status: Option<u16>) {
+        self.status = status;
     }
 
     /// Records the step as ended now. Returns its service time.
@@ -376,6 +384,7 @@ impl InFlight<'_> {
             ended,
             sent,
             received,
+            status: self.status,
             outcome,
         }));
     }

@@ -34,6 +34,8 @@ pub enum Event {
     Wait(WaitSample),
     /// A named counter went up (`lost_updates`, `conflicts`, `token_refreshes`, ...).
     Count(CountSample),
+    /// An event stream was listened to.
+    Stream(Box<crate::StreamSample>),
     /// A start of the open model was taken up by a user. The engine records it.
     Start(StartSample),
     /// A start of the open model was given up. The engine records it.
@@ -57,6 +59,8 @@ pub struct Sample {
     pub sent: u32,
     /// Bytes received.
     pub received: u32,
+    /// The HTTP status, where the step is an HTTP request that was answered.
+    pub status: Option<u16>,
     /// How it went.
     pub outcome: Outcome,
 }

@@ -7,6 +7,7 @@ mod catalog;
 mod errors;
 mod event;
 mod generator;
+mod http;
 mod latency;
 mod phase;
 mod recorder;
@@ -25,13 +26,14 @@ pub use event::{
     WorkflowId,
 };
 pub use generator::GeneratorHealth;
+pub use http::{Statuses, StreamEnd, StreamSample, StreamTally};
 pub use latency::{CompactLatencies, Distribution, Latencies, Latency};
 pub use phase::{PHASES, PhaseTally};
 pub use recorder::Recorder;
 pub use report::{
     Cleanup, CleanupCount, EndpointReport, ErrorReport, GeneratorReport, GroundTruth, LagReport,
     Measured, OperationsReport, PhaseReport, PropagationReport, Report, RunInfo, SCHEMA_VERSION,
-    StepReport, Summary, ThresholdReport, TimelineReport, UserReport, VerdictReport,
+    StepReport, StreamReport, Summary, ThresholdReport, TimelineReport, UserReport, VerdictReport,
     WorkflowReport, clean,
 };
 pub use table::Table;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::{
     Catalog, CompactLatencies, CounterId, DropReason, ErrorGroups, Event, FailureKind,
-    IterationOutcome, IterationSample, Latencies, Outcome, Sample, Silence, StepId, Timeline,
-    UserId, WaitSample, WorkflowId,
+    IterationOutcome, IterationSample, Latencies, Outcome, Sample, Silence, Statuses, StepId,
+    StreamTally, Timeline, UserId, WaitSample, WorkflowId,
 };
 
 /// Events added up. Merging tallies in any order gives the same as adding all their events to one.
@@ -48,6 +48,10 @@ pub struct StepTally {
     pub failures: Latencies,
     /// Waits for something to become visible.
     pub waits: WaitTally,
+    /// HTTP statuses.
+    pub statuses: Statuses,
+    /// Event streams; `None` if none was listened to.
+    pub streams: Option<Box<StreamTally>>,
 }
 
 impl StepTally {
@@ -79,6 +83,10 @@ impl StepTally {
         self.response.merge(&other.response);
         self.failures.merge(&other.failures);
         self.waits.merge(&other.waits);
+        self.statuses.merge(&other.statuses);
+        if let Some(streams) = &other.streams {
+            self.streams.get_or_insert_default().merge(streams);
+        }
     }
 
     fn clear(&mut self) {
@@ -94,6 +102,8 @@ impl StepTally {
             response,
             failures,
             waits,
+            statuses,
+            streams,
         } = self;
         for count in [
             succeeded,
@@ -110,11 +120,16 @@ impl StepTally {
             latencies.clear();
         }
         waits.clear();
+        statuses.clear();
+        *streams = None;
     }
 
     fn add(&mut self, sample: &Sample) {
         self.sent += u64::from(sample.sent);
         self.received += u64::from(sample.received);
+        if let Some(status) = sample.status {
+            self.statuses.add(status, 1);
+        }
         match &sample.outcome {
             Outcome::Success => self.succeeded += 1,
             Outcome::Refused => self.refused += 1,
@@ -387,6 +402,10 @@ impl Tally {
                 }
             }
             Event::Wait(wait) => slot(&mut self.steps, wait.step.0).waits.add(wait),
+            Event::Stream(stream) => slot(&mut self.steps, stream.step.0)
+                .streams
+                .get_or_insert_default()
+                .add(stream),
             Event::Count(count) => *slot(&mut self.counters, count.counter.0) += count.by,
             Event::Start(start) => {
                 self.starts.taken += 1;

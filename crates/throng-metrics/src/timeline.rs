@@ -122,6 +122,7 @@ mod tests {
             ended,
             sent: 0,
             received: 0,
+            status: None,
             outcome,
         }
     }

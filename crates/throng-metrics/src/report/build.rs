@@ -5,9 +5,9 @@ use std::time::Duration;
 use crate::{
     Catalog, Cleanup, Distribution, EndpointReport, Entry, ErrorReport, GeneratorHealth,
     GeneratorReport, LagReport, Latencies, Limits, Measured, OperationsReport, PhaseReport,
-    PhaseTally, PropagationReport, Report, RunInfo, SCHEMA_VERSION, StepReport, StepTally, Summary,
-    Table, Tally, ThresholdReport, TimelineReport, UserId, VerdictReport, Verdicts, WorkflowId,
-    WorkflowReport, WorkflowRole, unhealthy_reasons,
+    PhaseTally, PropagationReport, Report, RunInfo, SCHEMA_VERSION, StepReport, StepTally,
+    StreamReport, Summary, Table, Tally, ThresholdReport, TimelineReport, UserId, VerdictReport,
+    Verdicts, WorkflowId, WorkflowReport, WorkflowRole, unhealthy_reasons,
 };
 
 impl Report {
@@ -42,6 +42,7 @@ impl Report {
             steps: steps(catalog, tally, seconds),
             endpoints: endpoints(catalog, tally, seconds),
             propagation: propagation(catalog, tally),
+            streams: streams(catalog, tally),
             counters: catalog
                 .counters
                 .iter()
@@ -235,6 +236,7 @@ fn steps(catalog: &Catalog, tally: &Tally, seconds: f64) -> Table<StepReport> {
                 failures: step.failures.summary(),
                 sent_bytes: step.sent,
                 received_bytes: step.received,
+                statuses: statuses(step),
                 calls_per_second: per_second(step.count(), seconds),
             };
             (catalog.step_key(crate::StepId(index as u32)), report)
@@ -260,6 +262,7 @@ fn endpoints(catalog: &Catalog, tally: &Tally, seconds: f64) -> Table<EndpointRe
                 service: all.service.summary(),
                 sent_bytes: all.sent,
                 received_bytes: all.received,
+                statuses: statuses(all),
                 calls_per_second: per_second(all.count(), seconds),
             };
             (name, report)
@@ -280,6 +283,35 @@ fn propagation(catalog: &Catalog, tally: &Tally) -> Table<PropagationReport> {
                 polling_error: seconds_of(step.waits.resolution),
             };
             (catalog.step_key(crate::StepId(index as u32)), report)
+        })
+        .collect()
+}
+
+fn statuses(step: &StepTally) -> Table<u64> {
+    let counted = step.statuses.iter();
+    counted
+        .map(|(status, count)| (status.to_string(), count))
+        .collect()
+}
+
+fn streams(catalog: &Catalog, tally: &Tally) -> Table<StreamReport> {
+    let steps = tally.steps().iter().enumerate();
+    steps
+        .filter_map(|(index, step)| {
+            let streams = step.streams.as_deref()?;
+            let report = StreamReport {
+                streams: streams.count(),
+                met: streams.met,
+                window_over: streams.window,
+                closed_by_server: streams.closed,
+                broken: streams.broken,
+                reconnects: streams.reconnects,
+                events: streams.events,
+                received_bytes: streams.bytes,
+                first_event: streams.first_event.summary(),
+                gap: streams.gaps.summary(),
+            };
+            Some((catalog.step_key(crate::StepId(index as u32)), report))
         })
         .collect()
 }

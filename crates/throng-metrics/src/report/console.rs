@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::text::{cell, fit, wrap};
-use crate::{Cleanup, OperationsReport, Report, StepReport, Table, Verdict, clean};
+use crate::{Cleanup, OperationsReport, Report, StepReport, StreamReport, Table, Verdict, clean};
 
 /// Width of rules and tables.
 const COLUMNS: usize = 80;
@@ -60,6 +60,7 @@ pub fn render(report: &Report, style: Style) -> String {
     page.steps(report);
     page.setup(report);
     page.propagation(report);
+    page.streams(report);
     page.counters(report);
     page.errors(report);
     page.generator(report);
@@ -263,6 +264,7 @@ impl Page {
         let total =
             |of: fn(&StepReport) -> u64| called.iter().map(|(_, step)| of(step)).sum::<u64>();
         let (refused, unfinished) = (total(|step| step.refused), total(|step| step.unfinished));
+        self.statuses(&called);
         if refused > 0 {
             self.line(format!("Refused as expected (no errors): {refused}"));
         }
@@ -346,6 +348,65 @@ impl Page {
                 wait.latency.p95,
                 format!("-{:.3}s", wait.polling_error),
             ));
+        }
+    }
+
+    fn streams(&mut self, report: &Report) {
+        if report.streams.is_empty() {
+            return;
+        }
+        self.heading("EVENT STREAMS (their length is in no latency)");
+        self.line(format!(
+            "{:<30} {:>8} {:>8} {:>10} {:>10} {:>9}",
+            "Step", "Streams", "Events", "First P50", "First P95", "Gap P95"
+        ));
+        self.rule("-");
+        for (name, stream) in report.streams.iter() {
+            self.line(format!(
+                "{} {:>8} {:>8} {:>9.4}s {:>9.4}s {:>8.4}s",
+                cell(&clean(name), 30),
+                stream.streams,
+                stream.events,
+                stream.first_event.median,
+                stream.first_event.p95,
+                stream.gap.p95,
+            ));
+        }
+        let total = |of: fn(&StreamReport) -> u64| -> u64 {
+            report.streams.iter().map(|(_, stream)| of(stream)).sum()
+        };
+        for (what, count) in [
+            (
+                "Ended by the server",
+                total(|stream| stream.closed_by_server),
+            ),
+            ("Broken", total(|stream| stream.broken)),
+            ("Taken up again", total(|stream| stream.reconnects)),
+        ] {
+            if count > 0 {
+                self.line(format!("{what}: {count}"));
+            }
+        }
+    }
+
+    /// What was answered where, unless it is one and the same 2xx everywhere.
+    fn statuses(&mut self, steps: &[(&str, &StepReport)]) {
+        for (name, step) in steps {
+            let answered: Vec<String> = step
+                .statuses
+                .iter()
+                .map(|(status, count)| format!("{status}: {count}"))
+                .collect();
+            let plain = matches!(
+                step.statuses.iter().collect::<Vec<_>>().as_slice(),
+                [] | [("200" | "201" | "202" | "204", _)]
+            );
+            if !plain {
+                self.wrapped(
+                    &format!("Statuses of {}: {}", clean(name), answered.join(", ")),
+                    "  ",
+                );
+            }
         }
     }
 

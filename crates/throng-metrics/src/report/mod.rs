@@ -58,6 +58,9 @@ pub struct Report {
     pub endpoints: Table<EndpointReport>,
     /// Waits for something to become visible, by `workflow/step`.
     pub propagation: Table<PropagationReport>,
+    /// Event streams, by `workflow/step`; only where there are some.
+    #[serde(default, skip_serializing_if = "Table::is_empty")]
+    pub streams: Table<StreamReport>,
     /// Counters of the scenario.
     pub counters: Table<u64>,
     /// Failures by kind and cause, most frequent first.
@@ -254,6 +257,9 @@ pub struct StepReport {
     pub sent_bytes: u64,
     /// Bytes.
     pub received_bytes: u64,
+    /// How often each HTTP status was answered; only where there are some.
+    #[serde(default, skip_serializing_if = "Table::is_empty")]
+    pub statuses: Table<u64>,
     /// Calls a second.
     pub calls_per_second: f64,
 }
@@ -279,6 +285,9 @@ pub struct EndpointReport {
     pub sent_bytes: u64,
     /// Bytes.
     pub received_bytes: u64,
+    /// How often each HTTP status was answered; only where there are some.
+    #[serde(default, skip_serializing_if = "Table::is_empty")]
+    pub statuses: Table<u64>,
     /// Calls a second.
     pub calls_per_second: f64,
 }
@@ -296,6 +305,31 @@ pub struct PropagationReport {
     pub latency: Latency,
     /// The polling interval in seconds: it was met up to so much earlier.
     pub polling_error: f64,
+}
+
+/// The event streams of one step. How long they lasted is in no latency.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StreamReport {
+    /// Streams listened to.
+    pub streams: u64,
+    /// Those that ended with what they were for: the event waited for, or the number of events.
+    pub met: u64,
+    /// Those that were listened to until the time was over.
+    pub window_over: u64,
+    /// Those that the server ended.
+    pub closed_by_server: u64,
+    /// Those whose connection failed.
+    pub broken: u64,
+    /// How often a stream was taken up again after it broke off.
+    pub reconnects: u64,
+    /// Events received.
+    pub events: u64,
+    /// Bytes received.
+    pub received_bytes: u64,
+    /// From the request to the first event.
+    pub first_event: Latency,
+    /// From one event to the next.
+    pub gap: Latency,
 }
 
 /// Failures of one kind and cause.

@@ -44,6 +44,7 @@ pub(crate) fn step(step: StepId, user: u32, times: [u64; 3], outcome: Outcome) -
         ended: ms(times[2]),
         sent: 100,
         received: 1_000,
+        status: None,
         outcome,
     })
 }

@@ -6,6 +6,7 @@
 )]
 
 mod fixture;
+mod http;
 mod recorder;
 mod reports;
 mod tallies;
