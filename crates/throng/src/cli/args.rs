@@ -182,14 +182,9 @@ pub(crate) struct ClientArgs {
     /// A registered OAuth client's id (otherwise one is registered for the run)
     #[arg(long, value_name = "ID")]
     pub(crate) client_id: Option<String>,
-    /// Its secret, if it has one
-    #[arg(
-        long,
-        value_name = "SECRET",
-        requires = "client_id",
-        env = "THRONG_CLIENT_SECRET",
-        hide_env_values = true
-    )]
+    /// Its secret, if it has one (better: THRONG_CLIENT_SECRET in the environment)
+    // Not clap's `env`: a variable that is set must not make --client-id a duty where nobody names a client.
+    #[arg(long, value_name = "SECRET", requires = "client_id")]
     pub(crate) client_secret: Option<String>,
 }
 

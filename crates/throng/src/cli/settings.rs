@@ -9,7 +9,7 @@ use throng_client::Trust;
 use throng_identity::secret::Secret;
 use throng_workflow::{DirectoryOverrides, Environment, Overrides, Problem, ScenarioFile};
 
-use super::args::{RunArgs, TargetArgs};
+use super::args::{ClientArgs, RunArgs, TargetArgs};
 use super::run::job::Job;
 
 /// The scenario that runs when none is named.
@@ -124,8 +124,18 @@ fn overrides(args: &RunArgs, sandbox: Option<&SandboxAddress<'_>>, seed: u64) ->
         thresholds: args.thresholds.clone(),
         directory,
         client_id: args.oauth_client.client_id.clone(),
-        client_secret: args.oauth_client.client_secret.as_deref().map(Secret::new),
+        client_secret: client_secret(&args.oauth_client),
     }
+}
+
+/// The secret of the client that is named on the command line.
+fn client_secret(client: &ClientArgs) -> Option<Secret> {
+    let environment = || {
+        let value = std::env::var("THRONG_CLIENT_SECRET").ok();
+        value.filter(|secret| client.client_id.is_some() && !secret.is_empty())
+    };
+    let secret = client.client_secret.clone().or_else(environment);
+    secret.map(Secret::new)
 }
 
 /// Whose certificates are believed.

@@ -178,6 +178,19 @@ async fn a_look_that_is_stopped_leaves_nothing_either() {
 }
 
 #[tokio::test]
+async fn a_secret_in_the_environment_is_for_a_client_that_is_named() {
+    let home = home();
+    let mut command = throng(home.path(), ["check", "nextcloud"]);
+    command.env("THRONG_CLIENT_SECRET", "not-for-this");
+    let ended = Running::start(command, home.path()).ended().await;
+    ended.with_code(0);
+    let mut command = throng(home.path(), ["run", "-d", "0.3", "-w", "0", "-q"]);
+    command.env("THRONG_CLIENT_SECRET", "not-for-this");
+    let ended = Running::start(command, home.path()).ended().await;
+    ended.with_code(0);
+}
+
+#[tokio::test]
 async fn a_target_that_does_not_answer_has_no_tools() {
     let nobody = NobodyThere::new().await;
     let world = World::new().await;
