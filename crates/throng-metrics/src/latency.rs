@@ -74,6 +74,8 @@ pub struct Latency {
     pub mean: f64,
     /// The 50th percentile.
     pub median: f64,
+    /// The same, by the name that it has everywhere else.
+    pub p50: f64,
     /// The 90th percentile.
     pub p90: f64,
     /// The 95th percentile.
@@ -105,6 +107,7 @@ pub trait Distribution {
             max: self.max().as_secs_f64(),
             mean: self.mean_seconds(),
             median: at(0.50),
+            p50: at(0.50),
             p90: at(0.90),
             p95: at(0.95),
             p99: at(0.99),

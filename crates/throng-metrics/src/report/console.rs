@@ -4,15 +4,18 @@
 
 use std::fmt::Write as _;
 
-use super::text::{cell, fit, wrap};
-use crate::{Cleanup, OperationsReport, Report, StepReport, StreamReport, Table, Verdict, clean};
+use unicode_width::UnicodeWidthStr;
+
+use super::text::{cell, fit, seconds, wrap};
+use crate::{Cleanup, OperationsReport, Report, Table, Verdict, clean};
 
 /// Width of rules and tables.
-const COLUMNS: usize = 80;
-/// More users than this are only in the document.
-const MOST_USERS: usize = 50;
+pub(super) const COLUMNS: usize = 80;
 /// More groups of errors than this are only in the document.
 const MOST_ERRORS: usize = 20;
+
+/// Width of the column of thresholds.
+const EXPRESSIONS: usize = 50;
 
 /// Longer examples are cut; they are whole in the document.
 const EXAMPLE_COLUMNS: usize = 400;
@@ -20,7 +23,7 @@ const EXAMPLE_COLUMNS: usize = 400;
 /// How to render.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
-    /// Columns of the terminal, for running text. Tables are always 80 wide.
+    /// Columns of the terminal, for running text: no more than 80. Tables are always 80 wide.
     pub width: usize,
     /// Whether to colour.
     pub color: bool,
@@ -49,7 +52,7 @@ pub fn render(report: &Report, style: Style) -> String {
     let mut page = Page {
         out: String::new(),
         style: Style {
-            width: style.width.max(40),
+            width: style.width.clamp(40, COLUMNS),
             ..style
         },
     };
@@ -107,18 +110,18 @@ pub fn verdict_line(report: &Report) -> String {
     line
 }
 
-struct Page {
+pub(super) struct Page {
     out: String,
     style: Style,
 }
 
 impl Page {
-    fn line(&mut self, line: impl AsRef<str>) {
+    pub(super) fn line(&mut self, line: impl AsRef<str>) {
         self.out.push_str(line.as_ref());
         self.out.push('\n');
     }
 
-    fn rule(&mut self, of: &str) {
+    pub(super) fn rule(&mut self, of: &str) {
         self.line(of.repeat(COLUMNS));
     }
 
@@ -135,14 +138,14 @@ impl Page {
         format!("\u{1b}[{code}m{text}\u{1b}[0m")
     }
 
-    fn heading(&mut self, text: &str) {
+    pub(super) fn heading(&mut self, text: &str) {
         self.line("");
         self.rule("-");
         self.line(self.ink(Ink::Bold, text));
         self.rule("-");
     }
 
-    fn wrapped(&mut self, text: &str, indent: &str) {
+    pub(super) fn wrapped(&mut self, text: &str, indent: &str) {
         for line in wrap(text, self.style.width, indent) {
             self.line(line);
         }
@@ -159,6 +162,7 @@ impl Page {
         self.line(self.ink(Ink::Bold, &title));
         self.rule("=");
         self.line("");
+        self.which_run(report);
         let summary = &report.summary;
         self.line(format!("Duration: {:.2}s", summary.duration));
         self.line(format!("Total Users: {}", summary.total_users));
@@ -166,59 +170,32 @@ impl Page {
             "Total Workflows Executed: {}",
             summary.total_workflows
         ));
-        self.line(format!(
-            "Total Baseline Operations: {}",
-            summary.total_baseline_ops
-        ));
-    }
-
-    fn workflows(&mut self, report: &Report) {
-        if report.workflows.is_empty() {
-            return;
-        }
-        self.heading("WORKFLOW STATISTICS");
-        self.line(format!(
-            "{:<30} {:>8} {:>8} {:>8} {:>10} {:>10}",
-            "Workflow", "Total", "Success", "Rate", "P50", "P95"
-        ));
-        self.rule("-");
-        for (name, workflow) in report.workflows.iter() {
+        if summary.total_baseline_ops > 0 {
             self.line(format!(
-                "{} {:>8} {:>8} {:>7.1}% {:>9.4}s {:>9.4}s",
-                cell(&clean(name), 30),
-                workflow.total_executions,
-                workflow.successful_executions,
-                workflow.success_rate,
-                workflow.latency.median,
-                workflow.latency.p95,
+                "Total Baseline Operations: {}",
+                summary.total_baseline_ops
             ));
         }
     }
 
-    fn users(&mut self, report: &Report) {
-        self.heading("PER-USER STATISTICS");
-        self.line(format!(
-            "{:<20} {:>10} {:>10} {:>8} {:>8} {:>10}",
-            "User", "Total Ops", "Success", "Errors", "Rate", "P50"
-        ));
-        self.rule("-");
-        for (name, user) in report.users.iter().take(MOST_USERS) {
-            self.line(format!(
-                "{} {:>10} {:>10} {:>8} {:>7.1}% {:>9.4}s",
-                cell(&clean(name), 20),
-                user.total_operations,
-                user.successful_operations,
-                user.failed_operations,
-                user.success_rate,
-                user.latency.median,
-            ));
+    /// So that a saved report says what it is about.
+    fn which_run(&mut self, report: &Report) {
+        let run = &report.run;
+        let warmup = if run.warmup > 0.0 {
+            format!(", after {} s of warm-up", run.warmup)
+        } else {
+            String::new()
+        };
+        for line in [
+            format!("Scenario: {}, workload {}", run.scenario, run.workload),
+            format!("Target: {}", run.target),
+            format!("Load: {}{warmup}", run.executor),
+            format!("Started: {}", run.started_at),
+            format!("Run: {}, seed {}", run.id, run.seed),
+        ] {
+            self.wrapped(&clean(&line), "");
         }
-        if report.users.len() > MOST_USERS {
-            self.line(format!(
-                "... and {} more users, in the JSON report",
-                report.users.len() - MOST_USERS
-            ));
-        }
+        self.line("");
     }
 
     fn baseline(&mut self, report: &Report) {
@@ -230,194 +207,17 @@ impl Page {
         self.line(format!("Total Operations: {}", baseline.total_operations));
         self.line(format!("Success Rate: {:.1}%", baseline.success_rate));
         let latency = &baseline.latency;
-        self.line(format!(
-            "Latency: min={:.4}s, p50={:.4}s, p95={:.4}s, max={:.4}s",
-            latency.min, latency.median, latency.p95, latency.max
-        ));
-    }
-
-    fn steps(&mut self, report: &Report) {
-        let called: Vec<_> = report
-            .steps
-            .iter()
-            .filter(|(_, step)| step.count > 0)
-            .collect();
-        if called.is_empty() {
-            return;
-        }
-        // In a closed model both clocks say the same.
-        let open = called.iter().any(|(_, step)| step.response != step.service);
-        if open {
-            self.step_table(
-                "STEPS, RESPONSE TIME (from the intended start)",
-                &called,
-                |step| step.response,
-            );
-            self.step_table(
-                "STEPS, SERVICE TIME (from the actual start)",
-                &called,
-                |step| step.service,
-            );
+        self.line(if baseline.successful_operations == 0 {
+            "Latency: -".to_owned()
         } else {
-            self.step_table("STEPS", &called, |step| step.response);
-        }
-        let total =
-            |of: fn(&StepReport) -> u64| called.iter().map(|(_, step)| of(step)).sum::<u64>();
-        let (refused, unfinished) = (total(|step| step.refused), total(|step| step.unfinished));
-        self.statuses(&called);
-        if refused > 0 {
-            self.line(format!("Refused as expected (no errors): {refused}"));
-        }
-        if unfinished > 0 {
-            self.line(format!("Cut off by the end of the run: {unfinished}"));
-        }
-    }
-
-    fn step_table(
-        &mut self,
-        heading: &str,
-        steps: &[(&str, &StepReport)],
-        latency: fn(&StepReport) -> crate::Latency,
-    ) {
-        self.heading(heading);
-        self.line(format!(
-            "{:<30} {:>8} {:>7} {:>10} {:>10} {:>10}",
-            "Step", "Count", "Errors", "P50", "P95", "P99"
-        ));
-        self.rule("-");
-        for (name, step) in steps {
-            let latency = latency(step);
-            self.line(format!(
-                "{} {:>8} {:>7} {:>9.4}s {:>9.4}s {:>9.4}s",
-                cell(&clean(name), 30),
-                step.count,
-                step.errors,
-                latency.median,
-                latency.p95,
-                latency.p99,
-            ));
-        }
-    }
-
-    fn setup(&mut self, report: &Report) {
-        if report.setup.is_empty() {
-            return;
-        }
-        self.heading("SET-UP");
-        self.line(format!(
-            "{:<20} {:>8} {:>8} {:>10} {:>10} {:>10}",
-            "Phase", "Users", "Failed", "Wall", "P50", "P95"
-        ));
-        self.rule("-");
-        for (name, phase) in report.setup.iter() {
-            self.line(format!(
-                "{} {:>8} {:>8} {:>9.4}s {:>9.4}s {:>9.4}s",
-                cell(&clean(name), 20),
-                phase.count,
-                phase.failures,
-                phase.wall_seconds,
-                phase.latency.median,
-                phase.latency.p95,
-            ));
-        }
-        for (name, phase) in report.setup.iter() {
-            for error in &phase.first_errors {
-                self.wrapped(&format!("{}: {}", clean(name), clean(error)), "  ");
-            }
-        }
-    }
-
-    fn propagation(&mut self, report: &Report) {
-        if report.propagation.is_empty() {
-            return;
-        }
-        self.heading("PROPAGATION (waiting until something became visible)");
-        self.line(format!(
-            "{:<30} {:>8} {:>8} {:>10} {:>10} {:>9}",
-            "Step", "Waits", "Not met", "P50", "P95", "Error"
-        ));
-        self.rule("-");
-        for (name, wait) in report.propagation.iter() {
-            // The error is one-sided: it was visible up to one polling interval before it was seen.
-            self.line(format!(
-                "{} {:>8} {:>8} {:>9.4}s {:>9.4}s {:>9}",
-                cell(&clean(name), 30),
-                wait.waits,
-                wait.not_met,
-                wait.latency.median,
-                wait.latency.p95,
-                format!("-{:.3}s", wait.polling_error),
-            ));
-        }
-    }
-
-    fn streams(&mut self, report: &Report) {
-        if report.streams.is_empty() {
-            return;
-        }
-        self.heading("EVENT STREAMS (their length is in no latency)");
-        self.line(format!(
-            "{:<30} {:>8} {:>8} {:>10} {:>10} {:>9}",
-            "Step", "Streams", "Events", "First P50", "First P95", "Gap P95"
-        ));
-        self.rule("-");
-        for (name, stream) in report.streams.iter() {
-            self.line(format!(
-                "{} {:>8} {:>8} {:>9.4}s {:>9.4}s {:>8.4}s",
-                cell(&clean(name), 30),
-                stream.streams,
-                stream.events,
-                stream.first_event.median,
-                stream.first_event.p95,
-                stream.gap.p95,
-            ));
-        }
-        let total = |of: fn(&StreamReport) -> u64| -> u64 {
-            report.streams.iter().map(|(_, stream)| of(stream)).sum()
-        };
-        for (what, count) in [
-            (
-                "Ended by the server",
-                total(|stream| stream.closed_by_server),
-            ),
-            ("Broken", total(|stream| stream.broken)),
-            ("Taken up again", total(|stream| stream.reconnects)),
-        ] {
-            if count > 0 {
-                self.line(format!("{what}: {count}"));
-            }
-        }
-    }
-
-    /// What was answered where, unless it is one and the same 2xx everywhere.
-    fn statuses(&mut self, steps: &[(&str, &StepReport)]) {
-        for (name, step) in steps {
-            let answered: Vec<String> = step
-                .statuses
-                .iter()
-                .map(|(status, count)| format!("{status}: {count}"))
-                .collect();
-            let plain = matches!(
-                step.statuses.iter().collect::<Vec<_>>().as_slice(),
-                [] | [("200" | "201" | "202" | "204", _)]
-            );
-            if !plain {
-                self.wrapped(
-                    &format!("Statuses of {}: {}", clean(name), answered.join(", ")),
-                    "  ",
-                );
-            }
-        }
-    }
-
-    fn counters(&mut self, report: &Report) {
-        if report.counters.is_empty() {
-            return;
-        }
-        self.heading("COUNTERS");
-        for (name, count) in report.counters.iter() {
-            self.line(format!("{} {count:>10}", cell(&clean(name), 30)));
-        }
+            format!(
+                "Latency: min={}, p50={}, p95={}, max={}",
+                seconds(latency.min),
+                seconds(latency.p50),
+                seconds(latency.p95),
+                seconds(latency.max)
+            )
+        });
     }
 
     fn errors(&mut self, report: &Report) {
@@ -434,8 +234,10 @@ impl Page {
                 self.line(format!("         {line}"));
             }
             self.wrapped(&format!("in {}", places(&error.r#where)), "         ");
-            let example = fit(&clean(&error.example), EXAMPLE_COLUMNS);
-            self.wrapped(&format!("e.g. {example}"), "         ");
+            if error.example != error.cause {
+                let example = fit(&clean(&error.example), EXAMPLE_COLUMNS);
+                self.wrapped(&format!("e.g. {example}"), "         ");
+            }
         }
         if report.errors.len() > MOST_ERRORS {
             self.line(format!(
@@ -469,8 +271,10 @@ impl Page {
                 ("Wait for a free user", &generator.user_wait),
             ] {
                 self.line(format!(
-                    "{name}: p50={:.4}s, p99={:.4}s, max={:.4}s",
-                    lag.p50, lag.p99, lag.max
+                    "{name}: p50={}, p99={}, max={}",
+                    seconds(lag.p50),
+                    seconds(lag.p99),
+                    seconds(lag.max)
                 ));
             }
         }
@@ -504,11 +308,17 @@ impl Page {
                 .reason
                 .as_deref()
                 .unwrap_or(&threshold.actual_text);
-            self.line(format!(
-                "{mark} {} {}",
-                cell(&clean(&threshold.expression), 50),
-                clean(found)
-            ));
+            let (expression, found) = (clean(&threshold.expression), clean(found));
+            if expression.width() <= EXPRESSIONS && found.width() <= COLUMNS - EXPRESSIONS - 8 {
+                self.line(format!("{mark} {} {found}", cell(&expression, EXPRESSIONS)));
+                continue;
+            }
+            // Neither is cut: what was found stands below.
+            let mut lines = wrap(&expression, COLUMNS - 7, "").into_iter();
+            self.line(format!("{mark} {}", lines.next().unwrap_or_default()));
+            for line in lines.chain([found]) {
+                self.wrapped(&line, "       ");
+            }
         }
     }
 

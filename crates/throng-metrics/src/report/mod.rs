@@ -7,6 +7,7 @@
 pub(crate) mod build;
 pub mod console;
 pub mod json;
+mod tables;
 mod text;
 
 pub use text::clean;

@@ -18,6 +18,19 @@ pub fn clean(text: &str) -> String {
         .collect()
 }
 
+/// A duration with the unit that suits it and at least three digits: 812µs, 234.1ms, 2.341s, 120.4s.
+pub(super) fn seconds(seconds: f64) -> String {
+    let micros = seconds * 1e6;
+    match micros {
+        _ if micros < 0.5 => "0s".to_owned(),
+        _ if micros < 999.5 => format!("{micros:.0}µs"),
+        _ if micros < 9_995.0 => format!("{:.2}ms", micros / 1e3),
+        _ if micros < 999_950.0 => format!("{:.1}ms", micros / 1e3),
+        _ if seconds < 99.995 => format!("{seconds:.2}s"),
+        _ => format!("{seconds:.1}s"),
+    }
+}
+
 /// Shortens text to a width in columns, with an ellipsis in the middle: both ends of a name tell it apart.
 pub(super) fn fit(text: &str, width: usize) -> String {
     if text.width() <= width {
@@ -98,6 +111,26 @@ mod tests {
             "\u{fffd}2J\u{fffd}evil\u{fffd}"
         );
         assert_eq!(clean("Zoë 日本"), "Zoë 日本");
+    }
+
+    #[test]
+    fn durations_have_the_unit_that_suits_them() {
+        for (value, shown) in [
+            (0.0, "0s"),
+            (0.000_000_4, "0s"),
+            (0.000_001, "1µs"),
+            (0.000_812, "812µs"),
+            (0.000_999_6, "1.00ms"),
+            (0.002_341, "2.34ms"),
+            (0.009_996, "10.0ms"),
+            (0.234_1, "234.1ms"),
+            (0.999_96, "1.00s"),
+            (2.341, "2.34s"),
+            (99.999, "100.0s"),
+            (4_000.0, "4000.0s"),
+        ] {
+            assert_eq!(seconds(value), shown, "{value}");
+        }
     }
 
     #[test]

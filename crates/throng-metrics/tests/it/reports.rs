@@ -206,6 +206,55 @@ fn tables_stand_whatever_the_names() {
 }
 
 #[test]
+fn no_two_names_look_the_same_however_long() {
+    let mut run = Run::of(&events());
+    let mut catalog = Catalog::default();
+    let share = catalog.add_workflow("collaborative_editing_of_one_note", WorkflowRole::Workflow);
+    let other = catalog.add_workflow("other", WorkflowRole::Baseline);
+    let long = |what: &str| {
+        format!(
+            "all_members_read_{what}_the_{}_shared_note",
+            "very_".repeat(10)
+        )
+    };
+    catalog.add_step(share, long("first"), "read");
+    catalog.add_step(share, long("second"), "read");
+    catalog.add_step(other, "read", "read");
+    for n in 1..=3 {
+        catalog.add_user(format!("loadtest_of_the_autumn_release_{n}"));
+    }
+    catalog.counter("lost_updates");
+    run.catalog = catalog;
+    let threshold = format!(
+        "collaborative_editing_of_one_note.{}.p95<500ms",
+        long("first")
+    );
+    let text = console::render(&report(&run, &[&threshold], None), Style::default());
+    let steps = text.split("STEPS").nth(1).expect("a section");
+    let steps = steps.split("SET-UP").next().expect("it ends");
+    for name in [long("first"), long("second")] {
+        assert!(name.len() > 80);
+        let joined = steps.replace("\n  ", "");
+        assert_eq!(joined.matches(&name).count(), 1, "{steps}");
+    }
+    assert!(
+        steps.contains("\ncollaborative_editing_of_one_note\n"),
+        "{steps}"
+    );
+    assert!(steps.contains("\nother\n  read  "), "{steps}");
+    for n in 1..=3 {
+        let row = format!("\nloadtest_of_the_autumn_release_{n}\n      ");
+        assert!(text.contains(&row), "{text}");
+    }
+    assert!(text.replace("\n       ", "").contains(&threshold), "{text}");
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 80),
+        "{text}"
+    );
+    assert!(!text.contains('…'));
+}
+
+#[test]
 fn colour_only_where_it_is_asked_for() {
     let report = full_report();
     let plain = console::render(&report, Style::default());

@@ -11,6 +11,10 @@ use throng_identity::provision::{ProvisionError, ProvisionEvent};
 
 /// More users than this are shown as a count, not one line each.
 const USERS_WITH_A_LINE_EACH: u32 = 20;
+/// Columns where nobody says how many there are.
+const DEFAULT_COLUMNS: usize = 80;
+/// Columns before the live line.
+const INDENT: usize = 2;
 /// Piped: how often the live line is printed.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -105,6 +109,15 @@ impl Narrator {
     /// Progress drawn in place; nothing where there's no terminal.
     pub(crate) fn progress(&self, what: String) {
         draw(&self.bar, what);
+    }
+
+    /// Room for the live line, in columns.
+    pub(crate) fn columns(&self) -> usize {
+        let whole = match rustix::termios::tcgetwinsize(std::io::stderr()) {
+            Ok(size) if self.terminal && size.ws_col > 0 => usize::from(size.ws_col),
+            _ => DEFAULT_COLUMNS,
+        };
+        whole.saturating_sub(INDENT)
     }
 
     /// The run's live line at `elapsed`: drawn in place on a terminal, printed now and then elsewhere.

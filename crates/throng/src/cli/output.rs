@@ -9,7 +9,7 @@ use super::args::Colour;
 use super::narrator::Detail;
 
 /// Running text is never wider than this.
-const WIDEST: usize = 120;
+const WIDEST: usize = 80;
 const DEFAULT_WIDTH: usize = 80;
 
 /// What the global flags ask for.

@@ -416,7 +416,8 @@ async fn users_are_kept_where_asked_for_until_the_cleanup() {
     ];
     assert_eq!(world.users().await, stay);
     assert_eq!(at(ended.report(), "/cleanup/kept"), true);
-    assert_eq!(count(ended.report(), "/cleanup/left"), 3);
+    assert_eq!(count(ended.report(), "/cleanup/users/left"), 3);
+    assert_eq!(count(ended.report(), "/cleanup/clients/left"), 1);
     assert!(
         ended.stderr.contains("throng cleanup --prefix loadtest"),
         "{ended}"

@@ -1,22 +1,34 @@
-//! The live line: what a run is doing right now, in 80 columns.
+//! The live line: what a run is doing right now, as much of it as there is room for.
 
 use std::time::Duration;
 
 use throng_engine::{Load, Stage, Tick};
 use throng_metrics::Distribution;
 
+/// Length of a complete window, and how much shorter a full one may be.
+const WINDOW: Duration = Duration::from_secs(1);
+const SLACK: Duration = Duration::from_millis(50);
+
 /// Makes the line; remembers the last whole second's figures.
 #[derive(Default)]
 pub(crate) struct LiveLine {
-    calls_per_second: u64,
+    /// None in the first second.
+    calls_per_second: Option<u64>,
     p95: Option<Duration>,
 }
 
+/// A part of the line. Where there's too little room, those of the highest rank go first.
+struct Part {
+    rank: u8,
+    text: String,
+}
+
 impl LiveLine {
-    /// The line for this tick.
-    pub(crate) fn text(&mut self, tick: &Tick<'_>, load: &Load) -> String {
-        if tick.complete {
-            self.calls_per_second = tick.window.calls();
+    /// The line for this tick, no wider than so many columns if that can be.
+    pub(crate) fn text(&mut self, tick: &Tick<'_>, load: &Load, columns: usize) -> String {
+        // The window must lie in the measured time as a whole.
+        if tick.complete && tick.elapsed + SLACK >= load.warmup + WINDOW {
+            self.calls_per_second = Some(tick.window.calls());
             self.p95 = tick.window.all_steps().response.quantile(0.95);
         }
         let elapsed = tick.elapsed;
@@ -32,23 +44,47 @@ impl LiveLine {
             Stage::Aborting => "giving up what runs".to_owned(),
             Stage::Stopping => "stopping users".to_owned(),
         };
-        let waiting = if load.is_open() {
-            format!("  queue {}", tick.waiting)
+        let mut parts = vec![part(0, place)];
+        // In a closed model all users are at it, or pause: how many are busy this very instant says nothing.
+        if load.is_open() {
+            parts.push(part(3, format!("busy {}/{}", tick.busy, tick.users)));
+            parts.push(part(2, format!("queue {}", tick.waiting)));
         } else {
-            String::new()
-        };
-        let p95 = self
-            .p95
-            .map_or(String::new(), |p95| format!("  p95 {}", latency(p95)));
-        format!(
-            "{place}  busy {}/{}{waiting}  executions {}  calls {} ({}/s)  failed {}{p95}",
-            tick.busy,
-            tick.users,
-            tick.iterations(),
-            tick.calls(),
-            self.calls_per_second,
-            tick.failed_calls(),
-        )
+            parts.push(part(5, format!("users {}", tick.users)));
+        }
+        // What the warm-up does is thrown away.
+        if tick.stage == Stage::Warmup {
+            return fitted(parts, columns);
+        }
+        parts.push(part(6, format!("executions {}", tick.iterations())));
+        let rate = self
+            .calls_per_second
+            .map_or(String::new(), |rate| format!(" ({rate}/s)"));
+        parts.push(part(1, format!("calls {}{rate}", tick.calls())));
+        parts.push(part(2, format!("failed {}", tick.failed_calls())));
+        if let Some(p95) = self.p95 {
+            parts.push(part(4, format!("p95 {}", latency(p95))));
+        }
+        fitted(parts, columns)
+    }
+}
+
+fn part(rank: u8, text: String) -> Part {
+    Part { rank, text }
+}
+
+fn fitted(mut parts: Vec<Part>, columns: usize) -> String {
+    loop {
+        let line = parts
+            .iter()
+            .map(|part| part.text.as_str())
+            .collect::<Vec<_>>()
+            .join("  ");
+        if line.len() <= columns || parts.len() == 1 {
+            return line;
+        }
+        let last = parts.iter().map(|part| part.rank).max();
+        parts.retain(|part| Some(part.rank) != last);
     }
 }
 
@@ -67,5 +103,90 @@ fn latency(time: Duration) -> String {
         format!("{milliseconds:.1}ms")
     } else {
         format!("{milliseconds:.0}ms")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use throng_metrics::{Catalog, Event, Outcome, Sample, StepId, Tally, UserId, WorkflowRole};
+
+    use super::*;
+
+    fn tallied(calls: u64) -> Tally {
+        let mut catalog = Catalog::default();
+        let workflow = catalog.add_workflow("work", WorkflowRole::Workflow);
+        catalog.add_step(workflow, "call", "tool");
+        let mut tally = Tally::new(&catalog);
+        for _ in 0..calls {
+            tally.add(&Event::Step(Sample {
+                step: StepId(0),
+                user: UserId(0),
+                intended: Duration::ZERO,
+                started: Duration::ZERO,
+                ended: Duration::from_millis(4),
+                sent: 0,
+                received: 0,
+                status: None,
+                outcome: Outcome::Success,
+            }));
+        }
+        tally
+    }
+
+    fn load() -> Load {
+        Load {
+            users: 4,
+            warmup: Duration::ZERO,
+            duration: Duration::from_secs(30),
+            ..Load::default()
+        }
+    }
+
+    #[test]
+    fn the_rate_is_shown_once_a_second_is_over_and_the_line_fits() {
+        let (total, window) = (tallied(300), tallied(200));
+        let mut tick = Tick {
+            stage: Stage::Measured,
+            elapsed: Duration::from_millis(750),
+            users: 4,
+            busy: 0,
+            waiting: 0,
+            window: &window,
+            complete: false,
+            total: &total,
+        };
+        let mut line = LiveLine::default();
+        let first = line.text(&tick, &load(), 78);
+        assert_eq!(
+            first,
+            "0.8s/30s  users 4  executions 0  calls 500  failed 0"
+        );
+        // A window that began in the warm-up isn't a second's.
+        tick.complete = true;
+        assert_eq!(line.text(&tick, &load(), 78), first);
+        tick.elapsed = Duration::from_secs(1);
+        let whole = line.text(&tick, &load(), 78);
+        assert_eq!(
+            whole,
+            "1s/30s  users 4  executions 0  calls 500 (200/s)  failed 0  p95 4.0ms"
+        );
+        for (columns, shown) in [
+            (
+                60,
+                "1s/30s  users 4  calls 500 (200/s)  failed 0  p95 4.0ms",
+            ),
+            (50, "1s/30s  calls 500 (200/s)  failed 0  p95 4.0ms"),
+            (40, "1s/30s  calls 500 (200/s)  failed 0"),
+            (30, "1s/30s  calls 500 (200/s)"),
+            (5, "1s/30s"),
+        ] {
+            assert_eq!(line.text(&tick, &load(), columns), shown);
+        }
+        tick.stage = Stage::Warmup;
+        let load = Load {
+            warmup: Duration::from_secs(5),
+            ..load()
+        };
+        assert_eq!(line.text(&tick, &load, 78), "warm-up 1s/5s  users 4");
     }
 }

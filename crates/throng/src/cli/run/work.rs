@@ -301,7 +301,7 @@ async fn run_load(
     ));
     let mut line = LiveLine::default();
     let mut on_tick = |tick: &Tick<'_>| {
-        let text = line.text(tick, load);
+        let text = line.text(tick, load, narrator.columns());
         narrator.live(tick.elapsed, text);
     };
     let outcome = prepared
