@@ -12,7 +12,7 @@ use url::Url;
 use crate::builtin;
 use crate::compile::compile;
 use crate::decode::{At, Decode};
-use crate::model::Scenario;
+use crate::model::{DirectoryKind, Scenario};
 use crate::node::{self, Kind, Lookup, Node};
 use crate::playbook::Playbook;
 use crate::problem::{Mark, Problem, Problems};
@@ -129,6 +129,15 @@ impl Overrides {
         set("directory.url", "--host", self.directory.url.clone());
         set("directory.admin", "--admin", self.directory.admin.clone());
         set("login.client.id", "--client-id", self.client_id.clone());
+        // A file without a directory can be given one by flags; there is but one kind.
+        let has_kind = |root: &Node| {
+            root.get("directory")
+                .is_some_and(|d| d.get("kind").is_some())
+        };
+        if self.directory.url.is_some() && !has_kind(root) {
+            let kind = DirectoryKind::default().word();
+            root.set("directory.kind", Node::text(kind, "--host"));
+        }
         let mut secret = |path: &str, flag: &'static str, value: &Option<Secret>| {
             if let Some(value) = value {
                 // Marked like a value of the environment, so that no message shows it.

@@ -80,7 +80,7 @@ pub(crate) fn scenario(
         let unset = problems.iter().any(|problem| problem.to_string().contains("the environment variable"));
         let error = list(&problems);
         if unset && sandbox.is_none() {
-            anyhow!("{error}\nOr try it on the embedded sandbox, which needs none of them: throng run {name} --sandbox")
+            anyhow!("{error}\nOr try it on the embedded sandbox, which needs none of them: add --sandbox")
         } else {
             error
         }

@@ -125,6 +125,38 @@ async fn knobs_mean_a_sandbox_and_are_read_before_it_is_started() {
 }
 
 #[tokio::test]
+async fn a_file_without_a_directory_is_given_the_sandbox_or_told_why_not() {
+    let home = home();
+    let text = "name: t\ntarget: { url: 'http://127.0.0.1:9/mcp' }\nlogin: { kind: none }\n\
+                workflows: { w: { actors: [me], steps: [ { s: { call: t } } ] } }\n";
+    std::fs::write(home.path().join("none.yaml"), text).expect("a file");
+    let run = Running::start(
+        throng(home.path(), ["run", "none.yaml", "--sandbox"]),
+        home.path(),
+    );
+    let ended = run.ended().await.with_code(2);
+    assert!(ended.stderr.contains("doesn't fit the sandbox"), "{ended}");
+    let whole = throng_workflow::builtin::template("mcp-oauth").expect("a template");
+    let without: Vec<&str> = whole
+        .lines()
+        .filter(|line| !line.starts_with("directory:"))
+        .collect();
+    std::fs::write(home.path().join("oauth.yaml"), without.join("\n")).expect("a file");
+    let arguments = [
+        "run",
+        "oauth.yaml",
+        "--sandbox",
+        "-d",
+        "0.3",
+        "-w",
+        "0",
+        "-q",
+    ];
+    let run = Running::start(throng(home.path(), arguments), home.path());
+    run.ended().await.with_code(0);
+}
+
+#[tokio::test]
 async fn a_secret_in_the_environment_is_for_a_client_that_is_named() {
     let home = home();
     let mut command = throng(home.path(), ["check", "nextcloud"]);
@@ -181,7 +213,7 @@ async fn missing_settings_are_named() {
      20 |   password: "${NEXTCLOUD_PASSWORD}"
         |              ^^^^^^^^^^^^^^^^^^^^^
       help: set NEXTCLOUD_PASSWORD, or give a default: `${NEXTCLOUD_PASSWORD:-...}`
-    Or try it on the embedded sandbox, which needs none of them: throng run nextcloud --sandbox
+    Or try it on the embedded sandbox, which needs none of them: add --sandbox
     "#);
 }
 
