@@ -22,7 +22,7 @@ use throng_identity::directory::names::{NameTemplates, Prefix};
 use throng_identity::directory::nextcloud::Nextcloud;
 use throng_identity::ledger::Ledger;
 use throng_identity::login::{DEFAULT_REDIRECT_URI, LoginPlan};
-use throng_identity::provision::{ProvisionPlan, UserTimings, oauth_client, provision};
+use throng_identity::provision::{LoginWay, ProvisionPlan, UserTimings, oauth_client, provision};
 use throng_identity::registration::{ClientSource, RegistrationRequest};
 use throng_identity::retry::RetryPolicy;
 use throng_identity::{Secret, discovery, scopes};
@@ -99,7 +99,9 @@ async fn main() -> anyhow::Result<()> {
         names: NameTemplates::default(),
         directory: directory.clone(),
         connector,
-        login: Arc::new(login),
+        login: LoginWay::OAuth(Arc::new(login)),
+        password: None,
+        timeout: Duration::from_secs(30),
         after_login: Arc::new([]),
         concurrency: concurrency.parse()?,
         retry: RetryPolicy::default(),

@@ -91,6 +91,8 @@ pub struct CleanupReport {
     pub left: Vec<Left>,
     /// Not touched, because a run that still goes on uses them.
     pub in_use: Vec<String>,
+    /// There for good: the directory has no way to delete users. No failure of the cleanup.
+    pub staying: Vec<String>,
     /// Client registrations deleted now.
     pub clients_deleted: Vec<String>,
     /// Client registrations that nobody can delete; the provider forgets them by itself or never. No failure of the cleanup.
@@ -291,6 +293,15 @@ async fn delete_all(
     on_event: OnEvent<'_>,
     report: &mut CleanupReport,
 ) -> Result<(), CleanupError> {
+    if !directory.can_delete() {
+        for (name, target) in targets {
+            if !options.dry_run {
+                set_states(ledger, &target.entries, State::Stays).await?;
+            }
+            report.staying.push(name);
+        }
+        return Ok(());
+    }
     report.found = targets
         .iter()
         .map(|(name, target)| (name.clone(), target.found_by))

@@ -1,14 +1,14 @@
-//! Requests that a scenario declares to be made once per user, right after the login: fetching an app password, say.
+//! Requests that a scenario declares for each user: registering, logging in, fetching an app password after the login.
 //!
 //! [`Hook`] is plain data for whoever reads scenario files; [`check`] finds its mistakes before anything is touched, [`run`] makes
-//! the requests. They carry no cookies: with the login's session, APIs would demand the page's CSRF token.
+//! the requests that follow a login. Those carry no cookies: with the login's session, APIs would demand the page's CSRF token.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
-use throng_client::{Client, TransportError};
+use throng_client::{Client, Exchange, TransportError};
 use url::{Url, form_urlencoded};
 
 use crate::redact;
@@ -69,7 +69,7 @@ pub enum HookBody {
 pub type Values = BTreeMap<String, Secret>;
 
 /// Placeholders that every user has.
-const GIVEN: &[&str] = &["name", "display_name", "email", "n", "password", "token"];
+const GIVEN: &[&str] = &["name", "display_name", "email", "n", "password"];
 
 /// What is wrong with a hook, or what went wrong when it ran.
 #[derive(Debug, thiserror::Error)]
@@ -153,11 +153,13 @@ pub enum HookError {
     },
 }
 
-/// Finds mistakes that need no server, in all hooks at once.
-pub fn check(hooks: &[Hook]) -> Vec<HookError> {
+/// Finds mistakes that need no server, in all hooks at once. They are made in this order; `has_token` is whether there is
+/// an access token by then.
+pub fn check(hooks: &[Hook], has_token: bool) -> Vec<HookError> {
     let mut problems = Vec::new();
     let mut values: Values = GIVEN
         .iter()
+        .chain(has_token.then_some(&"token"))
         .map(|key| ((*key).to_owned(), Secret::new("1")))
         .collect();
     for hook in hooks {
@@ -178,7 +180,7 @@ pub fn check(hooks: &[Hook]) -> Vec<HookError> {
     problems
 }
 
-/// Makes the requests one after the other; adds what they save to `values`.
+/// Makes the requests one after the other, without cookies; adds what they save to `values`.
 pub async fn run(
     hooks: &[Hook],
     client: &Client,
@@ -188,48 +190,88 @@ pub async fn run(
 ) -> Result<(), HookError> {
     let client = client.without_cookies();
     for hook in hooks {
-        let mut attempts = policy.start();
-        let exchange = loop {
-            let (url, request) = request(hook, values)?;
-            let shown = redact::url(&url);
-            let sent = client.send(request, timeout).await;
-            let (error, asked) = match sent {
-                Ok(exchange) if expected(hook, exchange.status) => break exchange,
-                Ok(exchange) => {
-                    let secrets: Vec<&Secret> = hidden(values).collect();
-                    let error = HookError::Status {
-                        hook: hook.name.clone(),
-                        method: hook.method.clone(),
-                        url: shown,
-                        expected: expectation(hook),
-                        status: exchange.status,
-                        said: wire::said(&exchange, &secrets),
-                    };
-                    let passing = exchange.status == StatusCode::TOO_MANY_REQUESTS
-                        || exchange.status.is_server_error();
-                    if !passing {
-                        return Err(error);
-                    }
-                    (error, retry::retry_after(&exchange.headers))
-                }
-                Err(source) => (
-                    HookError::Transport {
-                        hook: hook.name.clone(),
-                        method: hook.method.clone(),
-                        url: shown,
-                        source,
-                    },
-                    None,
-                ),
-            };
-            match attempts.next_wait(asked) {
-                Some(wait) => tokio::time::sleep(wait).await,
-                None => return Err(error),
-            }
-        };
-        save(hook, &exchange.body, values)?;
+        send(hook, &client, values, policy, timeout).await?;
     }
     Ok(())
+}
+
+/// Makes one request, again as long as it fails in passing (429, 5xx, no answer); adds what it saves to `values`. Cookies are
+/// sent and kept if `client` has a jar. Returns how many attempts it took.
+pub async fn send(
+    hook: &Hook,
+    client: &Client,
+    values: &mut Values,
+    policy: &RetryPolicy,
+    timeout: Duration,
+) -> Result<u32, HookError> {
+    let mut attempts = policy.start();
+    let exchange = loop {
+        let (error, asked) = match attempt(hook, client, values, timeout).await {
+            Ok(exchange) if hook.expects(exchange.status) => break exchange,
+            Ok(exchange) => {
+                let error = refused(hook, &exchange, values)?;
+                if !is_passing(exchange.status) {
+                    return Err(error);
+                }
+                (error, retry::retry_after(&exchange.headers))
+            }
+            Err(error @ HookError::Transport { .. }) => (error, None),
+            Err(error) => return Err(error),
+        };
+        match attempts.next_wait(asked) {
+            Some(wait) => tokio::time::sleep(wait).await,
+            None => return Err(error),
+        }
+    };
+    save(hook, &exchange.body, values)?;
+    Ok(attempts.made())
+}
+
+/// Makes one request once; whatever status comes is an answer.
+pub(crate) async fn attempt(
+    hook: &Hook,
+    client: &Client,
+    values: &Values,
+    timeout: Duration,
+) -> Result<Exchange, HookError> {
+    let (url, request) = request(hook, values)?;
+    client
+        .send(request, timeout)
+        .await
+        .map_err(|source| HookError::Transport {
+            hook: hook.name.clone(),
+            method: hook.method.clone(),
+            url: redact::url(&url),
+            source,
+        })
+}
+
+/// The error that an answer with another status than expected is.
+pub(crate) fn refused(
+    hook: &Hook,
+    exchange: &Exchange,
+    values: &Values,
+) -> Result<HookError, HookError> {
+    let (url, _) = request(hook, values)?;
+    Ok(HookError::Status {
+        hook: hook.name.clone(),
+        method: hook.method.clone(),
+        url: redact::url(&url),
+        expected: expectation(hook),
+        status: exchange.status,
+        said: said(exchange, values),
+    })
+}
+
+/// What an answer says, without the values that must not be shown.
+pub(crate) fn said(exchange: &Exchange, values: &Values) -> String {
+    let secrets: Vec<&Secret> = hidden(values).collect();
+    wire::said(exchange, &secrets)
+}
+
+/// A further attempt may succeed.
+pub(crate) fn is_passing(status: StatusCode) -> bool {
+    status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
 }
 
 /// The values that must not be shown; names, numbers and addresses may.
@@ -240,11 +282,14 @@ fn hidden(values: &Values) -> impl Iterator<Item = &Secret> {
         .map(|(_, value)| value)
 }
 
-fn expected(hook: &Hook, status: StatusCode) -> bool {
-    if hook.expect.is_empty() {
-        status.is_success()
-    } else {
-        hook.expect.contains(&status.as_u16())
+impl Hook {
+    /// Whether a status counts as success.
+    pub(crate) fn expects(&self, status: StatusCode) -> bool {
+        if self.expect.is_empty() {
+            status.is_success()
+        } else {
+            self.expect.contains(&status.as_u16())
+        }
     }
 }
 
@@ -467,13 +512,13 @@ mod tests {
             },
             ..hook("http://h")
         };
-        assert!(check(&[good.clone(), uses.clone()]).is_empty());
+        assert!(check(&[good.clone(), uses.clone()], true).is_empty());
         assert!(matches!(
-            check(&[uses, good])[..],
+            check(&[uses, good], true)[..],
             [HookError::Placeholder { .. }]
         ));
         assert!(matches!(
-            check(&[hook("/relative")])[..],
+            check(&[hook("/relative")], true)[..],
             [HookError::Url { .. }]
         ));
         let bad = Hook {
@@ -482,7 +527,7 @@ mod tests {
             ..hook("http://h")
         };
         assert!(matches!(
-            check(&[bad])[..],
+            check(&[bad], true)[..],
             [HookError::Header { .. }, HookError::Path { .. }]
         ));
     }

@@ -13,11 +13,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::directory::names::{NameTemplates, Prefix, UserName};
-use crate::directory::{Directory, DirectoryError, NewUser, password};
+use crate::directory::{Creation, Directory, DirectoryError, NewUser, password};
 use crate::discovery::Authorization;
 use crate::hooks::{self, Hook, HookError, Values};
 use crate::ledger::{EntryId, Kind, Ledger, LedgerError, Place, RunId, State};
-use crate::login::{Hop, Login, LoginError, LoginPlan, log_in};
+use crate::login::token::Tokens;
+use crate::login::{Hop, LoginError, LoginPlan, log_in};
 use crate::registration::{
     self, ClientSource, OAuthClient, RegistrationError, RegistrationRequest,
 };
@@ -39,9 +40,13 @@ pub struct ProvisionPlan {
     /// What makes each user's own connections.
     pub connector: Connector,
     /// How they log in.
-    pub login: Arc<LoginPlan>,
+    pub login: LoginWay,
+    /// Their password, where it is not to be made up for each: the same in every run, so that users who stay can be used again.
+    pub password: Option<Secret>,
     /// What happens after each login.
     pub after_login: Arc<[Hook]>,
+    /// Time allowed for each declared request.
+    pub timeout: Duration,
     /// Users worked on at once, at least 1.
     pub concurrency: usize,
     /// Attempts and time for one user's creation, and for each hook.
@@ -50,6 +55,15 @@ pub struct ProvisionPlan {
     pub stop_at_failure: bool,
     /// The run they belong to.
     pub run: RunId,
+}
+
+/// How users log in.
+#[derive(Debug, Clone)]
+pub enum LoginWay {
+    /// OAuth 2 / OpenID Connect: the session is a token.
+    OAuth(Arc<LoginPlan>),
+    /// One declared request: the session is the cookies that its answer sets. What it saves, later requests may use.
+    Request(Arc<Hook>),
 }
 
 /// A user that is logged in and ready to work.
@@ -69,9 +83,9 @@ pub struct Identity {
     pub password: Secret,
     /// Connections and cookies of this user alone.
     pub client: Client,
-    /// The access token.
-    pub tokens: TokenCell,
-    /// What the hooks saved.
+    /// The access token; none where the cookies are the session.
+    pub tokens: Option<TokenCell>,
+    /// What the login's own request and the hooks saved.
     pub saved: Values,
 }
 
@@ -121,6 +135,14 @@ pub enum ProvisionError {
     /// The user could not log in.
     #[error(transparent)]
     Login(#[from] LoginError),
+    /// The declared request of the login failed.
+    #[error("logging in {name}: {source}")]
+    SignIn {
+        /// The user.
+        name: String,
+        /// What went wrong.
+        source: HookError,
+    },
     /// A hook failed.
     #[error("after the login of {name}: {source}")]
     Hook {
@@ -338,46 +360,55 @@ impl User {
 
     async fn stages(&self, timings: &mut UserTimings) -> Result<Identity, ProvisionError> {
         let begun = Instant::now();
-        let password = password::generate();
+        let given = &self.plan.password;
+        let password = given.clone().unwrap_or_else(password::generate);
         let created = self.create(&password).await;
         timings.create = Some(begun.elapsed());
-        created?;
-        (self.on_event)(ProvisionEvent::Created(&self.names, begun.elapsed()));
+        if created? == Creation::Created {
+            (self.on_event)(ProvisionEvent::Created(&self.names, begun.elapsed()));
+        }
 
         let begun = Instant::now();
         let client = Client::with_cookies(&self.plan.connector);
-        let logged_in = self.log_in(&client, &password, timings).await;
+        let mut values = self.values(&password);
+        let logged_in = match &self.plan.login {
+            LoginWay::OAuth(plan) => self.log_in(plan, &client, &password, timings).await,
+            LoginWay::Request(request) => self
+                .sign_in(request, &client, &mut values, timings)
+                .await
+                .map(|()| None),
+        };
         timings.login = Some(begun.elapsed());
-        let login = logged_in?;
+        let tokens = logged_in?;
         (self.on_event)(ProvisionEvent::LoggedIn(&self.names, begun.elapsed()));
 
         let begun = Instant::now();
-        let hooks = self.after_login(&client, &password, &login).await;
+        if let Some((tokens, _)) = &tokens {
+            values.insert("token".to_owned(), tokens.access.clone());
+        }
+        let hooks = self.after_login(&client, &mut values).await;
         if !self.plan.after_login.is_empty() {
             timings.after_login = Some(begun.elapsed());
         }
-        let saved = hooks?;
+        hooks?;
+        self.keep_saved(&mut values);
         Ok(Identity {
             index: 0,
             n: self.names.n,
             name: self.names.name.clone(),
             display_name: self.names.display_name.clone(),
             email: self.names.email.clone(),
-            tokens: TokenCell::new(
-                login.tokens,
-                self.plan.login.clone(),
-                &client,
-                &self.names.name,
-                password.clone(),
-            ),
+            tokens: tokens.map(|(tokens, plan)| {
+                TokenCell::new(tokens, plan, &client, &self.names.name, password.clone())
+            }),
             client,
             password,
-            saved,
+            saved: values,
         })
     }
 
     /// Ledger first, then the directory. Not interrupted: half a creation is no user's friend.
-    async fn create(&self, password: &Secret) -> Result<(), ProvisionError> {
+    async fn create(&self, password: &Secret) -> Result<Creation, ProvisionError> {
         let directory = &self.plan.directory;
         let (run, place, name) = (
             self.plan.run.clone(),
@@ -397,11 +428,13 @@ impl User {
         let mut attempts = self.plan.retry.start();
         // Set once an attempt may have created the user although it looked like a failure.
         let mut perhaps = false;
-        let error = loop {
+        let outcome = loop {
             match directory.create(&user).await {
-                Ok(()) => break None,
                 // It was the earlier attempt: nobody else creates this name now, and the password that it was given is ours.
-                Err(DirectoryError::Exists { .. }) if perhaps => break None,
+                Ok(Creation::Reused) | Err(DirectoryError::Exists { .. }) if perhaps => {
+                    break Ok(Creation::Created);
+                }
+                Ok(creation) => break Ok(creation),
                 Err(error) => {
                     perhaps |= !error.nothing_was_created();
                     let wait = if error.is_passing() {
@@ -411,20 +444,24 @@ impl User {
                     };
                     match wait.filter(|_| !self.cancel.is_cancelled()) {
                         Some(wait) => tokio::time::sleep(wait).await,
-                        None => break Some(error),
+                        None => break Err(error),
                     }
                 }
             }
         };
-        let Some(source) = error else {
-            self.set_state(entry, State::Created).await?;
-            return Ok(());
+        let certain = match &outcome {
+            Ok(Creation::Created) => {
+                self.set_state(entry, State::Created).await?;
+                return Ok(Creation::Created);
+            }
+            Ok(Creation::Reused) => true,
+            Err(_) => !perhaps,
         };
-        if !perhaps {
+        if certain {
             // Certainly nothing of ours: a later cleanup must not take it for that.
             self.ledger.run(move |ledger| ledger.forget(entry)).await?;
         }
-        Err(ProvisionError::Create {
+        outcome.map_err(|source| ProvisionError::Create {
             name: self.names.name.clone(),
             source,
         })
@@ -438,21 +475,19 @@ impl User {
 
     async fn log_in(
         &self,
+        plan: &Arc<LoginPlan>,
         client: &Client,
         password: &Secret,
         timings: &mut UserTimings,
-    ) -> Result<Login, ProvisionError> {
-        let login = log_in(&self.plan.login, client, &self.names.name, password);
-        let login = tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => return Err(self.interrupted()),
-            login = login => login,
-        };
-        match login {
-            Ok(mut login) => {
+    ) -> Result<Option<(Tokens, Arc<LoginPlan>)>, ProvisionError> {
+        match self
+            .unless_cancelled(log_in(plan, client, &self.names.name, password))
+            .await?
+        {
+            Ok(login) => {
                 timings.login_attempts = login.attempts;
-                timings.hops = std::mem::take(&mut login.hops);
-                Ok(login)
+                timings.hops = login.hops;
+                Ok(Some((login.tokens, plan.clone())))
             }
             Err(error) => {
                 timings.login_attempts = error.attempts();
@@ -462,47 +497,75 @@ impl User {
         }
     }
 
+    async fn sign_in(
+        &self,
+        request: &Hook,
+        client: &Client,
+        values: &mut Values,
+        timings: &mut UserTimings,
+    ) -> Result<(), ProvisionError> {
+        let (policy, timeout) = (&self.plan.retry, self.plan.timeout);
+        let sent = hooks::send(request, client, values, policy, timeout);
+        timings.login_attempts =
+            self.unless_cancelled(sent)
+                .await?
+                .map_err(|source| ProvisionError::SignIn {
+                    name: self.names.name.clone(),
+                    source,
+                })?;
+        Ok(())
+    }
+
     async fn after_login(
         &self,
         client: &Client,
-        password: &Secret,
-        login: &Login,
-    ) -> Result<Values, ProvisionError> {
-        if self.plan.after_login.is_empty() {
-            return Ok(Values::new());
-        }
+        values: &mut Values,
+    ) -> Result<(), ProvisionError> {
+        let plan = &self.plan;
+        let run = hooks::run(&plan.after_login, client, values, &plan.retry, plan.timeout);
+        self.unless_cancelled(run)
+            .await?
+            .map_err(|source| ProvisionError::Hook {
+                name: self.names.name.clone(),
+                source,
+            })
+    }
+
+    /// What declared requests may use of a user.
+    fn values(&self, password: &Secret) -> Values {
         let names = &self.names;
-        let given = [
+        [
             ("name", Secret::new(names.name.clone())),
             ("display_name", Secret::new(names.display_name.clone())),
             ("email", Secret::new(names.email.clone())),
             ("n", Secret::new(names.n.to_string())),
             ("password", password.clone()),
-            ("token", login.tokens.access.clone()),
-        ];
-        let mut values: Values = given
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value))
-            .collect();
-        let run = hooks::run(
-            &self.plan.after_login,
-            client,
-            &mut values,
-            &self.plan.retry,
-            self.plan.login.timeout,
-        );
+        ]
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
+    }
+
+    /// Only what requests saved is kept.
+    fn keep_saved(&self, values: &mut Values) {
+        let login = match &self.plan.login {
+            LoginWay::OAuth(_) => None,
+            LoginWay::Request(request) => Some(&**request),
+        };
+        let requests = || self.plan.after_login.iter().chain(login);
+        values
+            .retain(|key, _| requests().any(|hook| hook.save.iter().any(|(name, _)| name == key)));
+    }
+
+    async fn unless_cancelled<T>(
+        &self,
+        work: impl Future<Output = T>,
+    ) -> Result<T, ProvisionError> {
         tokio::select! {
             biased;
-            () = self.cancel.cancelled() => return Err(self.interrupted()),
-            result = run => result.map_err(|source| ProvisionError::Hook { name: names.name.clone(), source })?,
+            () = self.cancel.cancelled() => Err(self.interrupted()),
+            result = work => Ok(result),
         }
-        values.retain(|key, _| {
-            self.plan
-                .after_login
-                .iter()
-                .any(|hook| hook.save.iter().any(|(name, _)| name == key))
-        });
-        Ok(values)
     }
 
     fn interrupted(&self) -> ProvisionError {

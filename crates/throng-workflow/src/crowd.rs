@@ -61,13 +61,18 @@ pub struct Person {
 
 impl From<Identity> for Person {
     fn from(identity: Identity) -> Self {
+        // With tokens, the cookies are those of the provider's pages; a jar knows no ports, so that the target could get them
+        // too. Without, they are the session.
+        let client = match &identity.tokens {
+            Some(_) => identity.client.without_cookies(),
+            None => identity.client,
+        };
         Self {
             name: identity.name,
             display_name: identity.display_name,
             email: identity.email,
-            // The cookies are those of the login; a jar knows no ports, so that the target could get them too.
-            client: identity.client.without_cookies(),
-            tokens: Some(identity.tokens),
+            client,
+            tokens: identity.tokens,
         }
     }
 }

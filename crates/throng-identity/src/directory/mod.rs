@@ -1,11 +1,12 @@
 //! The target's user directory: creating, finding and deleting the users of a run.
 //!
-//! [`Directory`] is the seam for other kinds; [`nextcloud`] is the first. What belongs to us is decided by [`names`], what was
+//! [`Directory`] is the seam between kinds: [`nextcloud`], [`register`]. What belongs to us is decided by [`names`], what was
 //! created is written down by [`crate::ledger`]; a directory only does what it is told.
 
 pub mod names;
 pub mod nextcloud;
 pub mod password;
+pub mod register;
 
 use std::fmt;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use http::StatusCode;
 use throng_client::TransportError;
 use url::Url;
 
+use crate::hooks::{self, HookError};
 use crate::secret::Secret;
 
 /// A user to be created.
@@ -28,6 +30,15 @@ pub struct NewUser {
     pub email: String,
     /// Login password.
     pub password: Secret,
+}
+
+/// What a creation came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Creation {
+    /// There is such a user now, and it is ours.
+    Created,
+    /// There was such a user, whose password we know: it is used, and is not ours to delete.
+    Reused,
 }
 
 /// What a deletion found.
@@ -50,10 +61,15 @@ pub trait Directory: fmt::Debug + Send + Sync {
     /// Finds out whether it can be reached and whether we may create users.
     fn check(&self) -> BoxFuture<'_, Result<(), DirectoryError>>;
     /// Creates a user. One attempt: a repetition could meet the user that the first one created.
-    fn create<'a>(&'a self, user: &'a NewUser) -> BoxFuture<'a, Result<(), DirectoryError>>;
+    fn create<'a>(&'a self, user: &'a NewUser) -> BoxFuture<'a, Result<Creation, DirectoryError>>;
+    /// Whether it can delete users. Where it cannot, those of a run stay, and are named in its report.
+    fn can_delete(&self) -> bool {
+        true
+    }
     /// Deletes a user. One attempt.
     fn delete<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Deletion, DirectoryError>>;
-    /// All user names that may begin with `stem`: strangers among them, since searching is fuzzy.
+    /// All user names that may begin with `stem`: strangers among them, since searching is fuzzy. Nobody, where users
+    /// cannot be listed.
     fn list<'a>(&'a self, stem: &'a str) -> BoxFuture<'a, Result<Vec<String>, DirectoryError>>;
 }
 
@@ -90,6 +106,17 @@ pub enum DirectoryError {
         url: String,
         /// As whom we tried.
         admin: String,
+    },
+    /// The declared request could not be made, or refused the user.
+    #[error(transparent)]
+    Request(Box<HookError>),
+    /// It has no way to delete users.
+    #[error("{url} has no way to delete users; {name} stays")]
+    NoDeletion {
+        /// The directory.
+        url: String,
+        /// The user.
+        name: String,
     },
     /// The account may not manage users.
     #[error("{admin} is not allowed to manage users at {url} (403); an administrator is needed")]
@@ -143,10 +170,24 @@ pub enum DirectoryError {
     },
 }
 
+impl From<HookError> for DirectoryError {
+    fn from(error: HookError) -> Self {
+        Self::Request(Box::new(error))
+    }
+}
+
 impl DirectoryError {
     /// A further attempt may succeed.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Transport { .. } | Self::Busy { .. })
+        match self {
+            Self::Transport { .. } | Self::Busy { .. } => true,
+            Self::Request(error) => match &**error {
+                HookError::Transport { .. } => true,
+                HookError::Status { status, .. } => hooks::is_passing(*status),
+                _ => false,
+            },
+            _ => false,
+        }
     }
 
     /// How long the directory asked us to wait.
@@ -165,6 +206,13 @@ impl DirectoryError {
             | Self::Forbidden { .. }
             | Self::Refused { .. } => true,
             Self::Busy { status, .. } | Self::Unexpected { status, .. } => status.is_client_error(),
+            Self::NoDeletion { .. } => true,
+            Self::Request(error) => match &**error {
+                HookError::Status { status, .. } => status.is_client_error(),
+                HookError::Transport { .. } => false,
+                // Nothing could be sent.
+                _ => true,
+            },
             Self::Transport { .. } => false,
         }
     }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use throng_client::{Client, Exchange};
 use url::{Url, form_urlencoded};
 
-use super::{Deletion, Directory, DirectoryError, NewUser};
+use super::{Creation, Deletion, Directory, DirectoryError, NewUser};
 use crate::redact;
 use crate::retry;
 use crate::secret::Secret;
@@ -170,7 +170,7 @@ impl Nextcloud {
         }
     }
 
-    async fn create_now(&self, user: &NewUser) -> Result<(), DirectoryError> {
+    async fn create_now(&self, user: &NewUser) -> Result<Creation, DirectoryError> {
         let url = self.api(&["users"]);
         let form = form_urlencoded::Serializer::new(String::new())
             .append_pair("userid", &user.name)
@@ -190,7 +190,7 @@ impl Nextcloud {
         };
         // v2 says 200, v1 (behind some proxies) 100; both with HTTP 200.
         if exchange.status.is_success() && matches!(ocs.meta.statuscode, 100 | 200) {
-            return Ok(());
+            return Ok(Creation::Created);
         }
         let explanation = match ocs.meta.statuscode {
             102 => {
@@ -285,7 +285,7 @@ impl Directory for Nextcloud {
         self.check_now().boxed()
     }
 
-    fn create<'a>(&'a self, user: &'a NewUser) -> BoxFuture<'a, Result<(), DirectoryError>> {
+    fn create<'a>(&'a self, user: &'a NewUser) -> BoxFuture<'a, Result<Creation, DirectoryError>> {
         self.create_now(user).boxed()
     }
 

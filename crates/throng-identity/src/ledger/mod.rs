@@ -16,7 +16,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, TransactionBehavio
 use crate::directory::Directory;
 
 /// Layout version, in SQLite's `user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// How long a writer waits for the others; the longest write is one row.
 const BUSY: Duration = Duration::from_secs(15);
@@ -29,6 +29,10 @@ CREATE TABLE runs (
     started INTEGER NOT NULL,
     ended INTEGER
 ) STRICT;
+";
+
+/// Of layout 2, which knows what stays.
+const ENTRIES: &str = "
 CREATE TABLE entries (
     id INTEGER PRIMARY KEY,
     run TEXT NOT NULL REFERENCES runs (id),
@@ -37,14 +41,33 @@ CREATE TABLE entries (
     directory_url TEXT NOT NULL,
     admin TEXT NOT NULL,
     name TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('planned', 'created', 'deleting', 'deleted')),
+    state TEXT NOT NULL CHECK (state IN ('planned', 'created', 'deleting', 'deleted', 'stays')),
     expires INTEGER,
     planned_at INTEGER NOT NULL,
     changed_at INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX entries_open ON entries (directory_url, name) WHERE state <> 'deleted';
+CREATE INDEX entries_open ON entries (directory_url, name) WHERE state NOT IN ('deleted', 'stays');
 CREATE INDEX entries_run ON entries (run);
 ";
+
+/// From layout 1 to 2: SQLite cannot change a check.
+const KEEP_ENTRIES: &str = "
+DROP INDEX entries_open;
+DROP INDEX entries_run;
+ALTER TABLE entries RENAME TO entries_1;
+";
+const MOVE_ENTRIES: &str = "
+INSERT INTO entries SELECT * FROM entries_1;
+DROP TABLE entries_1;
+";
+
+/// Brings the file to the current layout.
+fn lay_out(connection: &Connection, steps: &[&str]) -> Result<(), rusqlite::Error> {
+    for step in steps {
+        connection.execute_batch(step)?;
+    }
+    connection.pragma_update(None, "user_version", VERSION)
+}
 
 /// The ledger could not be read or written. Without it nothing may be created.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +121,8 @@ pub enum State {
     Deleting,
     /// Gone.
     Deleted,
+    /// There, and nothing can delete it: written down, and no longer anybody's work.
+    Stays,
 }
 
 impl State {
@@ -107,6 +132,7 @@ impl State {
             Self::Created => "created",
             Self::Deleting => "deleting",
             Self::Deleted => "deleted",
+            Self::Stays => "stays",
         }
     }
 
@@ -115,6 +141,7 @@ impl State {
             "planned" => Self::Planned,
             "created" => Self::Created,
             "deleted" => Self::Deleted,
+            "stays" => Self::Stays,
             _ => Self::Deleting,
         }
     }
@@ -243,11 +270,9 @@ impl Ledger {
             .pragma_query_value(None, "user_version", |row| row.get(0))
             .map_err(sqlite)?;
         match found {
-            0 => {
-                transaction.execute_batch(SCHEMA).map_err(sqlite)?;
-                transaction
-                    .pragma_update(None, "user_version", VERSION)
-                    .map_err(sqlite)?;
+            0 => lay_out(&transaction, &[SCHEMA, ENTRIES]).map_err(sqlite)?,
+            1 => {
+                lay_out(&transaction, &[KEEP_ENTRIES, ENTRIES, MOVE_ENTRIES]).map_err(sqlite)?;
             }
             VERSION => {}
             found => {
@@ -356,14 +381,17 @@ impl Ledger {
         .map(drop)
     }
 
-    /// All entries that are not deleted, oldest first.
+    /// All entries that are still to be deleted, oldest first.
     pub fn open_entries(&self) -> Result<Vec<Entry>, LedgerError> {
-        self.entries("e.state <> 'deleted'", params![])
+        self.entries("e.state NOT IN ('deleted', 'stays')", params![])
     }
 
-    /// A run's entries that are not deleted.
+    /// A run's entries that are still to be deleted.
     pub fn open_entries_of(&self, run: &RunId) -> Result<Vec<Entry>, LedgerError> {
-        self.entries("e.state <> 'deleted' AND e.run = ?1", params![run.0])
+        self.entries(
+            "e.state NOT IN ('deleted', 'stays') AND e.run = ?1",
+            params![run.0],
+        )
     }
 
     /// A run's process, if the run is known.

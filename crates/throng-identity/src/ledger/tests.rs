@@ -145,3 +145,36 @@ fn the_directory_is_for_the_user_alone() {
         .mode();
     assert_eq!(mode & 0o777, 0o700);
 }
+
+#[test]
+fn the_first_layout_is_brought_up_to_date() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ledger.sqlite");
+    let old = super::ENTRIES
+        .replace(", 'stays'))", "))")
+        .replace("NOT IN ('deleted', 'stays')", "<> 'deleted'");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.execute_batch(super::SCHEMA).unwrap();
+    connection.execute_batch(&old).unwrap();
+    connection
+        .execute_batch(
+            "INSERT INTO runs VALUES ('r', 1, 'x', 1, NULL);
+             INSERT INTO entries VALUES (7, 'r', 'user', 'k', 'http://d/', 'admin', 'u', 'created', NULL, 1, 1);",
+        )
+        .unwrap();
+    connection.pragma_update(None, "user_version", 1).unwrap();
+    drop(connection);
+    let ledger = Ledger::open(&path).unwrap();
+    let open = ledger.open_entries().unwrap();
+    assert_eq!((open.len(), &*open[0].name), (1, "u"));
+    ledger.set_state(open[0].id, State::Stays).unwrap();
+    assert!(ledger.open_entries().unwrap().is_empty());
+    drop(ledger);
+    assert!(
+        Ledger::open(&path)
+            .unwrap()
+            .open_entries()
+            .unwrap()
+            .is_empty()
+    );
+}

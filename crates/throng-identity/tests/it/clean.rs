@@ -10,7 +10,7 @@ use throng_identity::cleanup::{
     CleanupOptions, CleanupReport, FoundBy, ReapScope, clean_run, reap,
 };
 use throng_identity::directory::names::{NameTemplates, Prefix};
-use throng_identity::directory::{Deletion, Directory, DirectoryError, NewUser};
+use throng_identity::directory::{Creation, Deletion, Directory, DirectoryError, NewUser};
 use throng_identity::ledger::{Kind, Ledger, Place, State};
 use throng_identity::retry::RetryPolicy;
 use throng_sandbox::NextcloudConfig;
@@ -217,7 +217,7 @@ impl Directory for Flaky {
         async { Ok(()) }.boxed()
     }
 
-    fn create<'a>(&'a self, _user: &'a NewUser) -> BoxFuture<'a, Result<(), DirectoryError>> {
+    fn create<'a>(&'a self, _user: &'a NewUser) -> BoxFuture<'a, Result<Creation, DirectoryError>> {
         async { Err(self.busy()) }.boxed()
     }
 
@@ -361,7 +361,7 @@ impl Directory for Deaf {
         async { Ok(()) }.boxed()
     }
 
-    fn create<'a>(&'a self, _user: &'a NewUser) -> BoxFuture<'a, Result<(), DirectoryError>> {
+    fn create<'a>(&'a self, _user: &'a NewUser) -> BoxFuture<'a, Result<Creation, DirectoryError>> {
         std::future::pending().boxed()
     }
 

@@ -10,6 +10,7 @@ mod discovery;
 mod keys;
 mod login;
 mod provider;
+mod register;
 mod sandbox;
 mod secrets;
 mod tokens;

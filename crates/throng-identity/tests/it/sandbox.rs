@@ -19,11 +19,12 @@ use throng_identity::hooks::{Hook, HookAuth, HookBody};
 use throng_identity::ledger::{Ledger, RunId};
 use throng_identity::login::{LoginPlan, Problem, Purpose, log_in};
 use throng_identity::provision::{
-    ProvisionError, ProvisionEvent, ProvisionPlan, Provisioned, oauth_client, provision,
+    Identity, LoginWay, ProvisionError, ProvisionEvent, ProvisionPlan, Provisioned, oauth_client,
+    provision,
 };
 use throng_identity::registration::{ClientSource, OAuthClient, RegistrationRequest};
 use throng_identity::retry::RetryPolicy;
-use throng_identity::{Secret, scopes};
+use throng_identity::{Secret, TokenCell, scopes};
 use throng_sandbox::{NextcloudConfig, NextcloudSandbox};
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -39,6 +40,11 @@ pub(crate) struct World {
     pub(crate) ledger: Ledger,
     run: RunId,
     _state: tempfile::TempDir,
+}
+
+/// The tokens of somebody who logged in by OAuth.
+fn tokens(identity: &Identity) -> &TokenCell {
+    identity.tokens.as_ref().expect("an OAuth login")
 }
 
 impl World {
@@ -115,8 +121,10 @@ impl World {
             names: NameTemplates::default(),
             directory: self.directory.clone(),
             connector: connector(),
-            login,
+            login: LoginWay::OAuth(login),
+            password: None,
             after_login: [app_password].into(),
+            timeout: Duration::from_secs(30),
             concurrency: 8,
             retry: RetryPolicy::default(),
             stop_at_failure: false,
@@ -206,7 +214,7 @@ async fn users_are_created_logged_in_and_removed() {
         let info = who(
             &identity.client,
             &world.sandbox,
-            identity.tokens.authorization().unwrap(),
+            tokens(identity).authorization().unwrap(),
         )
         .await;
         assert_eq!(info["sub"], identity.name.as_str());
@@ -306,20 +314,20 @@ async fn expired_tokens_are_renewed_with_rotation() {
     let provisioned = world.provision(&world.plan(1, plan)).await;
     let identity = &provisioned.identities[0];
     for round in 1..=3 {
-        let stale = identity.tokens.authorization().unwrap();
-        let waiters = join_all((0..20).map(|_| identity.tokens.renew(&stale))).await;
+        let stale = tokens(identity).authorization().unwrap();
+        let waiters = join_all((0..20).map(|_| tokens(identity).renew(&stale))).await;
         assert!(waiters.iter().all(Result::is_ok), "{waiters:?}");
         assert_eq!(
             (
-                identity.tokens.stats().refreshes,
-                identity.tokens.stats().logins
+                tokens(identity).stats().refreshes,
+                tokens(identity).stats().logins
             ),
             (round, 0)
         );
         let info = who(
             &identity.client,
             &world.sandbox,
-            identity.tokens.authorization().unwrap(),
+            tokens(identity).authorization().unwrap(),
         )
         .await;
         assert_eq!(info["sub"], "loadtest_user_1");

@@ -15,7 +15,7 @@ use throng_identity::directory::nextcloud::Nextcloud;
 use throng_identity::hooks::{Hook, HookAuth, HookBody};
 use throng_identity::ledger::Ledger;
 use throng_identity::login::{DEFAULT_REDIRECT_URI, LoginPlan};
-use throng_identity::provision::{Identity, ProvisionPlan, provision};
+use throng_identity::provision::{Identity, LoginWay, ProvisionPlan, provision};
 use throng_identity::registration::{RegistrationRequest, register};
 use throng_identity::retry::RetryPolicy;
 use throng_identity::{Secret, discovery, scopes};
@@ -119,7 +119,9 @@ async fn identities(sandbox: &NextcloudSandbox, file: &ScenarioFile) -> Vec<Iden
         names,
         directory,
         connector,
-        login: Arc::new(login),
+        login: LoginWay::OAuth(Arc::new(login)),
+        password: None,
+        timeout: Duration::from_secs(30),
         after_login: Arc::new([
             Hook {
                 save: vec![(

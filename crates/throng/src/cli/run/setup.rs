@@ -20,7 +20,8 @@ use throng_identity::hooks::{self, HookError};
 use throng_identity::ledger::{Ledger, RunId};
 use throng_identity::login::{DEFAULT_REDIRECT_URI, LoginPlan};
 use throng_identity::provision::{
-    Identity, ProvisionError, ProvisionEvent, ProvisionPlan, Provisioned, oauth_client, provision,
+    Identity, LoginWay, ProvisionError, ProvisionEvent, ProvisionPlan, Provisioned, oauth_client,
+    provision,
 };
 use throng_identity::registration::{ClientSource, OAuthClient, RegistrationRequest};
 use throng_identity::retry::RetryPolicy;
@@ -227,14 +228,16 @@ async fn log_users_in(
         names: wanted.names.clone(),
         directory,
         connector: wanted.connector.clone(),
-        login: Arc::new(login),
+        login: LoginWay::OAuth(Arc::new(login)),
+        password: None,
+        timeout: REQUEST_LIMIT,
         after_login: hooks.into(),
         concurrency: concurrency as usize,
         retry: RetryPolicy::default(),
         stop_at_failure: true,
         run: made.run.clone(),
     };
-    let mistakes: Vec<String> = hooks::check(&plan.after_login)
+    let mistakes: Vec<String> = hooks::check(&plan.after_login, true)
         .iter()
         .map(ToString::to_string)
         .collect();

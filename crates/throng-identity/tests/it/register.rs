@@ -1,0 +1,295 @@
+//! Users who register themselves and log in by a declared request: the session is a cookie.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::response::{AppendHeaders, IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use axum::{Form, Json, Router};
+use http::{Method, Request, StatusCode, header};
+use serde_json::{Value, json};
+use throng_identity::cleanup::{CleanupOptions, CleanupReport, clean_run};
+use throng_identity::directory::Directory;
+use throng_identity::directory::names::{NameTemplates, Prefix};
+use throng_identity::directory::register::{Register, RegisterRequests};
+use throng_identity::hooks::{Hook, HookAuth, HookBody};
+use throng_identity::provision::{LoginWay, ProvisionPlan, Provisioned, provision};
+use throng_identity::retry::RetryPolicy;
+use throng_identity::{Ledger, Secret};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::provider::connector;
+
+/// The target: users by name, with mail address and password.
+#[derive(Clone, Default)]
+struct Site(Arc<Mutex<BTreeMap<String, (String, String)>>>);
+
+impl Site {
+    fn names(&self) -> Vec<String> {
+        self.0.lock().unwrap().keys().cloned().collect()
+    }
+
+    async fn start(&self) -> Url {
+        let app = Router::new()
+            .route("/register", post(register))
+            .route("/login", post(log_in))
+            .route("/me", get(me))
+            .route("/users/{name}", delete(remove))
+            .with_state(self.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Url::parse(&url).unwrap()
+    }
+}
+
+async fn register(State(site): State<Site>, Json(body): Json<Value>) -> Response {
+    let text = |key: &str| body[key].as_str().unwrap().to_owned();
+    let mut users = site.0.lock().unwrap();
+    if !text("email").contains('@') {
+        return (StatusCode::UNPROCESSABLE_ENTITY, "a mail address, please").into_response();
+    }
+    if users.contains_key(&text("username")) {
+        return StatusCode::CONFLICT.into_response();
+    }
+    users.insert(text("username"), (text("email"), text("password")));
+    Json(json!({"id": users.len()})).into_response()
+}
+
+async fn log_in(State(site): State<Site>, Form(form): Form<BTreeMap<String, String>>) -> Response {
+    let users = site.0.lock().unwrap();
+    match users.get(&form["username"]) {
+        Some((_, password)) if *password == form["password"] => {
+            let cookie = format!("session={}; Path=/; HttpOnly", form["username"]);
+            let set = AppendHeaders([(header::SET_COOKIE, cookie)]);
+            (set, Json(json!({"csrf_token": "c5rf"}))).into_response()
+        }
+        _ => StatusCode::UNAUTHORIZED.into_response(),
+    }
+}
+
+async fn me(headers: http::HeaderMap) -> String {
+    let cookie = headers.get(header::COOKIE);
+    cookie.map_or("nobody".to_owned(), |value| {
+        value.to_str().unwrap().to_owned()
+    })
+}
+
+async fn remove(State(site): State<Site>, Path(name): Path<String>) -> StatusCode {
+    match site.0.lock().unwrap().remove(&name) {
+        Some(_) => StatusCode::NO_CONTENT,
+        None => StatusCode::NOT_FOUND,
+    }
+}
+
+fn hook(name: &str, method: Method, url: String, body: HookBody) -> Hook {
+    Hook {
+        name: name.to_owned(),
+        method,
+        url,
+        headers: Vec::new(),
+        auth: HookAuth::None,
+        body,
+        expect: Vec::new(),
+        save: Vec::new(),
+    }
+}
+
+struct World {
+    site: Site,
+    url: Url,
+    ledger: Ledger,
+    _state: tempfile::TempDir,
+}
+
+impl World {
+    async fn start() -> Self {
+        let site = Site::default();
+        let state = tempfile::tempdir().unwrap();
+        Self {
+            url: site.start().await,
+            site,
+            ledger: Ledger::open(&state.path().join("l.sqlite")).unwrap(),
+            _state: state,
+        }
+    }
+
+    fn directory(&self, deletes: bool, reuse: bool) -> Arc<dyn Directory> {
+        let url = &self.url;
+        let body = json!({"username": "{name}", "email": "{email}", "password": "{password}"});
+        let requests = RegisterRequests {
+            register: hook(
+                "register",
+                Method::POST,
+                format!("{url}register"),
+                HookBody::Json(body),
+            ),
+            exists: vec![409],
+            reuse,
+            delete: deletes.then(|| {
+                hook(
+                    "delete",
+                    Method::DELETE,
+                    format!("{url}users/{{name}}"),
+                    HookBody::None,
+                )
+            }),
+        };
+        let client = throng_client::Client::new(&connector());
+        let timeout = Duration::from_secs(10);
+        Arc::new(Register::new(&client, url.clone(), requests, timeout))
+    }
+
+    /// Provisions three users.
+    async fn provision(&self, directory: &Arc<dyn Directory>, emails: &str) -> Run {
+        let form = [("username", "{name}"), ("password", "{password}")];
+        let form = form.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let login = Hook {
+            expect: vec![200],
+            save: vec![("csrf".to_owned(), "$.csrf_token".to_owned())],
+            ..hook(
+                "login",
+                Method::POST,
+                format!("{}login", self.url),
+                HookBody::Form(form.into()),
+            )
+        };
+        let names = NameTemplates::default();
+        let plan = ProvisionPlan {
+            users: 3,
+            prefix: Prefix::new("load").unwrap(),
+            names: NameTemplates::new("{prefix}_user_{n}", "User {n}", emails).unwrap_or(names),
+            directory: directory.clone(),
+            connector: connector(),
+            login: LoginWay::Request(Arc::new(login)),
+            password: Some(Secret::new("the-same-each-time")),
+            after_login: Arc::new([]),
+            timeout: Duration::from_secs(10),
+            concurrency: 2,
+            retry: RetryPolicy::once(),
+            stop_at_failure: false,
+            run: self.ledger.begin_run().unwrap(),
+        };
+        let cancel = CancellationToken::new();
+        let provisioned = provision(&plan, &self.ledger, &cancel, Arc::new(|_| {})).await;
+        Run { plan, provisioned }
+    }
+
+    async fn clean(&self, run: &Run) -> CleanupReport {
+        clean_run(
+            &run.plan.run,
+            &run.plan.directory,
+            None,
+            &self.ledger,
+            &CleanupOptions::default(),
+            &CancellationToken::new(),
+            &|_| {},
+        )
+        .await
+        .unwrap()
+    }
+}
+
+struct Run {
+    plan: ProvisionPlan,
+    provisioned: Provisioned,
+}
+
+const NAMES: [&str; 3] = ["load_user_1", "load_user_2", "load_user_3"];
+
+#[tokio::test]
+async fn users_register_log_in_by_cookie_and_are_deleted() {
+    let world = World::start().await;
+    let run = world
+        .provision(&world.directory(true, false), "{name}@example.com")
+        .await;
+    assert!(run.provisioned.failures.is_empty(), "{:?}", run.provisioned);
+    assert_eq!(world.site.names(), NAMES);
+    for identity in &run.provisioned.identities {
+        let me = Request::get(format!("{}me", world.url)).body(bytes::Bytes::new());
+        let answer = identity
+            .client
+            .send(me.unwrap(), Duration::from_secs(10))
+            .await
+            .unwrap();
+        // Each its own cookie, and only that.
+        assert_eq!(answer.body, format!("session={}", identity.name));
+        assert!(identity.tokens.is_none());
+        let saved: Vec<_> = identity
+            .saved
+            .iter()
+            .map(|(k, v)| (&**k, v.expose()))
+            .collect();
+        assert_eq!(saved, [("csrf", "c5rf")]);
+    }
+    let report = world.clean(&run).await;
+    assert_eq!(report.deleted, NAMES);
+    assert!(report.is_complete() && report.staying.is_empty());
+    assert_eq!(world.site.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn users_that_nothing_deletes_stay_are_named_and_used_again() {
+    let world = World::start().await;
+    let keeps = world.directory(false, true);
+    let first = world.provision(&keeps, "{name}@example.com").await;
+    let report = world.clean(&first).await;
+    assert_eq!(report.staying, NAMES);
+    assert!(report.is_complete() && report.deleted.is_empty());
+    // Nobody's work any more.
+    assert!(world.ledger.open_entries().unwrap().is_empty());
+
+    let second = world.provision(&keeps, "{name}@example.com").await;
+    assert_eq!(second.provisioned.identities.len(), 3);
+    // Not made by this run, hence not named by it.
+    assert!(world.clean(&second).await.staying.is_empty());
+
+    let strict = world.directory(false, false);
+    let third = world.provision(&strict, "{name}@example.com").await;
+    let told: Vec<_> = third
+        .provisioned
+        .failures
+        .iter()
+        .map(|(_, e)| e.to_string())
+        .collect();
+    assert!(told[0].contains("load_user_1 exists already"), "{told:?}");
+    assert!(world.ledger.open_entries().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_refused_registration_and_a_wrong_password_say_what_the_target_said() {
+    let world = World::start().await;
+    let directory = world.directory(true, true);
+    let run = world.provision(&directory, "{name}.example.com").await;
+    let told = run.provisioned.failures[0].1.to_string();
+    assert!(
+        told.contains("creating load_user_1")
+            && told.contains("422")
+            && told.contains("a mail address, please"),
+        "{told}"
+    );
+    assert!(world.ledger.open_entries().unwrap().is_empty());
+
+    let taken = ("x@example.com".to_owned(), "somebody else's".to_owned());
+    world
+        .site
+        .0
+        .lock()
+        .unwrap()
+        .insert(NAMES[0].to_owned(), taken);
+    let run = world.provision(&directory, "{name}@example.com").await;
+    let told = run.provisioned.failures[0].1.to_string();
+    assert!(
+        told.contains("logging in load_user_1") && told.contains("401"),
+        "{told}"
+    );
+    assert!(!told.contains("the-same-each-time"), "{told}");
+    assert_eq!(run.provisioned.identities.len(), 2);
+    // The stranger's account is not ours to delete.
+    assert_eq!(world.clean(&run).await.deleted, NAMES[1..]);
+    assert_eq!(world.site.names(), NAMES[..1]);
+}
