@@ -19,7 +19,7 @@ use throng_identity::provision::{Identity, LoginWay, ProvisionPlan, provision};
 use throng_identity::registration::{RegistrationRequest, register};
 use throng_identity::retry::RetryPolicy;
 use throng_identity::{Secret, discovery, scopes};
-use throng_metrics::{StepId, UserId, WorkflowId};
+use throng_metrics::{FailureKind, StepId, UserId, WorkflowId};
 use throng_sandbox::{EndpointKnob, ErrorKind, Knobs, NextcloudConfig, NextcloudSandbox, Outcome};
 use throng_workflow::model::Role;
 use throng_workflow::playbook::{Actor, Called, Patience, Play, Playbook};
@@ -200,11 +200,11 @@ async fn stage_with(sandbox: NextcloudSandbox, file: ScenarioFile) -> Stage {
     }
 }
 
-/// The custom example as a Rust scenario.
-struct PermissionEscalation(Playbook);
+/// The custom example as a Rust scenario, and the permissions that are given at first.
+struct PermissionEscalation(Playbook, u8);
 
 impl PermissionEscalation {
-    fn new() -> Self {
+    fn sharing(permissions: u8) -> Self {
         let steps = [
             ("create_note", "nc_notes_create_note"),
             ("share_readonly", "nc_share_create"),
@@ -216,7 +216,8 @@ impl PermissionEscalation {
             ("verify_edit", "nc_notes_get_note"),
             ("delete_note", "nc_notes_delete_note"),
         ];
-        Self(Playbook::new().workflow("permission_escalation", Role::Workflow, &steps))
+        let book = Playbook::new().workflow("permission_escalation", Role::Workflow, &steps);
+        Self(book, permissions)
     }
 
     async fn steps(
@@ -227,7 +228,7 @@ impl PermissionEscalation {
         path: &str,
     ) -> anyhow::Result<()> {
         let [_, collaborator] = play.actors()?;
-        let arguments = json!({ "path": path, "share_with": collaborator.name, "share_type": 0, "permissions": 1 });
+        let arguments = json!({ "path": path, "share_with": collaborator.name, "share_type": 0, "permissions": self.1 });
         let share = play.call(owner, "share_readonly", arguments).await?["id"].clone();
         let mine = json!({ "shared_with_me": true });
         let shared = play
@@ -250,13 +251,10 @@ impl PermissionEscalation {
             .await?;
         let edit = json!({ "path": shared, "content": "Done", "if_match": text["etag"] });
         let refusal = Regex::new("(?i)403|forbidden|denied|permission").expect("a valid pattern");
-        let early = play
-            .call_or_refused(collaborator, "edit_too_early", edit.clone(), &refusal)
+        let why = play
+            .call_must_be_refused(collaborator, "edit_too_early", edit.clone(), &refusal)
             .await?;
-        anyhow::ensure!(
-            matches!(early, Called::Refused(_)),
-            "a read-only share could be edited"
-        );
+        anyhow::ensure!(refusal.is_match(&why), "{why}");
         let share: i64 = share.as_str().unwrap_or_default().parse()?;
         play.call(
             owner,
@@ -264,7 +262,10 @@ impl PermissionEscalation {
             json!({ "share_id": share, "permissions": 3 }),
         )
         .await?;
-        play.call(collaborator, "collaborator_edit", edit).await?;
+        let later = play
+            .call_or_refused(collaborator, "collaborator_edit", edit, &refusal)
+            .await?;
+        anyhow::ensure!(matches!(later, Called::Done(_)), "{later:?}");
         play.call_checked(
             owner,
             "verify_edit",
@@ -305,9 +306,7 @@ impl Scenario for PermissionEscalation {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_scenario_in_rust_is_measured_like_a_file() {
-    let scenario = Arc::new(PermissionEscalation::new());
+async fn staged(scenario: &PermissionEscalation) -> Stage {
     let sandbox = NextcloudSandbox::start(NextcloudConfig::default())
         .await
         .unwrap();
@@ -321,6 +320,13 @@ async fn a_scenario_in_rust_is_measured_like_a_file() {
     let stage = stage_with(sandbox, file).await;
     let problems = drift(&stage.file, &stage.crowd.tools().await.unwrap());
     assert!(problems.is_empty(), "{problems:?}");
+    stage
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scenario_in_rust_is_measured_like_a_file() {
+    let scenario = Arc::new(PermissionEscalation::sharing(1));
+    let stage = staged(&scenario).await;
     let outcome = stage.run_scenario(scenario, Duration::from_secs(1)).await;
     assert_eq!(errors(&outcome), Vec::<String>::new());
     assert_eq!(stage.measured(&outcome), stage.journalled());
@@ -328,6 +334,27 @@ async fn a_scenario_in_rust_is_measured_like_a_file() {
     assert!(tally.succeeded > 0 && tally.failed == 0);
     assert_eq!(outcome.tally.step(StepId(4)).refused, tally.succeeded);
     assert_eq!(outcome.tally.step(StepId(2)).waits.met, tally.succeeded);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_of_a_rust_scenario_that_is_not_refused_is_an_access_violation() {
+    let scenario = Arc::new(PermissionEscalation::sharing(3));
+    let stage = staged(&scenario).await;
+    let outcome = stage
+        .run_scenario(scenario, Duration::from_millis(300))
+        .await;
+    let step = outcome.tally.step(StepId(4));
+    assert!(step.not_refused > 0 && step.not_refused == step.failed);
+    let (kind, cause, group) = outcome.tally.errors().iter().next().expect("a failure");
+    assert_eq!(kind, FailureKind::NotRefused);
+    assert!(cause.starts_with("was not refused"), "{cause}");
+    let words = " called nc_webdav_write_file and was NOT refused; answer: {";
+    assert!(
+        group.example.starts_with("edit_too_early: ") && group.example.contains(words),
+        "{}",
+        group.example
+    );
     stage.close().await;
 }
 
