@@ -11,10 +11,10 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 use serde_json::json;
 
+use crate::connection::Peer;
 use crate::journal::Note;
 use crate::ocs::Ocs;
 use crate::secret::Secret;
-use crate::server::Peer;
 use crate::state::AppState;
 use crate::store::{Account, StoreError};
 

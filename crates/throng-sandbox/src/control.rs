@@ -1,7 +1,7 @@
-//! `/__sandbox/*`: what the sandbox says about itself, and how it is told things.
+//! `/__sandbox/*`: what a sandbox says about itself, and how it is told things.
 //!
-//! On the Nextcloud's listener only, without a login (the sandbox is a test's own), never journalled
-//! and never delayed by knobs.
+//! On the listener that also has the users, without a login (the sandbox is a test's own), never
+//! journalled and never delayed by knobs.
 
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
@@ -11,19 +11,26 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::frame::Frame;
 use crate::journal::{Counts, Page};
 use crate::knobs::Knobs;
-use crate::state::AppState;
 use crate::store::StoreError;
 
-pub(crate) fn router(state: AppState) -> Router {
+/// The routes; `users` lists the names of all users.
+pub(crate) fn router(
+    frame: Frame,
+    users: impl Fn() -> Result<Vec<String>, StoreError> + Clone + Send + Sync + 'static,
+) -> Router {
     Router::new()
         .route("/__sandbox/journal", get(journal).delete(clear_journal))
         .route("/__sandbox/journal/counts", get(counts))
-        .route("/__sandbox/users", get(users))
+        .route(
+            "/__sandbox/users",
+            get(move || async move { users().map(Json) }),
+        )
         .route("/__sandbox/knobs", get(knobs).put(set_knobs))
         .route("/__sandbox/stop", post(stop))
-        .with_state(state)
+        .with_state(frame)
 }
 
 #[derive(Deserialize)]
@@ -39,33 +46,26 @@ fn default_limit() -> usize {
     10_000
 }
 
-async fn journal(State(state): State<AppState>, Query(query): Query<PageQuery>) -> Json<Page> {
-    Json(state.journal.page(query.after, query.limit))
+async fn journal(State(frame): State<Frame>, Query(query): Query<PageQuery>) -> Json<Page> {
+    Json(frame.journal.page(query.after, query.limit))
 }
 
-async fn counts(State(state): State<AppState>) -> Json<Counts> {
-    Json(state.journal.counts())
+async fn counts(State(frame): State<Frame>) -> Json<Counts> {
+    Json(frame.journal.counts())
 }
 
-async fn clear_journal(State(state): State<AppState>) -> StatusCode {
-    state.journal.clear();
+async fn clear_journal(State(frame): State<Frame>) -> StatusCode {
+    frame.journal.clear();
     StatusCode::NO_CONTENT
 }
 
-async fn users(State(state): State<AppState>) -> Result<Json<Vec<String>>, StoreError> {
-    let accounts = state.store.search_accounts("", None, 0)?;
-    Ok(Json(
-        accounts.into_iter().map(|account| account.id).collect(),
-    ))
+async fn knobs(State(frame): State<Frame>) -> Json<Knobs> {
+    Json(frame.knobs.get())
 }
 
-async fn knobs(State(state): State<AppState>) -> Json<Knobs> {
-    Json(state.knobs.get())
-}
-
-async fn set_knobs(State(state): State<AppState>, Json(knobs): Json<Knobs>) -> Response {
-    match state.knobs.set(knobs) {
-        Ok(()) => Json(state.knobs.get()).into_response(),
+async fn set_knobs(State(frame): State<Frame>, Json(knobs): Json<Knobs>) -> Response {
+    match frame.knobs.set(knobs) {
+        Ok(()) => Json(frame.knobs.get()).into_response(),
         Err(faults) => {
             let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
             (
@@ -77,7 +77,7 @@ async fn set_knobs(State(state): State<AppState>, Json(knobs): Json<Knobs>) -> R
     }
 }
 
-async fn stop(State(state): State<AppState>) -> StatusCode {
-    state.stop.cancel();
+async fn stop(State(frame): State<Frame>) -> StatusCode {
+    frame.stop.cancel();
     StatusCode::ACCEPTED
 }

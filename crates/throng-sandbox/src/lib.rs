@@ -1,5 +1,6 @@
-//! Embedded targets to load-test against: a Nextcloud with its OpenID Connect provider, and an
-//! OAuth-protected MCP server in front of it.
+//! Embedded targets to load-test against: a Nextcloud with its OpenID Connect provider and an
+//! OAuth-protected MCP server in front of it; and Integr8sCode, an HTTP API that runs scripts, with
+//! cookie logins, CSRF tokens and event streams.
 //!
 //! The sandbox stands in for real servers, errors included, and keeps a [`Journal`] of everything
 //! that reached it: what a load generator reports can be checked against what really happened.
@@ -22,7 +23,10 @@
 
 mod auth;
 mod config;
+mod connection;
 mod control;
+mod frame;
+mod integr8scode;
 mod journal;
 mod knobs;
 mod mcp;
@@ -36,6 +40,10 @@ mod store;
 mod timestamp;
 
 pub use config::{Admin, NextcloudConfig, PreregisteredClient};
+pub use integr8scode::{
+    Bug, Bugs, ExecutionTimes, Integr8scodeConfig, Integr8scodeReady, Integr8scodeSandbox,
+    UnknownBug,
+};
 pub use journal::{Baggage, Count, Counts, Entry, Journal, Outcome, Page, Planted, Server};
 pub use knobs::{
     EndpointKnob, ErrorKind, Jitter, KnobError, Knobs, Latency, LiveKnobs, Stall, StallFrom,

@@ -1,30 +1,17 @@
-//! Starting and stopping: binds the two listeners, accepts connections, kills them at the stop.
-//!
-//! Connections are served by hyper directly and not by `axum::serve`, for three reasons: the peer
-//! address and `TCP_NODELAY` are set here, a planted connection reset must really reset, and a
-//! stopped sandbox must drop its open connections at once, as a dying server does.
+//! Starting and stopping the Nextcloud sandbox: its two listeners, its state, its handle.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
-use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use hyper::service::Service as _;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::service::TowerToHyperService;
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::NextcloudConfig;
+use crate::connection::{bind, serve};
+use crate::frame::Frame;
 use crate::journal::{self, Journal, Server};
 use crate::knobs::{KnobError, LiveKnobs};
 use crate::mcp::{Attempts, McpAuth};
@@ -60,6 +47,9 @@ pub enum SandboxError {
     /// The signing key could not be made or read.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The TLS certificate could not be made.
+    #[error("cannot make a TLS certificate: {0}")]
+    Tls(String),
     /// The knobs make no sense; all faults are listed.
     #[error("invalid knobs: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Knobs(Vec<KnobError>),
@@ -152,19 +142,26 @@ impl NextcloudSandbox {
 
         let nextcloud_app = Router::new()
             .merge(oidc::router(state.clone()))
-            .merge(nextcloud::router(state.clone()));
-        let nextcloud_app = journal::layered(nextcloud_app, Server::Nextcloud, &state);
+            .merge(nextcloud::router(state.clone()))
+            .fallback(journal::not_found);
+        let frame = Frame {
+            journal: state.journal.clone(),
+            knobs: state.knobs.clone(),
+            stop: stop.clone(),
+        };
+        let nextcloud_app = journal::layered(nextcloud_app, Server::Nextcloud, &frame);
         // Control requests never reach the journal's layer: they are not traffic.
-        let nextcloud_app =
-            control::router(state.clone()).fallback_service(with_index_php(nextcloud_app));
-        let mcp_app = journal::layered(mcp::router(state.clone()), Server::Mcp, &state);
+        let nextcloud_app = control::router(frame.clone(), users(&state))
+            .fallback_service(with_index_php(nextcloud_app));
+        let mcp_app = mcp::router(state.clone()).fallback(journal::not_found);
+        let mcp_app = journal::layered(mcp_app, Server::Mcp, &frame);
         #[expect(
             clippy::disallowed_methods,
             reason = "the handle of the sandbox keeps them"
         )]
         let tasks = vec![
-            tokio::spawn(serve(nextcloud, nextcloud_app, stop.clone())),
-            tokio::spawn(serve(mcp, mcp_app, stop)),
+            tokio::spawn(serve(nextcloud, nextcloud_app, None, stop.clone())),
+            tokio::spawn(serve(mcp, mcp_app, None, stop)),
         ];
         Ok(Self { state, tasks })
     }
@@ -231,146 +228,21 @@ impl Drop for NextcloudSandbox {
     }
 }
 
-async fn bind(listen: IpAddr, port: u16) -> Result<(TcpListener, SocketAddr), SandboxError> {
-    let address = SocketAddr::new(listen, port);
-    let failed = |source| SandboxError::Bind { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    Ok((listener, address))
+/// Lists the names of all users.
+fn users(
+    state: &AppState,
+) -> impl Fn() -> Result<Vec<String>, StoreError> + Clone + Send + Sync + 'static + use<> {
+    let state = state.clone();
+    move || {
+        let accounts = state.store.search_accounts("", None, 0)?;
+        Ok(accounts.into_iter().map(|account| account.id).collect())
+    }
 }
 
 fn public_origin(configured: Option<&str>, address: SocketAddr) -> String {
     match configured {
         Some(origin) => origin.trim_end_matches('/').to_owned(),
         None => format!("http://{address}"),
-    }
-}
-
-/// The address that a request came from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub(crate) IpAddr);
-
-/// Put into a response's extensions to have the connection reset instead.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ResetConnection;
-
-/// The error by which a handler's answer turns into a connection reset.
-#[derive(Debug, thiserror::Error)]
-#[error("planted connection reset")]
-struct PlantedReset;
-
-async fn serve(listener: TcpListener, app: Router, stop: CancellationToken) {
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        while connections.try_join_next().is_some() {}
-        match accepted {
-            Ok((stream, peer)) => {
-                connections.spawn(serve_connection(stream, peer, app.clone()));
-            }
-            Err(error) => {
-                // Most likely out of descriptors: without a pause this would spin.
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        }
-    }
-    connections.shutdown().await;
-}
-
-async fn serve_connection(stream: TcpStream, peer: SocketAddr, app: Router) {
-    // Without this the tail of a streamed reply waits 40 ms for a delayed acknowledgement.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "cannot set TCP_NODELAY");
-    }
-    let reset = Arc::new(AtomicBool::new(false));
-    let stream = ResettableStream {
-        stream,
-        reset: Arc::clone(&reset),
-    };
-    let app = TowerToHyperService::new(app);
-    let service =
-        hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
-            let app = app.clone();
-            let reset = Arc::clone(&reset);
-            async move {
-                let mut request = request.map(Body::new);
-                request.extensions_mut().insert(Peer(peer.ip()));
-                let response = match app.call(request).await {
-                    Ok(response) => response,
-                    Err(never) => match never {},
-                };
-                if response.extensions().get::<ResetConnection>().is_some() {
-                    reset.store(true, Ordering::Relaxed);
-                    return Err(PlantedReset);
-                }
-                Ok(response)
-            }
-        });
-    let served = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new())
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(error, "a connection ended badly");
-    }
-}
-
-/// A TCP stream that is closed with a reset when asked for.
-struct ResettableStream {
-    stream: TcpStream,
-    reset: Arc<AtomicBool>,
-}
-
-impl Drop for ResettableStream {
-    fn drop(&mut self) {
-        if self.reset.load(Ordering::Relaxed)
-            && let Err(error) = self.stream.set_zero_linger()
-        {
-            tracing::debug!(%error, "cannot reset a connection, closing it instead");
-        }
-    }
-}
-
-impl AsyncRead for ResettableStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for ResettableStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

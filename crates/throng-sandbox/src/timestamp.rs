@@ -28,6 +28,13 @@ pub(crate) fn rfc3339_now() -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
 }
 
+/// Milliseconds since the epoch as RFC 3339: `2026-11-22T05:00:46.123Z`.
+pub(crate) fn rfc3339_millis(unix_millis: i64) -> String {
+    let (year, month, day, hour, minute, second) = civil(unix_millis.div_euclid(1000));
+    let millis = unix_millis.rem_euclid(1000);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+}
+
 /// An HTTP date (RFC 9110, section 5.6.7): `Sun, 22 Nov 2026 05:00:46 GMT`.
 pub(crate) fn http_date(unix_seconds: i64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
@@ -83,6 +90,11 @@ mod tests {
         for (seconds, text) in cases {
             assert_eq!(http_date(seconds), text);
         }
+    }
+
+    #[test]
+    fn milliseconds_are_kept() {
+        assert_eq!(rfc3339_millis(784_111_777_042), "1994-11-06T08:49:37.042Z");
     }
 
     #[test]

@@ -21,34 +21,34 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Baggage, Entry, Journal, Note, Outcome, Planted, Server, monotonic_ns};
+use crate::connection::ResetConnection;
+use crate::frame;
 use crate::knobs::{ErrorKind, Plan, Subject};
-use crate::server::ResetConnection;
-use crate::state::AppState;
 
 /// The largest MCP message that is read; the largest tool argument is a file of a few megabytes.
 const MESSAGE_LIMIT: usize = 32 * 1024 * 1024;
 
-/// Puts the journal and the knobs around all routes of `app`, the fallback included.
-pub(crate) fn layered(app: Router, server: Server, state: &AppState) -> Router {
-    // A router without a fallback of its own would let unmatched requests pass the layer by.
-    app.fallback(not_found)
-        .layer(middleware::from_fn_with_state(
-            (server, state.clone()),
-            journalled,
-        ))
+/// Puts the journal and the knobs around all routes of `app`. It must have a fallback: without one,
+/// unmatched requests would pass the layer by.
+pub(crate) fn layered(app: Router, server: Server, frame: &frame::Frame) -> Router {
+    app.layer(middleware::from_fn_with_state(
+        (server, frame.clone()),
+        journalled,
+    ))
 }
 
-async fn not_found() -> StatusCode {
+/// The fallback of a server that has nothing to say about it.
+pub(crate) async fn not_found() -> StatusCode {
     StatusCode::NOT_FOUND
 }
 
 async fn journalled(
-    State((server, state)): State<(Server, AppState)>,
+    State((server, frame)): State<(Server, frame::Frame)>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let note = Note::default();
-    let mut pending = Pending::new(&state.journal, server, &request, note.clone());
+    let mut pending = Pending::new(&frame.journal, server, &request, note.clone());
     let mut message = Message::default();
     if server == Server::Mcp && request.method() == Method::POST {
         match read_message(request).await {
@@ -59,7 +59,7 @@ async fn journalled(
         pending.entry.tool = message.tool.clone();
     }
 
-    let plan = state.knobs.plan(&Subject {
+    let plan = frame.knobs.plan(&Subject {
         method: &pending.entry.method,
         route: &pending.entry.route,
         tool: message.tool.as_deref(),
@@ -212,6 +212,7 @@ impl Pending {
                 method: request.method().as_str().to_owned(),
                 route: route.into(),
                 status: 0,
+                bytes: 0,
                 user: None,
                 tool: None,
                 rpc_method: None,
@@ -235,7 +236,8 @@ impl Pending {
         if response.extensions().get::<ResetConnection>().is_none() {
             self.entry.status = response.status().as_u16();
         }
-        if response.body().size_hint().exact().is_some() {
+        if let Some(bytes) = response.body().size_hint().exact() {
+            self.entry.bytes = bytes;
             self.finish();
             return response;
         }
@@ -294,8 +296,13 @@ impl HttpBody for WatchedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
-        if let Poll::Ready(None) = polled {
-            self.pending.finish();
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                self.pending.entry.bytes += u64::try_from(length).unwrap_or(u64::MAX);
+            }
+            Poll::Ready(None) => self.pending.finish(),
+            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
         }
         polled
     }
@@ -323,7 +330,7 @@ fn parse_baggage(headers: &http::HeaderMap) -> Baggage {
 }
 
 /// Decodes `%XX`; malformed escapes stay as they are, bytes that are not UTF-8 are replaced.
-fn percent_decoded(text: &str) -> String {
+pub(crate) fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {

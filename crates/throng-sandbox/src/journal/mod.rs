@@ -12,12 +12,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use layer::layered;
+pub(crate) use layer::{layered, not_found, percent_decoded};
 
 /// The parsed W3C `baggage` header: keys and percent-decoded values.
 pub type Baggage = BTreeMap<String, String>;
 
-/// Which of the two listeners was asked.
+/// Which listener was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Server {
@@ -25,6 +25,8 @@ pub enum Server {
     Nextcloud,
     /// The MCP server.
     Mcp,
+    /// Integr8sCode.
+    Integr8scode,
 }
 
 /// How a request ended.
@@ -67,6 +69,8 @@ pub struct Entry {
     pub route: Arc<str>,
     /// The HTTP status; 0 where no answer was sent.
     pub status: u16,
+    /// The bytes of the answer's body that were handed to the connection.
+    pub bytes: u64,
     /// The user that asked, once known.
     pub user: Option<Arc<str>>,
     /// The MCP tool, for `tools/call`.
@@ -96,6 +100,7 @@ struct CountKey {
     rpc_method: Option<Arc<str>>,
     method: Arc<str>,
     route: Arc<str>,
+    status: u16,
     outcome: Outcome,
     planted: Option<Arc<str>>,
 }
@@ -119,6 +124,8 @@ pub struct Count {
     pub method: Arc<str>,
     /// The route template.
     pub route: Arc<str>,
+    /// The HTTP status; 0 where no answer was sent.
+    pub status: u16,
     /// How they ended.
     pub outcome: Outcome,
     /// The planted failure, if any.
@@ -248,6 +255,7 @@ impl Journal {
                     rpc_method: key.rpc_method,
                     method: key.method,
                     route: key.route,
+                    status: key.status,
                     outcome: key.outcome,
                     planted: key.planted,
                     count,
@@ -282,6 +290,7 @@ impl Journal {
             rpc_method: entry.rpc_method.clone(),
             method: entry.method.as_str().into(),
             route: Arc::clone(&entry.route),
+            status: entry.status,
             outcome: entry.outcome,
             planted: entry
                 .planted
@@ -355,6 +364,7 @@ mod tests {
             method: "POST".to_owned(),
             route: "/mcp".into(),
             status: 200,
+            bytes: 2,
             user: Some(user.into()),
             tool: None,
             rpc_method: None,

@@ -12,9 +12,9 @@ use super::login_flow::LoginFlows;
 use super::pages::Page;
 use super::session::{Browser, Sessions, check_request_token};
 use super::throttle::Throttle;
+use crate::connection::Peer;
 use crate::journal::Note;
 use crate::secret::Secret;
-use crate::server::Peer;
 use crate::state::AppState;
 
 /// Where a login without a `redirect_url` leads.

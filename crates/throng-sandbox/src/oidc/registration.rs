@@ -18,8 +18,8 @@ use serde_json::{Value, json};
 use super::client::{Client, FormCredentials, authenticate};
 use super::error::OAuthError;
 use crate::auth::bearer;
+use crate::connection::Peer;
 use crate::secret::{digest, random_alphanumeric};
-use crate::server::Peer;
 use crate::state::AppState;
 use crate::store::unix_now;
 

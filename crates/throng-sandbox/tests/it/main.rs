@@ -7,6 +7,7 @@
 
 mod frame;
 mod http;
+mod integr8scode;
 mod login;
 mod mcp;
 mod nextcloud;
