@@ -129,7 +129,7 @@ impl Overrides {
         set("directory.url", "--host", self.directory.url.clone());
         set("directory.admin", "--admin", self.directory.admin.clone());
         set("login.client.id", "--client-id", self.client_id.clone());
-        // A file without a directory can be given one by flags; there is but one kind.
+        // A file without a directory can be given one by flags: the kind that has an address.
         let has_kind = |root: &Node| {
             root.get("directory")
                 .is_some_and(|d| d.get("kind").is_some())
@@ -251,8 +251,8 @@ impl ScenarioFile {
         );
         let scenario = Scenario::decode(&root, &mut problems);
         check_url(&scenario.target.url, &unset, &mut problems);
-        if let Some(directory) = &scenario.directory {
-            check_url(&directory.url, &unset, &mut problems);
+        if let Some(url) = scenario.directory.as_ref().and_then(|d| d.url.as_ref()) {
+            check_url(url, &unset, &mut problems);
         }
         check_load(&scenario, &mut problems);
         let program = match playbook {

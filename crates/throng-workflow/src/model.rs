@@ -72,6 +72,8 @@ words! {
     DirectoryKind {
         /// Nextcloud's user provisioning API (OCS).
         Nextcloud = "nextcloud",
+        /// A target where everybody may register, by a request declared here.
+        Register = "http-register",
     } default Nextcloud
 }
 
@@ -80,12 +82,20 @@ record! {
     Directory ("the directory") {
         /// What it is.
         "kind" kind: DirectoryKind;
-        /// Where it is.
-        "url" url: At<String>;
-        /// Name of an administrator.
-        "admin" admin: String;
-        /// The administrator's password; better given as `${NAME}`.
-        "password" password: SecretText;
+        /// With `kind: nextcloud`: where it is.
+        "url" url: Option<At<String>>;
+        /// With `kind: nextcloud`: name of an administrator.
+        "admin" admin: Option<At<String>>;
+        /// With `kind: nextcloud`: the administrator's password; better given as `${NAME}`.
+        "password" password: Option<At<SecretText>>;
+        /// With `kind: http-register`: the request that makes a user.
+        "register" register: Option<Request>;
+        /// With `kind: http-register`: the status, or statuses, by which it says that there is such a user. With `users.password`
+        /// that user is used, and not deleted; without, it is an error.
+        "exists" exists: OneOrMany<u16>;
+        /// With `kind: http-register`: a request that deletes a user, sent without cookies; of the user it knows `{user.name}` only.
+        /// Without it the users of a run stay, and are named in its report.
+        "delete" delete: Option<Request>;
     }
 }
 
@@ -94,6 +104,8 @@ words! {
     LoginKind {
         /// OAuth 2 / OpenID Connect, found out from the target.
         OAuth = "oauth",
+        /// One request, declared here; the cookies that its answer sets are the session.
+        Request = "request",
         /// Not at all: the target asks nobody who he is. Users are names only, and nothing is created.
         None = "none",
     } default OAuth
@@ -104,6 +116,8 @@ record! {
     Login ("the login") {
         /// The way.
         "kind" kind: LoginKind = LoginKind::OAuth;
+        /// With `kind: request`: the request, such as a form with name and password.
+        "request" request: Option<Request>;
         /// Scopes to ask for; else those that the target's challenge names, else all that it supports.
         "scopes" scopes: Option<Vec<String>>;
         /// A client that is registered already.
@@ -125,7 +139,8 @@ record! {
 
 record! {
     /// An HTTP request. Its templates know `{user.name}`, `{user.password}`, `{user.email}`, `{user.display_name}`,
-    /// `{target.url}`, `{target.origin}`, `{directory.url}` and what earlier requests saved.
+    /// `{target.url}`, `{target.origin}`, `{directory.url}` and what earlier requests saved. An address that starts with `/` is
+    /// one of the target, as in a step.
     Request ("a request") {
         /// GET this URL.
         "get" get: Option<Template>;
@@ -169,6 +184,25 @@ impl Request {
     }
 }
 
+impl Request {
+    /// Reports what its keys cannot mean together; `mark` is where it stands.
+    pub(crate) fn check_shape(&self, mark: Mark, problems: &mut Problems) {
+        if self.target().is_none() {
+            problems.add(
+                mark,
+                "a request needs exactly one of get, post, put, delete",
+            );
+        }
+        if let Some(basic) = self.basic.as_ref().filter(|basic| basic.len() != 2) {
+            let mark = basic.first().map_or(self.mark, |first| first.mark);
+            problems.add(
+                mark,
+                format!("`basic` needs a name and a password, found {}", basic.len()),
+            );
+        }
+    }
+}
+
 /// A request with a name, written as a map with one key.
 #[derive(Clone, Debug, Default)]
 pub struct NamedRequest {
@@ -184,19 +218,7 @@ impl Decode for NamedRequest {
             Kind::Map(entries) if entries.len() == 1 => {
                 let (name, body) = &entries[0];
                 let request = Request::decode(body, problems);
-                if request.target().is_none() {
-                    problems.add(
-                        name.mark,
-                        "a request needs exactly one of get, post, put, delete",
-                    );
-                }
-                if let Some(basic) = request.basic.as_ref().filter(|basic| basic.len() != 2) {
-                    let mark = basic.first().map_or(request.mark, |first| first.mark);
-                    problems.add(
-                        mark,
-                        format!("`basic` needs a name and a password, found {}", basic.len()),
-                    );
-                }
+                request.check_shape(name.mark, problems);
                 Self {
                     name: name.into(),
                     request,
@@ -233,6 +255,8 @@ record! {
         "display_name" display_name: At<String> = given("Load Test User {n}");
         /// Mail address; also knows `{name}`.
         "email" email: At<String> = given("{name}@benchmark.local");
+        /// Password of every user; better given as `${NAME}`. Made up for each when left out or empty.
+        "password" password: Option<SecretText>;
     }
 }
 
@@ -254,6 +278,7 @@ impl Users {
             name: given("{prefix}_user_{n}"),
             display_name: given("Load Test User {n}"),
             email: given("{name}@benchmark.local"),
+            password: None,
         }
     }
 }

@@ -345,6 +345,12 @@ impl Page {
             let names: Vec<_> = cleanup.names.iter().map(|name| clean(name)).collect();
             self.wrapped(&names.join(", "), "  ");
         }
+        if !cleanup.staying.is_empty() {
+            let users = counted(cleanup.staying.len() as u64, "user");
+            self.line(format!("{users} on the target for good: it deletes none"));
+            let names: Vec<_> = cleanup.staying.iter().map(|name| clean(name)).collect();
+            self.wrapped(&names.join(", "), "  ");
+        }
     }
 
     fn ground_truth(&mut self, report: &Report) {

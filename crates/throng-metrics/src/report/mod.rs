@@ -443,6 +443,8 @@ pub struct Cleanup {
     pub clients: CleanupCount,
     /// The names of those that are left.
     pub names: Vec<String>,
+    /// The names of users that the run created and that nothing can delete: they stay, and it is nobody's fault.
+    pub staying: Vec<String>,
     /// Whether it was told to keep them (`--no-cleanup`).
     pub kept: bool,
     /// Whether they were not deleted because they ended with the sandbox that the run had started.

@@ -1,47 +1,163 @@
-//! The placeholders in the requests after a login: known words, and what earlier requests saved.
+//! Who the users are and how they log in: the keys that each kind needs, and the placeholders of declared requests: known
+//! words, and what earlier requests saved.
 
-use crate::model::{Login, Request};
-use crate::problem::Problems;
+use crate::model::{Directory, DirectoryKind, Login, LoginKind, Request, Scenario};
+use crate::problem::{Mark, Problems};
 use crate::template::{Placeholder, is_name};
 
-const KNOWN: [&str; 7] = [
+/// What a request knows of the places.
+const PLACES: [&str; 3] = ["target.url", "target.origin", "directory.url"];
+/// What it knows of its user.
+const USER: [&str; 4] = [
     "user.name",
     "user.display_name",
     "user.email",
     "user.password",
-    "target.url",
-    "target.origin",
-    "directory.url",
 ];
 
-/// Reports placeholders that nothing fills.
-pub(super) fn check(login: &Login, has_directory: bool, problems: &mut Problems) {
-    let mut saved: Vec<&str> = Vec::new();
-    for named in &login.after {
-        for placeholder in placeholders(&named.request) {
+/// Reports what is missing, what does not belong there, and placeholders that nothing fills.
+pub(super) fn check(scenario: &Scenario, problems: &mut Problems) {
+    if let Some(directory) = &scenario.directory {
+        check_directory(directory, problems);
+    }
+    check_keys(&scenario.login, problems);
+    let url = scenario.directory.as_ref().and_then(|d| d.url.as_ref());
+    let has_address = url.is_some();
+    let mut declared = Declared {
+        has_address,
+        saved: Vec::new(),
+        problems,
+    };
+    if let Some(directory) = &scenario.directory {
+        for request in directory.register.iter() {
+            request.check_shape(request.mark, declared.problems);
+            declared.check(request, &USER);
+        }
+        for request in directory.delete.iter() {
+            declared.saved.clear();
+            request.check_shape(request.mark, declared.problems);
+            declared.check(request, &USER[..1]);
+        }
+    }
+    declared.saved.clear();
+    for request in scenario.login.request.iter() {
+        request.check_shape(request.mark, declared.problems);
+        declared.check(request, &USER);
+    }
+    for named in &scenario.login.after {
+        declared.check(&named.request, &USER);
+    }
+}
+
+fn check_directory(directory: &Directory, problems: &mut Problems) {
+    let mut wants = Wants {
+        mark: directory.mark,
+        what: "directory",
+        kind: directory.kind.word(),
+        problems,
+    };
+    let url = directory.url.as_ref().map(|at| at.mark);
+    let admin = directory.admin.as_ref().map(|at| at.mark);
+    let password = directory.password.as_ref().map(|at| at.mark);
+    let register = directory.register.as_ref().map(|request| request.mark);
+    let delete = directory.delete.as_ref().map(|request| request.mark);
+    match directory.kind {
+        DirectoryKind::Nextcloud => {
+            wants.needed("url", url);
+            wants.needed("admin", admin);
+            wants.needed("password", password);
+            wants.foreign("register", register);
+            wants.foreign("delete", delete);
+        }
+        DirectoryKind::Register => {
+            wants.needed("register", register);
+            wants.foreign("url", url);
+            wants.foreign("admin", admin);
+            wants.foreign("password", password);
+        }
+    }
+}
+
+fn check_keys(login: &Login, problems: &mut Problems) {
+    let mut wants = Wants {
+        mark: login.mark,
+        what: "login",
+        kind: login.kind.word(),
+        problems,
+    };
+    let request = login.request.as_ref().map(|request| request.mark);
+    match login.kind {
+        LoginKind::Request => {
+            wants.needed("request", request);
+            wants.foreign("client", login.client.as_ref().map(|client| client.mark));
+        }
+        LoginKind::OAuth | LoginKind::None => wants.foreign("request", request),
+    }
+}
+
+/// The keys of one kind of a thing.
+struct Wants<'a> {
+    mark: Mark,
+    what: &'static str,
+    kind: &'static str,
+    problems: &'a mut Problems,
+}
+
+impl Wants<'_> {
+    fn needed(&mut self, key: &str, found: Option<Mark>) {
+        if found.is_none() && !self.problems.lost_between(self.mark, None) {
+            let (what, kind) = (self.what, self.kind);
+            self.problems.add(
+                self.mark,
+                format!("a {what} of kind `{kind}` needs `{key}`"),
+            );
+        }
+    }
+
+    fn foreign(&mut self, key: &str, found: Option<Mark>) {
+        if let Some(mark) = found {
+            let (what, kind) = (self.what, self.kind);
+            self.problems
+                .add(mark, format!("a {what} of kind `{kind}` has no `{key}`"));
+        }
+    }
+}
+
+/// Declared requests, in the order in which they are made.
+struct Declared<'a, 'p> {
+    has_address: bool,
+    saved: Vec<&'a str>,
+    problems: &'p mut Problems,
+}
+
+impl<'a> Declared<'a, '_> {
+    fn check(&mut self, request: &'a Request, user: &[&str]) {
+        for placeholder in placeholders(request) {
             let name = placeholder.name();
-            if name == "directory.url" && !has_directory {
-                problems.add(
+            if name == "directory.url" && !self.has_address {
+                self.problems.add(
                     placeholder.mark,
-                    "`{directory.url}` needs a `directory` in the file",
+                    "`{directory.url}` needs a `directory` with a `url` in the file",
                 );
             }
-            let known = KNOWN.iter().chain(&saved).copied();
+            let known = user.iter().chain(&PLACES).chain(&self.saved).copied();
             if !known.clone().any(|word| word == name) {
-                problems.unknown(placeholder.mark, "placeholder", &name, known);
+                self.problems
+                    .unknown(placeholder.mark, "placeholder", &name, known);
             }
         }
-        for (name, path) in &named.request.save.0 {
+        for (name, path) in &request.save.0 {
             if !is_name(name) {
-                problems.add(
+                self.problems.add(
                     name.mark,
                     format!("`{}` cannot be a variable: it is not a name", name.value),
                 );
             }
             if !path.template.is_literal() {
-                problems.add(path.template.mark, "a path here has no placeholders");
+                self.problems
+                    .add(path.template.mark, "a path here has no placeholders");
             }
-            saved.push(name);
+            self.saved.push(name);
         }
     }
 }

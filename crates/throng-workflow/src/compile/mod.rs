@@ -38,7 +38,7 @@ pub fn compile(scenario: &Scenario, problems: &mut Problems) -> Program {
         token_refreshes: catalog.counter("token_refreshes"),
         retries: catalog.counter("retries"),
     };
-    login::check(&scenario.login, scenario.directory.is_some(), problems);
+    login::check(scenario, problems);
     if scenario.workflows.0.is_empty() && !problems.lost_between(scenario.mark, None) {
         problems.add(scenario.mark, "a scenario needs at least one workflow");
     }

@@ -194,11 +194,13 @@ fn flags_go_before_the_file() {
         ["error_rate<1%", "lost_updates==0", "note_share.p95<1s"]
     );
     let directory = scenario.directory.as_ref().unwrap();
+    let (url, admin) = (directory.url.as_ref(), directory.admin.as_ref());
     assert_eq!(
-        (directory.url.value.as_str(), directory.admin.as_str()),
+        (url.unwrap().as_str(), admin.unwrap().as_str()),
         ("http://127.0.0.1:10", "root")
     );
-    assert_eq!(directory.password.0.expose(), "geheim");
+    let password = directory.password.as_ref().unwrap();
+    assert_eq!(password.value.0.expose(), "geheim");
     assert_eq!(scenario.login.client.as_ref().unwrap().id, "id");
     assert!(!format!("{file:?}").contains("geheim"));
 }

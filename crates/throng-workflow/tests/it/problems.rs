@@ -373,3 +373,26 @@ workflows: \"${SECRET}\"
         assert!(!problem.to_string().contains("hunter2"), "{problem}");
     }
 }
+
+#[test]
+fn kinds_of_directory_and_login() {
+    let workflow = "workflows: { w: { actors: [a], steps: [{ s: { call: t } }] } }";
+    insta::assert_snapshot!(problems(&format!(
+        "name: x
+target: {{ url: http://t/ }}
+directory: {{ kind: nextcloud, admin: root, register: {{ post: /register }} }}
+login: {{ kind: request }}
+{workflow}"
+    )));
+    insta::assert_snapshot!(problems(&format!(
+        "name: x
+target: {{ url: http://t/ }}
+directory:
+  kind: http-register
+  url: http://d/
+  register: {{ get: /a, post: /b, json: {{ who: '{{user.nam}}' }} }}
+  delete: {{ delete: '/users/{{user.name}}', headers: {{ X-Password: '{{user.password}}' }} }}
+login: {{ kind: request, client: {{ id: c }}, request: {{ post: /login, form: {{ u: '{{user.name}}', k: '{{later}}' }} }} }}
+{workflow}"
+    )));
+}

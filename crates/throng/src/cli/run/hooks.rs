@@ -1,4 +1,4 @@
-//! The file's after-login requests as the identity crate runs them.
+//! The file's declared requests as the identity crate makes them: register, log in, what follows a login, delete.
 
 use http::Method;
 use serde_json::Value;
@@ -8,74 +8,88 @@ use throng_workflow::template::{JsonTemplate, Template};
 use url::Url;
 
 /// What is the same for all users.
-struct Places<'a> {
+pub(crate) struct Places<'a> {
     target: &'a str,
     origin: String,
     directory: &'a str,
 }
 
-/// Translates all requests of `login.after`.
-///
-/// # Errors
-/// An unknown placeholder, named with its request.
-pub(crate) fn translate(scenario: &Scenario) -> anyhow::Result<Vec<Hook>> {
-    let target = Url::parse(&scenario.target.url)?;
-    let places = Places {
-        target: &scenario.target.url,
-        origin: target.origin().ascii_serialization(),
-        directory: scenario
-            .directory
-            .as_ref()
-            .map_or("", |directory| directory.url.trim_end_matches('/')),
-    };
-    scenario
-        .login
-        .after
-        .iter()
-        .map(|request| hook(request, &places))
-        .collect()
-}
+impl<'a> Places<'a> {
+    /// Those of a scenario.
+    ///
+    /// # Errors
+    /// If the target's URL is none.
+    pub(crate) fn of(scenario: &'a Scenario) -> anyhow::Result<Self> {
+        let directory = scenario.directory.as_ref();
+        Ok(Self {
+            target: &scenario.target.url,
+            origin: Url::parse(&scenario.target.url)?
+                .origin()
+                .ascii_serialization(),
+            directory: directory
+                .and_then(|directory| directory.url.as_ref())
+                .map_or("", |url| url.trim_end_matches('/')),
+        })
+    }
 
-fn hook(named: &NamedRequest, places: &Places<'_>) -> anyhow::Result<Hook> {
-    let request = &named.request;
-    let text = |template: &Template| {
-        places
-            .fill(template)
-            .map_err(|problem| anyhow::anyhow!("login.after.{}: {problem}", named.name.value))
-    };
-    let (method, url) = request
-        .target()
-        .ok_or_else(|| anyhow::anyhow!("login.after.{}: no URL", named.name.value))?;
-    let auth = match request.basic.as_deref() {
-        Some([user, password]) => HookAuth::Basic {
-            user: text(user)?,
-            password: text(password)?,
-        },
-        _ => HookAuth::None,
-    };
-    Ok(Hook {
-        name: named.name.value.clone(),
-        method: Method::from_bytes(method.as_bytes())?,
-        url: text(url)?,
-        headers: request
-            .headers
-            .0
+    /// Translates requests that have names.
+    ///
+    /// # Errors
+    /// An unknown placeholder, named with its request.
+    pub(crate) fn hooks(&self, requests: &[NamedRequest]) -> anyhow::Result<Vec<Hook>> {
+        requests
             .iter()
-            .map(|(name, value)| Ok((name.value.clone(), text(value)?)))
-            .collect::<anyhow::Result<_>>()?,
-        auth,
-        body: body(request, &text)?,
-        expect: request.expect.0.clone(),
-        save: request
-            .save
-            .0
-            .iter()
-            .map(|(name, path)| Ok((name.value.clone(), text(&path.template)?)))
-            .collect::<anyhow::Result<_>>()?,
-    })
-}
+            .map(|named| self.hook(&named.name.value, &named.request))
+            .collect()
+    }
 
-impl Places<'_> {
+    /// Translates a request called `name`. An address that starts with `/` is one of the target.
+    ///
+    /// # Errors
+    /// An unknown placeholder.
+    pub(crate) fn hook(&self, name: &str, request: &Request) -> anyhow::Result<Hook> {
+        let text = |template: &Template| {
+            self.fill(template)
+                .map_err(|problem| anyhow::anyhow!("the request {name}: {problem}"))
+        };
+        let (method, url) = request
+            .target()
+            .ok_or_else(|| anyhow::anyhow!("the request {name}: no URL"))?;
+        let url = text(url)?;
+        let url = if url.starts_with('/') {
+            format!("{}{url}", self.target.trim_end_matches('/'))
+        } else {
+            url
+        };
+        let auth = match request.basic.as_deref() {
+            Some([user, password]) => HookAuth::Basic {
+                user: text(user)?,
+                password: text(password)?,
+            },
+            _ => HookAuth::None,
+        };
+        Ok(Hook {
+            name: name.to_owned(),
+            method: Method::from_bytes(method.as_bytes())?,
+            url,
+            headers: request
+                .headers
+                .0
+                .iter()
+                .map(|(name, value)| Ok((name.value.clone(), text(value)?)))
+                .collect::<anyhow::Result<_>>()?,
+            auth,
+            body: body(request, &text)?,
+            expect: request.expect.0.clone(),
+            save: request
+                .save
+                .0
+                .iter()
+                .map(|(name, path)| Ok((name.value.clone(), text(&path.template)?)))
+                .collect::<anyhow::Result<_>>()?,
+        })
+    }
+
     /// Puts in what is the same for everybody; what differs by user stays a placeholder, in the identity crate's words.
     fn fill(&self, template: &Template) -> Result<String, String> {
         template

@@ -34,6 +34,8 @@ use super::{CommandError, Output, runtime, sandbox_process::SandboxProcess, sett
 
 /// Set-up steps that are announced: login discovery, directory, client, users, sessions, load.
 const STEPS: u32 = 6;
+/// The same where a declared request logs in: directory, users, sessions, load.
+const STEPS_WITHOUT_CLIENT: u32 = 4;
 /// The same where nobody logs in: sessions, load.
 const STEPS_WITHOUT_LOGIN: u32 = 2;
 
@@ -58,6 +60,7 @@ async fn execute(
 ) -> Result<ExitCode, CommandError> {
     let steps = match prepared.file.scenario.login.kind {
         LoginKind::OAuth => STEPS,
+        LoginKind::Request => STEPS_WITHOUT_CLIENT,
         LoginKind::None => STEPS_WITHOUT_LOGIN,
     };
     let mut narrator = Narrator::new(prepared.output.detail(args.quiet), steps);
@@ -239,6 +242,7 @@ fn info(prepared: &Prepared<'_>, made: &Made, worked: &Worked) -> RunInfo {
         },
         login: match prepared.file.scenario.login.kind {
             LoginKind::OAuth => "oauth".to_owned(),
+            LoginKind::Request => "request".to_owned(),
             LoginKind::None => "none".to_owned(),
         },
         seed: prepared.seed,

@@ -189,9 +189,8 @@ impl<'j> Prepared<'j> {
         let host = scenario
             .directory
             .as_ref()
-            .map_or(String::new(), |directory| {
-                format!(" --host {}", directory.url.value)
-            });
+            .and_then(|directory| directory.url.as_ref())
+            .map_or(String::new(), |url| format!(" --host {}", url.value));
         let names = match scenario.users.name.value.as_str() {
             DEFAULT_NAMES => String::new(),
             names => format!(" --names {}", shell_word(names)),
@@ -217,7 +216,7 @@ fn shell_word(word: &str) -> String {
 fn check_login(file: &ScenarioFile, place: Place) -> anyhow::Result<()> {
     let scenario = &file.scenario;
     match (scenario.login.kind, &scenario.directory, place) {
-        (LoginKind::OAuth, None, _) => Err(anyhow!(
+        (LoginKind::OAuth | LoginKind::Request, None, _) => Err(anyhow!(
             "{}: users that log in must be created somewhere: add a `directory`, or `login: {{ kind: none }}` if the target asks nobody who he is",
             file.origin
         )),

@@ -12,9 +12,11 @@ use anyhow::{Context, anyhow, bail};
 use http::StatusCode;
 use throng_client::{Client, Connector};
 use throng_engine::StopSignals;
+use throng_identity::Secret;
 use throng_identity::directory::Directory;
 use throng_identity::directory::names::{NameTemplates, Prefix};
 use throng_identity::directory::nextcloud::Nextcloud;
+use throng_identity::directory::register::{Register, RegisterRequests};
 use throng_identity::discovery::{Authorization, discover};
 use throng_identity::hooks::{self, HookError};
 use throng_identity::ledger::{Ledger, RunId};
@@ -27,10 +29,10 @@ use throng_identity::registration::{ClientSource, OAuthClient, RegistrationReque
 use throng_identity::retry::RetryPolicy;
 use throng_identity::scopes;
 use throng_metrics::PhaseTally;
-use throng_workflow::model::Scenario;
+use throng_workflow::model::{self, DirectoryKind, Scenario};
 use url::Url;
 
-use super::hooks::translate;
+use super::hooks::Places;
 use crate::cli::narrator::Narrator;
 
 /// Time allowed for one request of the set-up.
@@ -66,7 +68,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) stop: &'a StopSignals,
 }
 
-/// Finds out how to log in, makes a client and the users, and logs them in.
+/// Finds out how to log in, makes a client where one is needed, and the users, and logs them in.
 ///
 /// # Errors
 /// What went wrong, in words for the user. What was made by then is in `made`.
@@ -75,6 +77,23 @@ pub(crate) async fn set_up(
     made: &mut Made,
     narrator: &mut Narrator,
 ) -> anyhow::Result<Vec<Identity>> {
+    let login = match &wanted.scenario.login.request {
+        Some(request) => {
+            check_directory(wanted, made, narrator).await?;
+            let places = Places::of(wanted.scenario)?;
+            LoginWay::Request(Arc::new(places.hook("login", request)?))
+        }
+        None => LoginWay::OAuth(Arc::new(oauth(wanted, made, narrator).await?)),
+    };
+    log_users_in(wanted, made, login, narrator).await
+}
+
+/// How users log in by OAuth, with the run's client.
+async fn oauth(
+    wanted: &Wanted<'_>,
+    made: &mut Made,
+    narrator: &mut Narrator,
+) -> anyhow::Result<LoginPlan> {
     let authorization = discover_login(wanted, made, narrator).await?;
     let scopes = choose_scopes(wanted, &authorization);
     check_directory(wanted, made, narrator).await?;
@@ -87,7 +106,7 @@ pub(crate) async fn set_up(
         scopes,
     );
     login.timeout = REQUEST_LIMIT;
-    log_users_in(wanted, made, login, narrator).await
+    Ok(login)
 }
 
 async fn discover_login(
@@ -124,17 +143,8 @@ async fn check_directory(
         .directory
         .as_ref()
         .context("the scenario names no `directory`, so there's nowhere to create users")?;
-    narrator.step(&format!(
-        "Checking the directory {}...",
-        described.url.value
-    ));
-    let directory: Arc<dyn Directory> = Arc::new(Nextcloud::new(
-        made.client.clone(),
-        Url::parse(&described.url)?,
-        &described.admin,
-        described.password.0.clone(),
-        REQUEST_LIMIT,
-    ));
+    let (directory, done) = directory_of(described, wanted, made)?;
+    narrator.step(&format!("Checking the directory {}...", directory.url()));
     unless_stopped(wanted.stop, directory.check()).await??;
     let stem = wanted.names.name.stem(&wanted.prefix);
     let listed = unless_stopped(wanted.stop, directory.list(&stem)).await??;
@@ -152,12 +162,66 @@ async fn check_directory(
             wanted.cleanup_command,
         );
     }
-    narrator.done(&format!(
-        "'{}' may create users, and none of ours is there",
-        described.admin
-    ));
+    narrator.done(&done);
     made.directory = Some(directory);
     Ok(())
+}
+
+/// The directory that the file describes, and what can be said of it once it was looked at.
+fn directory_of(
+    described: &model::Directory,
+    wanted: &Wanted<'_>,
+    made: &Made,
+) -> anyhow::Result<(Arc<dyn Directory>, String)> {
+    let missing = |key: &str| anyhow!("directory: `{key}` is missing");
+    Ok(match described.kind {
+        DirectoryKind::Nextcloud => {
+            let url = described.url.as_ref().ok_or_else(|| missing("url"))?;
+            let admin = described.admin.as_ref().ok_or_else(|| missing("admin"))?;
+            let password = described
+                .password
+                .as_ref()
+                .ok_or_else(|| missing("password"))?;
+            let (url, password) = (Url::parse(url)?, password.value.0.clone());
+            let client = made.client.clone();
+            let directory = Nextcloud::new(client, url, &admin.value, password, REQUEST_LIMIT);
+            let done = format!(
+                "'{}' may create users, and none of ours is there",
+                admin.value
+            );
+            (Arc::new(directory), done)
+        }
+        DirectoryKind::Register => {
+            let places = Places::of(wanted.scenario)?;
+            let register = described
+                .register
+                .as_ref()
+                .ok_or_else(|| missing("register"))?;
+            let delete = described.delete.as_ref();
+            let requests = RegisterRequests {
+                register: places.hook("register", register)?,
+                exists: described.exists.0.clone(),
+                reuse: password(wanted.scenario).is_some(),
+                delete: delete
+                    .map(|delete| places.hook("delete", delete))
+                    .transpose()?,
+            };
+            let url = Url::parse(&wanted.scenario.target.url)?;
+            let directory = Register::new(&made.client, url, requests, REQUEST_LIMIT);
+            let done = if directory.can_delete() {
+                "Users register themselves"
+            } else {
+                "Users register themselves; nothing deletes them"
+            };
+            (Arc::new(directory), done.to_owned())
+        }
+    })
+}
+
+/// The password that all users have; nothing where each gets its own.
+fn password(scenario: &Scenario) -> Option<Secret> {
+    let given = scenario.users.password.as_ref()?;
+    (!given.0.expose().is_empty()).then(|| given.0.clone())
 }
 
 async fn make_client(
@@ -206,18 +270,19 @@ async fn make_client(
 async fn log_users_in(
     wanted: &Wanted<'_>,
     made: &mut Made,
-    login: LoginPlan,
+    login: LoginWay,
     narrator: &mut Narrator,
 ) -> anyhow::Result<Vec<Identity>> {
     let users = wanted.scenario.users.count.value;
     let concurrency = wanted.login_concurrency;
-    narrator.step(&format!(
-        "Creating {users} users and acquiring OAuth tokens..."
-    ));
+    narrator.step(&match &login {
+        LoginWay::OAuth(_) => format!("Creating {users} users and acquiring OAuth tokens..."),
+        LoginWay::Request(_) => format!("Creating {users} users and logging them in..."),
+    });
     narrator.note(&format!(
         "(Running concurrently, up to {concurrency} at once)"
     ));
-    let hooks = translate(wanted.scenario)?;
+    let hooks = Places::of(wanted.scenario)?.hooks(&wanted.scenario.login.after)?;
     let directory = made
         .directory
         .clone()
@@ -228,8 +293,8 @@ async fn log_users_in(
         names: wanted.names.clone(),
         directory,
         connector: wanted.connector.clone(),
-        login: LoginWay::OAuth(Arc::new(login)),
-        password: None,
+        login,
+        password: password(wanted.scenario),
         timeout: REQUEST_LIMIT,
         after_login: hooks.into(),
         concurrency: concurrency as usize,
@@ -237,12 +302,19 @@ async fn log_users_in(
         stop_at_failure: true,
         run: made.run.clone(),
     };
-    let mistakes: Vec<String> = hooks::check(&plan.after_login, true)
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let has_token = matches!(plan.login, LoginWay::OAuth(_));
+    let mut mistakes = hooks::check(&plan.after_login, has_token);
+    if let LoginWay::Request(request) = &plan.login {
+        // What it saves, those after it may use; looked at in one piece.
+        let all: Vec<_> = std::iter::once(&**request)
+            .chain(&*plan.after_login)
+            .cloned()
+            .collect();
+        mistakes = hooks::check(&all, false);
+    }
     if !mistakes.is_empty() {
-        bail!("{}", mistakes.join("\n"));
+        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        bail!("{}", lines.join("\n"));
     }
     let tell = narrator.teller(users);
     let created = made.created.clone();

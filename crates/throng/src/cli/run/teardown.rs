@@ -89,7 +89,12 @@ async fn end_without_directory(made: &Made) -> anyhow::Result<()> {
 }
 
 fn told(created: u64, report: CleanupReport, narrator: &Narrator) -> Cleanup {
-    if report.left.is_empty() {
+    if !report.staying.is_empty() {
+        narrator.done(&format!(
+            "{} users stay: the target has no way to delete them",
+            report.staying.len()
+        ));
+    } else if report.left.is_empty() {
         narrator.done(&format!("Deleted {} users", report.deleted.len()));
     }
     let users_left = users_left(&report);
@@ -109,6 +114,7 @@ fn told(created: u64, report: CleanupReport, narrator: &Narrator) -> Cleanup {
     };
     Cleanup {
         names: report.left.into_iter().map(|left| left.name).collect(),
+        staying: report.staying,
         ..Cleanup::new(users, clients)
     }
 }

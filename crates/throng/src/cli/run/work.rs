@@ -134,7 +134,7 @@ pub(super) async fn connect(
         stop,
     };
     let people = match scenario.login.kind {
-        LoginKind::OAuth => set_up(&wanted, made, narrator)
+        LoginKind::OAuth | LoginKind::Request => set_up(&wanted, made, narrator)
             .await?
             .into_iter()
             .map(Person::from)
