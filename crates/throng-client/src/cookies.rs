@@ -96,6 +96,16 @@ impl Jar {
             .map(|(_, value)| value.to_owned())
     }
 
+    /// The text with the values of all cookies struck out, except short ones, which are no secrets and may stand anywhere.
+    pub fn mask(&self, text: &str) -> String {
+        const SHORTEST: usize = 8;
+        let store = self.lock();
+        let values = store.iter_unexpired().map(|cookie| cookie.value());
+        values
+            .filter(|value| value.len() >= SHORTEST && text.contains(value))
+            .fold(text.to_owned(), |text, value| text.replace(value, "***"))
+    }
+
     /// Forgets every cookie.
     pub fn clear(&self) {
         self.lock().clear();

@@ -63,7 +63,9 @@ impl Driver for Nobody {
             ended: None,
             sent: 100,
             received: 100,
-            result: Ok(value),
+            status: None,
+            stream: None,
+            result: Ok(value.into()),
             retries: 0,
             token_refreshes: 0,
         }

@@ -1,4 +1,4 @@
-//! The users of a run with their open MCP sessions: what carries the steps out.
+//! The users of a run with their open sessions, of MCP or HTTP: what carries the steps out.
 //!
 //! Creating users and logging them in comes before (`throng-identity`), load after (`throng-engine`).
 
@@ -10,17 +10,18 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt, stream};
 use http::{HeaderName, HeaderValue};
 use serde_json::Value;
-use throng_client::Client;
 use throng_client::mcp::{
     Anonymous, Authorize, Call, CallError, CallOptions, OpenOptions, ResourceResult, Server,
     Session, ToolCall, ToolResult, Tools,
 };
+use throng_client::{Base, Client, TransportFailure};
 use throng_identity::TokenCell;
 use throng_identity::provision::Identity;
 use throng_metrics::{Failure, FailureKind};
 
+use crate::http_session::Sender;
 use crate::run::failure::{failure, failure_with, fold};
-use crate::run::{Driver, Performed, Prepared, Task, UserNames};
+use crate::run::{Driver, Performed, Prepared, Reply, Task, UserNames};
 
 const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 
@@ -40,11 +41,17 @@ pub struct CrowdOptions {
 /// The users and their sessions.
 pub struct Crowd {
     members: Vec<Member>,
-    server: Arc<Server>,
+    target: Target,
     options: CrowdOptions,
 }
 
-/// Somebody who can open a session.
+/// What they all speak to.
+enum Target {
+    Mcp(Arc<Server>),
+    Http(Box<Base>),
+}
+
+/// Somebody who can open a session. For an HTTP target the client holds the cookies of a login, where there was one.
 #[derive(Debug)]
 pub struct Person {
     /// Login name.
@@ -82,9 +89,15 @@ struct Member {
     display_name: String,
     email: String,
     tokens: Option<TokenCell>,
-    session: Session,
+    seat: Seat,
     /// Renewals of the token that were counted already.
     renewed: AtomicU32,
+}
+
+/// What a member sends by.
+enum Seat {
+    Mcp(Session),
+    Http(Client),
 }
 
 /// What came of opening the sessions.
@@ -149,7 +162,7 @@ impl Crowd {
         }
         let crowd = Self {
             members,
-            server,
+            target: Target::Mcp(server),
             options,
         };
         if errors.is_empty() {
@@ -164,6 +177,34 @@ impl Crowd {
         }
     }
 
+    /// Users of an HTTP target at `url`, logged in already as far as they ever will be. Nothing is sent.
+    ///
+    /// # Errors
+    /// If `url` is no absolute http or https URL.
+    pub fn over_http(
+        people: Vec<Person>,
+        url: &str,
+        options: CrowdOptions,
+    ) -> Result<Self, TransportFailure> {
+        let base = Base::new(url)?;
+        let members = people
+            .into_iter()
+            .map(|person| Member {
+                name: person.name,
+                display_name: person.display_name,
+                email: person.email,
+                renewed: AtomicU32::new(person.tokens.as_ref().map_or(0, renewals)),
+                tokens: person.tokens,
+                seat: Seat::Http(person.client),
+            })
+            .collect();
+        Ok(Self {
+            members,
+            target: Target::Http(Box::new(base)),
+            options,
+        })
+    }
+
     /// How many users there are.
     pub fn len(&self) -> usize {
         self.members.len()
@@ -174,9 +215,12 @@ impl Crowd {
         self.members.is_empty()
     }
 
-    /// What is known of the server.
-    pub fn server(&self) -> &Arc<Server> {
-        &self.server
+    /// What is known of the MCP server; `None` of an HTTP target.
+    pub fn server(&self) -> Option<&Arc<Server>> {
+        match &self.target {
+            Target::Mcp(server) => Some(server),
+            Target::Http(_) => None,
+        }
     }
 
     /// The server's tools, listed by the first user once.
@@ -184,8 +228,11 @@ impl Crowd {
     /// # Errors
     /// If they cannot be listed, or there is nobody to ask.
     pub async fn tools(&self) -> Result<Arc<Tools>, CallError> {
-        match self.members.first() {
-            Some(member) => {
+        match self.members.first().map(|member| (member, &member.seat)) {
+            Some((_, Seat::Http(_))) => Err(CallError::Protocol(
+                "an HTTP target has no tools".to_owned(),
+            )),
+            Some((member, Seat::Mcp(session))) => {
                 // Opening a large crowd may have taken longer than a token lives. Where it can't be renewed, the server's
                 // answer says more than this would.
                 if let Some(tokens) = &member.tokens
@@ -193,8 +240,7 @@ impl Crowd {
                 {
                     tracing::info!(user = member.name, %error, "the token couldn't be renewed");
                 }
-                member
-                    .session
+                session
                     .list_tools(&CallOptions::timeout(self.options.timeout))
                     .await
             }
@@ -209,7 +255,12 @@ impl Crowd {
         let timeout = self.options.timeout;
         stream::iter(self.members)
             .map(|member| async move {
-                let Member { name, session, .. } = member;
+                let Member { name, seat, .. } = member;
+                let session = match seat {
+                    Seat::Mcp(session) => session,
+                    // Its connections close with it.
+                    Seat::Http(_) => return None,
+                };
                 let closed = session.close(timeout).await.result;
                 closed.err().map(|source| SessionError {
                     name,
@@ -277,7 +328,7 @@ async fn open_one(
         email,
         renewed: AtomicU32::new(tokens.as_ref().map_or(0, renewals)),
         tokens,
-        session,
+        seat: Seat::Mcp(session),
     })
 }
 
@@ -296,27 +347,94 @@ impl Member {
         now.saturating_sub(self.renewed.fetch_max(now, Ordering::Relaxed))
     }
 
-    async fn send(&self, task: &Task<'_>, options: &CallOptions, wants_value: bool) -> Sent {
-        match task {
-            Task::Call(tool, arguments) => {
-                let call = ToolCall {
-                    name: (*tool).clone(),
-                    arguments: arguments.clone(),
-                };
-                Sent::from(self.session.call_tool(&call, options).await, |result| {
-                    tool_value(&result, wants_value)
-                })
-            }
-            Task::Resource(uri) => {
-                Sent::from(self.session.read_resource(uri, options).await, |result| {
-                    Ok(if wants_value {
-                        resource_value(&result)
-                    } else {
-                        Value::Null
-                    })
-                })
-            }
+    /// An HTTP request, with a second try where the token had to be renewed.
+    async fn request(&self, client: &Client, base: &Base, task: &Prepared<'_>) -> Performed {
+        let token = self.tokens.as_ref().map(|tokens| (tokens, tokens.header()));
+        let sender = |authorization| Sender {
+            client,
+            base,
+            timeout: task.timeout,
+            wants_value: task.wants_value,
+            authorization,
+            baggage: task.baggage,
+        };
+        let first = sender(token.as_ref().map(|(_, header)| header));
+        let performed = exchange(first, &task.task).await;
+        let refused = performed.status == Some(401) && performed.result.is_err();
+        let Some((tokens, stale)) = token.as_ref().filter(|_| refused) else {
+            return Performed {
+                token_refreshes: self.newly_renewed(),
+                ..performed
+            };
+        };
+        // Once: a token that was renewed just now and is refused again will not get better.
+        if let Err(error) = tokens.renew(stale).await {
+            return Performed {
+                ended: None,
+                result: Err(failure(FailureKind::Auth, &error.to_string())),
+                token_refreshes: self.newly_renewed(),
+                ..performed
+            };
         }
+        let renewed = tokens.header();
+        let again = exchange(sender(Some(&renewed)), &task.task).await;
+        Performed {
+            sent: again.sent.saturating_add(performed.sent),
+            received: again.received.saturating_add(performed.received),
+            retries: 1,
+            token_refreshes: self.newly_renewed(),
+            ..again
+        }
+    }
+}
+
+async fn send(
+    session: &Session,
+    task: &Task<'_>,
+    options: &CallOptions,
+    wants_value: bool,
+) -> Sent {
+    match task {
+        Task::Call(tool, arguments) => {
+            let call = ToolCall {
+                name: (*tool).clone(),
+                arguments: arguments.clone(),
+            };
+            Sent::from(session.call_tool(&call, options).await, |result| {
+                tool_value(&result, wants_value)
+            })
+        }
+        Task::Resource(uri) => Sent::from(session.read_resource(uri, options).await, |result| {
+            Ok(if wants_value {
+                resource_value(&result)
+            } else {
+                Value::Null
+            })
+        }),
+        Task::Request(_) | Task::Listen(_) => Sent {
+            ended: None,
+            sent: 0,
+            received: 0,
+            result: Err(misfit()),
+            unauthorized: false,
+        },
+    }
+}
+
+/// The compiler lets no step of one protocol into a scenario of the other; a driver may be given any.
+fn misfit() -> Failure {
+    failure(
+        FailureKind::Scenario,
+        "the step is not of the target's protocol",
+    )
+}
+
+async fn exchange(sender: Sender<'_>, task: &Task<'_>) -> Performed {
+    match task {
+        Task::Request(task) => sender.request(task).await,
+        // Rare beside requests, and large: it must not make every step's future so.
+        Task::Listen(task) => Box::pin(sender.listen(task)).await,
+        Task::Call(..) | Task::Resource(_) => Performed::failed(misfit()),
     }
 }
 
@@ -380,6 +498,17 @@ impl Driver for Crowd {
 
     async fn perform(&self, user: u32, task: &Prepared<'_>) -> Performed {
         let member = self.member(user);
+        match (&member.seat, &self.target) {
+            (Seat::Mcp(session), Target::Mcp(_)) => self.call(member, session, task).await,
+            (Seat::Http(client), Target::Http(base)) => member.request(client, base, task).await,
+            _ => Performed::failed(misfit()),
+        }
+    }
+}
+
+impl Crowd {
+    /// An MCP call, with a second try where the token had to be renewed.
+    async fn call(&self, member: &Member, session: &Session, task: &Prepared<'_>) -> Performed {
         let mut headers = Vec::with_capacity(self.options.headers.len() + 1);
         headers.extend(task.baggage.map(|value| (BAGGAGE, value.clone())));
         headers.extend_from_slice(&self.options.headers);
@@ -391,7 +520,7 @@ impl Driver for Crowd {
             .tokens
             .as_ref()
             .map(|tokens| (tokens, tokens.header()));
-        let mut sent = member.send(&task.task, &options, task.wants_value).await;
+        let mut sent = send(session, &task.task, &options, task.wants_value).await;
         let mut retries = 0;
         if sent.unauthorized
             && let Some((tokens, stale)) = token
@@ -401,7 +530,7 @@ impl Driver for Crowd {
             sent = match tokens.renew(&stale).await {
                 Ok(()) => {
                     retries = 1;
-                    let again = member.send(&task.task, &options, task.wants_value).await;
+                    let again = send(session, &task.task, &options, task.wants_value).await;
                     Sent {
                         sent: again.sent + before,
                         received: again.received + received,
@@ -419,7 +548,9 @@ impl Driver for Crowd {
             ended: sent.ended,
             sent: sent.sent,
             received: sent.received,
-            result: sent.result,
+            status: None,
+            stream: None,
+            result: sent.result.map(Reply::from),
             retries,
             token_refreshes: member.newly_renewed(),
         }

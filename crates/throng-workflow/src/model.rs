@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use throng_metrics::WorkflowRole;
 
 use crate::decode::{At, Decode, Named, OneOrMany, record, words};
+use crate::http::{Capture, Csrf, Part, Plain, RawJson, Redirects, Tls};
 use crate::node::{Kind, Node};
 use crate::path::Path;
 use crate::problem::{Mark, Problems};
@@ -48,6 +49,8 @@ words! {
     Protocol {
         /// The Model Context Protocol over streamable HTTP.
         Mcp = "mcp",
+        /// Plain HTTP/1.1 or HTTP/2, with cookies and server-sent events.
+        Http = "http",
     } default Mcp
 }
 
@@ -58,6 +61,16 @@ record! {
         "protocol" protocol: Protocol = Protocol::Mcp;
         /// Where it is, such as http://localhost:8001/mcp.
         "url" url: At<String>;
+        /// With `protocol: http`: put before every path of a step that starts with `/`, such as /api/v1.
+        "prefix" prefix: Option<At<String>>;
+        /// Whose certificates are believed.
+        "tls" tls: Option<Tls>;
+        /// With `protocol: http`: protection against forgery by a cookie that a header repeats.
+        "csrf" csrf: Option<Csrf>;
+        /// With `protocol: http`: whether steps follow redirects unless they say otherwise.
+        "follow_redirects" follow_redirects: bool = false;
+        /// With `protocol: http`: whether answers may come compressed (gzip, br).
+        "compression" compression: bool = true;
         /// How long one call may take.
         "timeout" timeout: Span = Span::seconds(30);
         /// Whether each call carries a W3C `baggage` header that names its step and phase.
@@ -373,6 +386,45 @@ record! {
         "with" with: Option<JsonTemplate>;
         /// Read this MCP resource.
         "resource" resource: Option<Template>;
+        /// GET this path.
+        "get" get: Option<Template>;
+        /// POST to this path.
+        "post" post: Option<Template>;
+        /// PUT to this path.
+        "put" put: Option<Template>;
+        /// PATCH this path.
+        "patch" patch: Option<Template>;
+        /// DELETE this path.
+        "delete" delete: Option<Template>;
+        /// HEAD of this path.
+        "head" head: Option<Template>;
+        /// OPTIONS of this path.
+        "options" options: Option<Template>;
+        /// Listen to the server-sent events of this path: until the event that `until` describes, until so many `events`, or
+        /// until `within` is over. The request is the sample; what comes after it is in no latency.
+        "listen" listen: Option<Template>;
+        /// How long `listen` listens, however silent the stream; 10 s when left out.
+        "within" within: Option<At<Span>>;
+        /// After how many events `listen` ends.
+        "events" events: Option<At<u64>>;
+        /// Query parameters, added to those in the path; a list repeats the name.
+        "query" query: Named<OneOrMany<Plain>>;
+        /// Headers.
+        "headers" headers: Named<Plain>;
+        /// A JSON body.
+        "json" json: Option<JsonTemplate>;
+        /// A form body (application/x-www-form-urlencoded); a list repeats the name.
+        "form" form: Option<Named<OneOrMany<Plain>>>;
+        /// A multipart body (multipart/form-data): name -> text, or { file or content, filename, type }.
+        "multipart" multipart: Option<Named<Part>>;
+        /// A body of any text; its type is in `content_type`.
+        "body" body: Option<Template>;
+        /// The media type of `body`; text/plain when left out.
+        "content_type" content_type: Option<At<String>>;
+        /// The status, or statuses, that are expected and no error; any 2xx when left out.
+        "expect" expect: OneOrMany<At<u16>>;
+        /// What is done with a redirect; else what the target says.
+        "redirects" redirects: Option<Redirects>;
         /// Only when this has a value that is not empty, not false and not null.
         "when" when: Option<Template>;
         /// Not when this has a value that is not empty, not false and not null.
@@ -388,8 +440,9 @@ record! {
         "or_else" or_else: Vec<Block>;
         /// What must hold for the result; else the step failed.
         "check" check: OneOrMany<Check>;
-        /// Values kept from the result: variable -> JSONPath, or actor.property -> JSONPath.
-        "save" save: Named<Path>;
+        /// Values kept from the result: variable -> JSONPath, or actor.property -> JSONPath. Of an HTTP answer also
+        /// { header: NAME }, { regex: "...(group)..." } or { cookie: NAME }.
+        "save" save: Named<Capture>;
         /// Values added to a list of this execution: list -> value.
         "append_to" append_to: Named<JsonTemplate>;
     }
@@ -433,6 +486,12 @@ macro_rules! condition_record {
             $name ($what) {
                 /// Where in the result; the whole of it when left out.
                 "path" path: Path = Path::default();
+                /// Of an HTTP answer: this header instead of the body.
+                "header" header: Option<At<String>>;
+                /// Of an HTTP answer: the status is one of these.
+                "status" status: OneOrMany<u16>;
+                /// It fits this JSON Schema.
+                "schema" schema: Option<At<RawJson>>;
                 /// Whether there is something at the path.
                 "exists" exists: Option<bool>;
                 /// It is this value.
@@ -474,7 +533,7 @@ condition_record! {
         /// Time between two calls; it bounds the error of the measured propagation.
         "every" every: At<Span> = given(Span::milliseconds(50));
         /// How long it is waited for.
-        "within" within: Span = Span::seconds(10);
+        "within" within: At<Span> = given(Span::seconds(10));
     }
 }
 
@@ -484,6 +543,9 @@ impl Until {
         Check {
             mark: self.mark,
             path: self.path.clone(),
+            header: self.header.clone(),
+            status: self.status.clone(),
+            schema: self.schema.clone(),
             exists: self.exists,
             equals: self.equals.clone(),
             not_equals: self.not_equals.clone(),

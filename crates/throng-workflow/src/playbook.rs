@@ -456,12 +456,14 @@ impl<'a> Play<'a> {
             ended,
             sent,
             received,
+            status: _,
+            stream: _,
             result,
             retries,
             token_refreshes,
         } = performed;
         let ended = ended.map_or_else(|| self.cx.now(), |at| self.cx.offset_of(at));
-        let assessed = assess(result);
+        let assessed = assess(result.map(|reply| reply.value));
         let (outcome, taken) = match assessed {
             Ok((outcome, taken)) => (outcome, Ok(taken)),
             Err(failure) => {

@@ -133,6 +133,13 @@ impl Problems {
         }
     }
 
+    /// The directory that the file's own references are relative to.
+    pub fn directory(&self) -> &std::path::Path {
+        std::path::Path::new(&*self.file)
+            .parent()
+            .unwrap_or(std::path::Path::new(""))
+    }
+
     /// Reports a problem.
     pub fn add(&mut self, mark: Mark, message: impl Into<String>) {
         self.report(mark, message.into(), None);

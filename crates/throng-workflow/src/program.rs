@@ -5,13 +5,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use jsonschema::Validator;
 use regex::Regex;
 use serde_json::Value;
 use throng_client::mcp::ToolName;
+use throng_client::{Base, DoubleSubmit};
 use throng_metrics::{Catalog, CounterId, StepId, WorkflowId};
 
 use crate::blocks::ActorCount;
+use crate::http::Redirects;
 use crate::model::{JsonType, Role};
 use crate::path::Path;
 use crate::problem::Mark;
@@ -169,9 +173,12 @@ pub struct Step {
 impl Step {
     /// Whether anything looks at the result; else it need not even be parsed.
     pub fn reads_result(&self) -> bool {
-        self.until.is_some()
-            || !self.checks.is_empty()
-            || !self.saves.is_empty()
+        let until = self.until.iter().map(|until| &until.condition);
+        until.chain(&self.checks).any(Condition::reads_result)
+            || self
+                .saves
+                .iter()
+                .any(|save| matches!(save.from, SaveFrom::Path(_)))
             // The answer to a call that should have been refused is shown.
             || must_be_refused(self)
     }
@@ -203,6 +210,67 @@ pub enum Action {
         /// Its URI.
         uri: Pieces,
     },
+    /// An HTTP request is sent.
+    Request(Box<Request>),
+    /// Server-sent events are listened to.
+    Listen(Box<Listen>),
+}
+
+/// An HTTP request.
+#[derive(Debug)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// Where it goes when that is not the target.
+    pub base: Option<Base>,
+    /// Path and query, percent-encoded.
+    pub path: Content,
+    /// Headers that are the same each time.
+    pub headers: HeaderMap,
+    /// The others.
+    pub more: Vec<(HeaderName, Pieces)>,
+    /// The body.
+    pub body: Content,
+    /// The statuses that are no error; any 2xx when there is none.
+    pub expect: Vec<u16>,
+    /// The cookie that a header repeats.
+    pub double_submit: Option<Arc<DoubleSubmit>>,
+    /// Whether redirects are followed.
+    pub redirects: Redirects,
+    /// Cookies whose values are kept after the answer.
+    pub cookies: Vec<String>,
+}
+
+impl Request {
+    /// Whether a status is no error.
+    pub fn expects(&self, status: u16) -> bool {
+        match self.expect.as_slice() {
+            [] => (200..300).contains(&status),
+            expected => expected.contains(&status),
+        }
+    }
+}
+
+/// Listening to server-sent events.
+#[derive(Debug)]
+pub struct Listen {
+    /// What is asked for.
+    pub request: Request,
+    /// The event that ends it.
+    pub until: Option<Condition>,
+    /// The number of events that ends it.
+    pub events: Option<u64>,
+    /// How long it lasts at most.
+    pub within: Duration,
+}
+
+/// What is sent: known when the file is read, or put together.
+#[derive(Debug)]
+pub enum Content {
+    /// Known.
+    Fixed(Bytes),
+    /// Put together.
+    Made(Pieces),
 }
 
 /// Who does something.
@@ -258,6 +326,8 @@ pub struct Pieces(pub Vec<Piece>);
 pub enum Piece {
     /// Fixed.
     Fixed(Box<str>),
+    /// Fixed, and no text.
+    Raw(Bytes),
     /// A value.
     Value {
         /// Where it comes from.
@@ -280,6 +350,12 @@ pub enum Form {
     InString,
     /// As text.
     Text,
+    /// As text, percent-encoded.
+    Percent,
+    /// As text, encoded for a form.
+    Urlencoded,
+    /// As text, encoded for the head of a multipart part.
+    Quoted,
 }
 
 impl Pieces {
@@ -289,6 +365,7 @@ impl Pieces {
             .iter()
             .map(|piece| match piece {
                 Piece::Fixed(text) => text.to_string(),
+                Piece::Raw(_) => "...".to_owned(),
                 Piece::Value { name, .. } => format!("{{{name}}}"),
             })
             .collect()
@@ -317,14 +394,38 @@ pub struct PathProgram {
 #[derive(Clone, Debug)]
 pub struct Condition {
     /// Where.
-    pub path: PathProgram,
+    pub place: Place,
     /// What.
     pub tests: Vec<Test>,
+}
+
+impl Condition {
+    /// Whether it looks at the result, and not only at what came with it.
+    fn reads_result(&self) -> bool {
+        matches!(self.place, Place::Path(_))
+            && self
+                .tests
+                .iter()
+                .any(|test| !matches!(test, Test::Status(_)))
+    }
+}
+
+/// Where something must hold.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// At a path of the result.
+    Path(PathProgram),
+    /// In a header of the answer.
+    Header(HeaderName),
 }
 
 /// One thing that must hold.
 #[derive(Clone, Debug)]
 pub enum Test {
+    /// The answer's status is one of these.
+    Status(Vec<u16>),
+    /// It fits a JSON Schema.
+    Schema(Arc<Validator>),
     /// There is something, or nothing.
     Exists(bool),
     /// Equal.
@@ -386,9 +487,22 @@ pub struct Save {
     /// Its name, for messages.
     pub name: String,
     /// Where it is in the result.
-    pub path: PathProgram,
+    pub from: SaveFrom,
     /// Where it goes.
     pub target: SaveTarget,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug)]
+pub enum SaveFrom {
+    /// A path of the result.
+    Path(PathProgram),
+    /// A header.
+    Header(HeaderName),
+    /// The first group of a match in the body.
+    Regex(Regex),
+    /// A cookie, by its place in [`Request::cookies`].
+    Cookie(usize, String),
 }
 
 /// Where a value goes.

@@ -2,6 +2,7 @@
 //!
 //! All mistakes are reported; the program of a file with mistakes must not be run.
 
+mod http;
 mod login;
 mod mix;
 mod names;
@@ -10,13 +11,15 @@ mod value;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
+use ::http::HeaderValue;
 use throng_client::mcp::ToolName;
 use throng_metrics::{Catalog, WorkflowId};
 
+use self::http::HttpTarget;
 use crate::blocks::{self, Block};
 use crate::decode::At;
-use crate::model::{self, Scenario};
+use crate::encode::percent_text;
+use crate::model::{self, Protocol, Scenario};
 use crate::problem::Problems;
 use crate::program::{
     Action, Baggage, Counters, ForEach, Program, Refused, Save, Statement, Step, ToolUse, Until,
@@ -42,6 +45,9 @@ pub fn compile(scenario: &Scenario, problems: &mut Problems) -> Program {
     if scenario.workflows.0.is_empty() && !problems.lost_between(scenario.mark, None) {
         problems.add(scenario.mark, "a scenario needs at least one workflow");
     }
+    http::check_target(&scenario.target, problems);
+    let http = (scenario.target.protocol == Protocol::Http)
+        .then(|| HttpTarget::new(&scenario.target, problems));
     let mut tools = Vec::new();
     let workflows: Vec<Workflow> = scenario
         .workflows
@@ -56,6 +62,7 @@ pub fn compile(scenario: &Scenario, problems: &mut Problems) -> Program {
                 id,
                 workflow: name,
                 target: &scenario.target,
+                http: http.as_ref(),
                 catalog: &mut catalog,
                 names: Names::new(workflow, incomplete),
                 incomplete,
@@ -82,6 +89,8 @@ struct Compiler<'a> {
     id: WorkflowId,
     workflow: &'a At<String>,
     target: &'a model::Target,
+    /// What the target says of each request, where it speaks HTTP.
+    http: Option<&'a HttpTarget>,
     catalog: &'a mut Catalog,
     names: Names,
     /// Whether a part of it could not be read, so that what seems to be missing may be there.
@@ -253,12 +262,25 @@ impl Compiler<'_> {
         let unless = step.unless.as_ref().map(|template| values.text(template));
         // A condition may look at what was never saved: that is what it is for.
         values.used.clear();
-        let (action, endpoint) = action(name, step, &mut values, self.tools);
+        let (mut action, endpoint) = match self.http {
+            Some(http) => http.action(name, step, &mut values),
+            // Said enough.
+            None if http::refuse_http(step, values.problems) => (http::nothing(), String::new()),
+            None => action(name, step, &mut values, self.tools),
+        };
         let until = step.until.as_ref().map(|until| Until {
             condition: values.condition(&until.condition(), self.catalog),
             every: positive(&until.every, "every", values.problems),
-            within: until.within.0,
+            within: until.within.value.0,
         });
+        let until = match &mut action {
+            // Events are looked at as they come; nothing is polled.
+            Action::Listen(listen) => {
+                listen.until = until.map(|until| until.condition);
+                None
+            }
+            _ => until,
+        };
         let checks = step
             .check
             .0
@@ -283,12 +305,7 @@ impl Compiler<'_> {
                 "add `refused: { error: \"...\" }`",
             );
         }
-        let paths: Vec<_> = step
-            .save
-            .0
-            .iter()
-            .map(|(_, path)| values.path(path))
-            .collect();
+        let captures = http::captures(step, &mut values);
         let appended: Vec<_> = step
             .append_to
             .0
@@ -301,10 +318,10 @@ impl Compiler<'_> {
             .save
             .0
             .iter()
-            .zip(paths)
-            .map(|((key, _), path)| Save {
+            .zip(captures)
+            .map(|((key, _), from)| Save {
                 name: key.value.clone(),
-                path,
+                from,
                 target: self.names.save(key, visible, self.problems),
             })
             .collect();
@@ -465,8 +482,8 @@ pub(crate) fn baggage(workflow: &str, step: &str) -> Baggage {
     let value = |phase: &str| {
         let text = format!(
             "throng.step={}/{},throng.phase={phase}",
-            encode(workflow),
-            encode(step)
+            percent_text(workflow),
+            percent_text(step)
         );
         HeaderValue::from_str(&text).expect("percent-encoded text is a valid header")
     };
@@ -475,18 +492,4 @@ pub(crate) fn baggage(workflow: &str, step: &str) -> Baggage {
         measured: value("measured"),
         finally: value("finally"),
     }
-}
-
-/// Percent-encodes what is not an unreserved character (RFC 3986 section 2.3).
-fn encode(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                out.push(byte as char)
-            }
-            other => out.push_str(&format!("%{other:02X}")),
-        }
-    }
-    out
 }

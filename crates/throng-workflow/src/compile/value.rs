@@ -1,14 +1,22 @@
 //! Texts, JSON values and conditions, cut into pieces.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderName;
 use serde_json::Value;
 use throng_metrics::Catalog;
 
 use super::names::{Names, Visible};
 use crate::decode::At;
+use crate::encode;
 use crate::model::Check;
 use crate::path::Path;
 use crate::problem::Problems;
-use crate::program::{Condition, Expected, Form, PathProgram, Piece, Pieces, Source, Test};
+use crate::program::{
+    Condition, Content, Expected, Form, PathProgram, Piece, Pieces, Place, Source, Test,
+};
 use crate::template::{Filter, JsonTemplate, Segment, Template};
 
 /// What is needed to resolve names, and what is collected on the way.
@@ -47,6 +55,29 @@ impl Values<'_> {
         }
     }
 
+    /// A text, encoded as its place wants it.
+    pub(super) fn encoded(&mut self, template: &Template, form: Form, out: &mut Cutter) {
+        self.segments(template, form, out);
+    }
+
+    /// A path of a URL: what is put in stays within its segment; what the author wrote is kept as far as a URL may have it.
+    pub(super) fn url_path(&mut self, template: &Template, out: &mut Cutter) {
+        for segment in &template.segments {
+            match segment {
+                Segment::Text(text) => out.fixed(&encode::path(text)),
+                Segment::Placeholder(placeholder) => {
+                    let source = self.source(placeholder);
+                    out.value(
+                        source,
+                        placeholder.filter,
+                        Form::Percent,
+                        placeholder.name(),
+                    );
+                }
+            }
+        }
+    }
+
     /// A path.
     pub(super) fn path(&mut self, path: &Path) -> PathProgram {
         let placeholders: Vec<_> = path.template.placeholders().cloned().collect();
@@ -75,7 +106,7 @@ impl Values<'_> {
                     let quoted = Value::from(text.as_str()).to_string();
                     out.fixed(&quoted[1..quoted.len() - 1]);
                 }
-                Segment::Text(text) => out.fixed(text),
+                Segment::Text(text) => out.fixed(&literal(text, form)),
                 Segment::Placeholder(placeholder) => {
                     let source = self.source(placeholder);
                     out.value(source, placeholder.filter, form, placeholder.name());
@@ -84,7 +115,7 @@ impl Values<'_> {
         }
     }
 
-    fn write_json(&mut self, template: &JsonTemplate, out: &mut Cutter) {
+    pub(super) fn write_json(&mut self, template: &JsonTemplate, out: &mut Cutter) {
         match template {
             JsonTemplate::Null => out.fixed("null"),
             JsonTemplate::Bool(value) => out.fixed(if *value { "true" } else { "false" }),
@@ -123,6 +154,20 @@ impl Values<'_> {
     /// What must hold.
     pub(super) fn condition(&mut self, check: &Check, catalog: &mut Catalog) -> Condition {
         let mut tests = Vec::new();
+        if !check.status.0.is_empty() {
+            tests.push(Test::Status(check.status.0.clone()));
+        }
+        if let Some(schema) = &check.schema {
+            match jsonschema::validator_for(&schema.value.0) {
+                Ok(validator) => tests.push(Test::Schema(Arc::new(validator))),
+                Err(error) => {
+                    let what = format!("this is not a valid JSON Schema: {error}");
+                    self.problems.add(schema.mark, what);
+                    // Not "nothing to check" as well.
+                    tests.push(Test::Exists(true));
+                }
+            }
+        }
         if let Some(exists) = check.exists {
             tests.push(Test::Exists(exists));
         }
@@ -162,13 +207,23 @@ impl Values<'_> {
                 check.mark,
                 "this says nothing that could be checked",
                 "add one of exists, equals, not_equals, contains, not_contains, contains_each, matches, type, length, \
-                 at_least, at_most",
+                 at_least, at_most, schema, status",
             );
         }
-        Condition {
-            path: self.path(&check.path),
-            tests,
-        }
+        let place = match &check.header {
+            None => Place::Path(self.path(&check.path)),
+            Some(name) => Place::Header(self.header_name(name)),
+        };
+        Condition { place, tests }
+    }
+
+    /// The name of a header.
+    pub(super) fn header_name(&mut self, name: &At<String>) -> HeaderName {
+        HeaderName::from_bytes(name.value.as_bytes()).unwrap_or_else(|_| {
+            self.problems
+                .add(name.mark, format!("`{}` is no header name", name.value));
+            http::header::HOST
+        })
     }
 
     /// The name of a counter.
@@ -185,14 +240,20 @@ impl Values<'_> {
 
 /// Puts pieces one after the other, neighbouring fixed ones into one.
 #[derive(Default)]
-struct Cutter {
+pub(super) struct Cutter {
     pieces: Vec<Piece>,
     text: String,
 }
 
 impl Cutter {
-    fn fixed(&mut self, text: &str) {
+    pub(super) fn fixed(&mut self, text: &str) {
         self.text.push_str(text);
+    }
+
+    /// Adds bytes that need not be text.
+    pub(super) fn raw(&mut self, bytes: Bytes) {
+        self.flush();
+        self.pieces.push(Piece::Raw(bytes));
     }
 
     fn value(&mut self, source: Source, filter: Filter, form: Form, name: String) {
@@ -212,8 +273,30 @@ impl Cutter {
         }
     }
 
-    fn finish(mut self) -> Pieces {
+    pub(super) fn finish(mut self) -> Pieces {
         self.flush();
         Pieces(self.pieces)
     }
+
+    /// The same, known already where nothing is put in.
+    pub(super) fn content(self) -> Content {
+        let pieces = self.finish();
+        match pieces.fixed() {
+            Some(text) => Content::Fixed(Bytes::copy_from_slice(text.as_bytes())),
+            None => Content::Made(pieces),
+        }
+    }
+}
+
+/// What the author wrote of a text, as its form has it.
+fn literal(text: &str, form: Form) -> Cow<'_, str> {
+    let encode: fn(&[u8], &mut Vec<u8>) = match form {
+        Form::Percent => encode::percent,
+        Form::Urlencoded => encode::form,
+        Form::Quoted => encode::quoted,
+        Form::Json | Form::InString | Form::Text => return Cow::Borrowed(text),
+    };
+    let mut out = Vec::new();
+    encode(text.as_bytes(), &mut out);
+    String::from_utf8_lossy(&out).into_owned().into()
 }

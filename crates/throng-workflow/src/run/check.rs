@@ -2,15 +2,16 @@
 
 use std::borrow::Cow;
 
+use http::{HeaderName, header};
 use serde_json::Value;
 use throng_metrics::CounterId;
 
-use super::driver::Driver;
-use super::failure::{cut, shorten};
+use super::driver::{Driver, HttpReply};
+use super::failure::{cut, fold, shorten};
 use super::render::Missing;
 use super::scope::{Execution, Scope};
 use crate::model::JsonType;
-use crate::program::{Condition, Expected, Test};
+use crate::program::{Condition, Expected, Place, Test};
 
 /// As much of what was expected is in a cause, in characters.
 const LONGEST_OBJECT: usize = 80;
@@ -35,13 +36,40 @@ impl<D: Driver> Execution<'_, D> {
         &self,
         condition: &Condition,
         result: &Value,
+        http: Option<&HttpReply>,
         scope: &Scope<'_>,
     ) -> Result<Verdict, Missing> {
-        let path = self.path(&condition.path, scope)?;
-        let found = path.first(result);
-        let place = &condition.path.path.source;
+        let (path, header);
+        let (place, found) = match &condition.place {
+            Place::Path(program) => {
+                path = self.path(program, scope)?;
+                (program.path.source.as_str(), path.first(result))
+            }
+            Place::Header(name) => {
+                header = http.and_then(|http| http.header(name));
+                (name.as_str(), header.as_ref())
+            }
+        };
         let mut counted = Vec::new();
         for test in &condition.tests {
+            match test {
+                Test::Status(expected) => match http.map_or(0, |http| http.status) {
+                    status if expected.contains(&status) => continue,
+                    status => return Ok(wrong_status(expected, status)),
+                },
+                Test::Schema(validator) => {
+                    match found.map_or(Ok(()), |found| validator.validate(found)) {
+                        Ok(()) if found.is_some() => continue,
+                        Ok(()) => {
+                            let cause = format!("{place} is not there");
+                            let message = cause.clone();
+                            return Ok(Verdict::Fails { cause, message });
+                        }
+                        Err(error) => return Ok(unfit(place, &error)),
+                    }
+                }
+                _ => {}
+            }
             let expected = match test {
                 Test::Equals(expected)
                 | Test::NotEquals(expected)
@@ -73,6 +101,40 @@ impl<D: Driver> Execution<'_, D> {
             }
         }
         Ok(Verdict::Holds(counted))
+    }
+}
+
+fn wrong_status(expected: &[u16], found: u16) -> Verdict {
+    let expected: Vec<String> = expected.iter().map(u16::to_string).collect();
+    let cause = format!("the status should be {}", expected.join(" or "));
+    Verdict::Fails {
+        message: format!("{cause}, found {found}"),
+        cause,
+    }
+}
+
+/// What does not fit a schema; the cause names the place without its indices.
+fn unfit(place: &str, error: &jsonschema::ValidationError<'_>) -> Verdict {
+    let at = error.instance_path().to_string();
+    Verdict::Fails {
+        cause: fold(&format!("{place} does not fit the schema at `{at}`")),
+        message: shorten(&format!(
+            "{place} does not fit the schema at `{at}`: {error}"
+        )),
+    }
+}
+
+impl HttpReply {
+    /// A header's value. Of a cookie only that it is there.
+    pub(super) fn header(&self, name: &HeaderName) -> Option<Value> {
+        let value = self.headers.get(name)?;
+        Some(if *name == header::SET_COOKIE {
+            Value::from("***")
+        } else {
+            String::from_utf8_lossy(value.as_bytes())
+                .into_owned()
+                .into()
+        })
     }
 }
 
@@ -114,7 +176,8 @@ fn fails(test: &Test, found: Option<&Value>, expected: &Value) -> Option<String>
         };
     };
     let (holds, what) = match test {
-        Test::Exists(_) => (true, String::new()),
+        // The answer's own and the schema were looked at before.
+        Test::Exists(_) | Test::Status(_) | Test::Schema(_) => (true, String::new()),
         Test::Equals(_) => (equal(found, expected), "should be".to_owned()),
         Test::NotEquals(_) => (!equal(found, expected), "should not be".to_owned()),
         Test::Contains(_) => (contains(found, expected), "should contain".to_owned()),

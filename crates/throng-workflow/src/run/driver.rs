@@ -1,13 +1,16 @@
 //! What carries a step out: the seam between the interpreter and the protocols.
 
+use std::fmt;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use throng_client::mcp::ToolName;
-use throng_metrics::Failure;
+use throng_metrics::{Failure, StreamEnd};
+
+use crate::program::{Listen, Request};
 
 /// Carries steps out on behalf of users.
 pub trait Driver: Send + Sync + 'static {
@@ -49,12 +52,93 @@ pub struct Prepared<'a> {
 }
 
 /// What is done.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Task<'a> {
     /// An MCP tool is called with these arguments, a JSON object.
     Call(&'a ToolName, Bytes),
     /// An MCP resource is read.
     Resource(String),
+    /// An HTTP request is sent.
+    Request(HttpTask<'a>),
+    /// Server-sent events are listened to.
+    Listen(ListenTask<'a>),
+}
+
+/// An HTTP request, put together.
+#[derive(Debug)]
+pub struct HttpTask<'a> {
+    /// What was known before the run.
+    pub request: &'a Request,
+    /// Path and query.
+    pub path: Bytes,
+    /// Headers that were put together.
+    pub more: Vec<(HeaderName, HeaderValue)>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// Listening, put together.
+pub struct ListenTask<'a> {
+    /// What was known before the run.
+    pub listen: &'a Listen,
+    /// What is asked for.
+    pub request: HttpTask<'a>,
+    /// Whether an event, decoded, ends it; only where something is waited for.
+    pub ends: Option<&'a (dyn Fn(&Value) -> bool + Send + Sync)>,
+}
+
+impl fmt::Debug for ListenTask<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ListenTask")
+            .field("listen", &self.listen)
+            .field("request", &self.request)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The answer to a step.
+#[derive(Debug, Default)]
+pub struct Reply {
+    /// What paths see: the result of a tool, the body of an answer, an event.
+    pub value: Value,
+    /// What else HTTP has.
+    pub http: Option<Box<HttpReply>>,
+}
+
+impl From<Value> for Reply {
+    fn from(value: Value) -> Self {
+        Self { value, http: None }
+    }
+}
+
+/// What an HTTP answer has besides a value.
+#[derive(Debug)]
+pub struct HttpReply {
+    /// The status.
+    pub status: u16,
+    /// The headers. They may hold secrets.
+    pub headers: HeaderMap,
+    /// The body as it was received.
+    pub body: Bytes,
+    /// The cookies that were asked for, as the user has them now.
+    pub cookies: Vec<Option<String>>,
+}
+
+/// What came of listening.
+#[derive(Debug)]
+pub struct Streamed {
+    /// From the request to the first event.
+    pub first_event: Option<Duration>,
+    /// From each event to the next.
+    pub gaps: Vec<Duration>,
+    /// Events received.
+    pub events: u64,
+    /// How often the stream was taken up again.
+    pub reconnects: u32,
+    /// How it ended.
+    pub end: StreamEnd,
+    /// From the request to the end.
+    pub lasted: Duration,
 }
 
 /// What came of it.
@@ -66,8 +150,12 @@ pub struct Performed {
     pub sent: u32,
     /// Bytes received.
     pub received: u32,
-    /// The value that paths see, or why there is none.
-    pub result: Result<Value, Failure>,
+    /// The HTTP status, where the step is an HTTP request that was answered.
+    pub status: Option<u16>,
+    /// The stream, where the step listened to one.
+    pub stream: Option<Box<Streamed>>,
+    /// The answer, or why it is a failure.
+    pub result: Result<Reply, Failure>,
     /// Calls that were sent again.
     pub retries: u32,
     /// Tokens that were renewed.
@@ -81,6 +169,8 @@ impl Performed {
             ended: None,
             sent: 0,
             received: 0,
+            status: None,
+            stream: None,
             result: Err(failure),
             retries: 0,
             token_refreshes: 0,

@@ -7,6 +7,7 @@ mod check;
 pub(crate) mod draw;
 mod driver;
 pub(crate) mod failure;
+mod http;
 mod lease;
 mod render;
 mod scope;
@@ -23,7 +24,9 @@ use draw::Deck;
 use lease::Leases;
 use scope::{Execution, Scope};
 
-pub use driver::{Driver, Performed, Prepared, Task, UserNames};
+pub use driver::{
+    Driver, HttpReply, HttpTask, ListenTask, Performed, Prepared, Reply, Streamed, Task, UserNames,
+};
 pub use failure::{Halt, fold};
 
 /// The workflows of a scenario file, as a [`Scenario`] of the engine. The environment given to [`throng_engine::run`] must be

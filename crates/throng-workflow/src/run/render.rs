@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::driver::Driver;
 use super::scope::{Execution, Scope, Seen};
+use crate::encode;
 use crate::path::ResolvedPath;
 use crate::program::{Expected, Form, PathProgram, Piece, Pieces};
 use crate::template::Filter;
@@ -20,6 +21,7 @@ impl<D: Driver> Execution<'_, D> {
         for piece in &pieces.0 {
             match piece {
                 Piece::Fixed(text) => out.extend_from_slice(text.as_bytes()),
+                Piece::Raw(bytes) => out.extend_from_slice(bytes),
                 Piece::Value {
                     source,
                     filter,
@@ -105,6 +107,7 @@ impl Pieces {
             .iter()
             .map(|piece| match piece {
                 Piece::Fixed(text) => text.len(),
+                Piece::Raw(bytes) => bytes.len(),
                 Piece::Value { .. } => 40,
             })
             .sum()
@@ -123,8 +126,20 @@ fn write(seen: &Seen<'_>, filter: Filter, form: Form, out: &mut Vec<u8>) -> Resu
         (Form::Text, Seen::Text(text)) => out.extend_from_slice(text.as_bytes()),
         (Form::Text, Seen::Json(Value::String(text))) => out.extend_from_slice(text.as_bytes()),
         (Form::Text, other) => out.extend_from_slice(other.to_json().to_string().as_bytes()),
+        (Form::Percent, seen) => encoded(seen, encode::percent, out),
+        (Form::Urlencoded, seen) => encoded(seen, encode::form, out),
+        (Form::Quoted, seen) => encoded(seen, encode::quoted, out),
     }
     Ok(())
+}
+
+/// As text, encoded.
+fn encoded(seen: &Seen<'_>, encode: fn(&[u8], &mut Vec<u8>), out: &mut Vec<u8>) {
+    match seen {
+        Seen::Text(text) => encode(text.as_bytes(), out),
+        Seen::Json(Value::String(text)) => encode(text.as_bytes(), out),
+        other => encode(other.to_json().to_string().as_bytes(), out),
+    }
 }
 
 fn write_int(seen: &Seen<'_>, out: &mut Vec<u8>) -> Result<(), Missing> {

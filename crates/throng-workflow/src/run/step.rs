@@ -12,11 +12,12 @@ use throng_metrics::{
 
 use super::block::{Branch, Mode};
 use super::check::Verdict;
-use super::driver::{Driver, Performed, Prepared, Task};
+use super::driver::{Driver, Performed, Prepared, Reply, Task};
 use super::failure::{Halt, failure_with, violation};
+use super::http::heard;
 use super::render::Missing;
 use super::scope::{Execution, Scope};
-use crate::program::{Action, Refused, Step, Until};
+use crate::program::{Action, Refused, SaveFrom, Step, Until};
 
 /// What one call came to.
 enum Answer {
@@ -54,7 +55,8 @@ impl<D: Driver> Execution<'_, D> {
             why,
         };
         let user = self.user(step.actor, scope);
-        let prepared = self.prepare(step, branch).map_err(untried)?;
+        let ends = |event: &Value| self.ends(step, event, scope);
+        let prepared = self.prepare(step, branch, &ends).map_err(untried)?;
         let answer = match &step.until {
             None => self
                 .attempt(step, user, &prepared, branch, None)
@@ -83,12 +85,19 @@ impl<D: Driver> Execution<'_, D> {
         }
     }
 
-    fn prepare<'s>(&self, step: &'s Step, branch: &Branch<'_>) -> Result<Prepared<'s>, Missing> {
+    fn prepare<'s>(
+        &self,
+        step: &'s Step,
+        branch: &Branch<'_>,
+        ends: &'s (dyn Fn(&Value) -> bool + Send + Sync),
+    ) -> Result<Prepared<'s>, Missing> {
         let task = match &step.action {
             Action::Call { tool, arguments } => {
                 Task::Call(tool, self.render(arguments, branch.scope)?.into())
             }
             Action::Resource { uri } => Task::Resource(self.text(uri, branch.scope)?),
+            Action::Request(request) => Task::Request(self.request(request, branch.scope)?),
+            Action::Listen(listen) => Task::Listen(self.listening(listen, branch.scope, ends)?),
         };
         let baggage = step
             .baggage
@@ -158,7 +167,7 @@ impl<D: Driver> Execution<'_, D> {
         until: Option<(&Until, Duration)>,
     ) -> Result<Answer, Missing> {
         let renewed = self.driver.ready(user).await;
-        let flight = self.cx.begin(step.id, UserId(user), &mut branch.clock);
+        let mut flight = self.cx.begin(step.id, UserId(user), &mut branch.clock);
         let performed = match renewed {
             Ok(renewed) => {
                 self.count(
@@ -173,10 +182,16 @@ impl<D: Driver> Execution<'_, D> {
         let ended = performed
             .ended
             .map_or_else(|| self.cx.now(), |at| self.cx.offset_of(at));
+        flight.answered(performed.status);
+        let result = match &performed.stream {
+            Some(stream) => heard(&step.action, stream, performed.result),
+            None => performed.result,
+        };
         let last = until.is_some_and(|(until, deadline)| ended + until.every > deadline);
+        let started = flight.started();
         let (outcome, answer) = match self.assess(
             step,
-            performed.result,
+            result,
             branch.scope,
             until.map(|(until, _)| (until, last)),
             user,
@@ -194,6 +209,10 @@ impl<D: Driver> Execution<'_, D> {
             }
         };
         flight.finish_at(ended, performed.sent, performed.received, outcome);
+        if let Some(stream) = performed.stream {
+            let user = UserId(user);
+            self.streamed(step, user, started, performed.received, *stream, branch);
+        }
         self.count(
             self.program.counters.retries,
             user,
@@ -211,17 +230,19 @@ impl<D: Driver> Execution<'_, D> {
     fn assess(
         &self,
         step: &Step,
-        result: Result<Value, Failure>,
+        result: Result<Reply, Failure>,
         scope: &Scope<'_>,
         until: Option<(&Until, bool)>,
         user: u32,
     ) -> Result<(Outcome, Answer), Missing> {
-        let value = match result {
-            Ok(value) => value,
+        let Reply { value, http } = match result {
+            Ok(reply) => reply,
             Err(failure) => return Ok(self.refusal(step, failure, until, user)),
         };
+        let http = http.as_deref();
         if let Some((until, last)) = until
-            && let Verdict::Fails { message, .. } = self.judge(&until.condition, &value, scope)?
+            && let Verdict::Fails { message, .. } =
+                self.judge(&until.condition, &value, http, scope)?
         {
             return Ok(if last {
                 failed(not_met(until, &message))
@@ -234,7 +255,7 @@ impl<D: Driver> Execution<'_, D> {
         }
         let mut counted = Vec::new();
         for check in &step.checks {
-            match self.judge(check, &value, scope)? {
+            match self.judge(check, &value, http, scope)? {
                 Verdict::Holds(counts) => counted.extend(counts),
                 Verdict::Fails { cause, message } => {
                     return Ok(failed(failure_with(FailureKind::Check, cause, &message)));
@@ -243,15 +264,14 @@ impl<D: Driver> Execution<'_, D> {
         }
         let mut kept = Vec::with_capacity(step.saves.len());
         for save in &step.saves {
-            let path = self.path(&save.path, scope)?;
-            match path.first(&value) {
-                Some(found) => kept.push((save.target, found.clone())),
+            match self.capture(&save.from, &value, http, scope)? {
+                Some(found) => kept.push((save.target, found)),
                 None => {
-                    let cause = format!(
-                        "nothing at {} to save as {}",
-                        save.path.path.source, save.name
-                    );
-                    let message = format!("{cause}, found {value}");
+                    let cause = format!("nothing {} to save as {}", save.from, save.name);
+                    let message = match save.from {
+                        SaveFrom::Path(_) => format!("{cause}, found {value}"),
+                        _ => cause.clone(),
+                    };
                     return Ok(failed(failure_with(FailureKind::Capture, cause, &message)));
                 }
             }
@@ -270,6 +290,12 @@ impl<D: Driver> Execution<'_, D> {
         let done = match &step.action {
             Action::Call { tool, .. } => format!("called {}", tool.as_str()),
             Action::Resource { uri } => format!("read {}", uri.template()),
+            Action::Request(_) | Action::Listen(_) => {
+                format!(
+                    "sent {}",
+                    self.program.catalog.steps[step.id.0 as usize].endpoint
+                )
+            }
         };
         violation(
             &step.name,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use throng_engine::{Executor, Load, RunOutcome, StopSignals};
 use throng_metrics::{Failure, FailureKind, StepId};
-use throng_workflow::run::{Driver, Performed, Prepared, Task, UserNames};
+use throng_workflow::run::{Driver, Performed, Prepared, Reply, Task, UserNames};
 use throng_workflow::{Environment, Overrides, Program, ScenarioFile, YamlScenario};
 
 /// What the fake is asked.
@@ -74,6 +74,7 @@ impl Driver for Fake {
                 serde_json::from_slice(arguments).expect("valid JSON"),
             ),
             Task::Resource(uri) => (uri.clone(), Value::Null),
+            Task::Request(_) | Task::Listen(_) => panic!("the fake speaks no HTTP"),
         };
         let baggage = task
             .baggage
@@ -96,7 +97,9 @@ impl Driver for Fake {
             ended: None,
             sent: 1,
             received: 2,
-            result,
+            status: None,
+            stream: None,
+            result: result.map(Reply::from),
             retries: 0,
             token_refreshes: 0,
         }

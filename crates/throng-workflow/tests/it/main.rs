@@ -3,5 +3,6 @@
 mod crowd;
 mod fake;
 mod format;
+mod http;
 mod problems;
 mod run;

@@ -168,13 +168,15 @@ fn every_flag_is_in_the_reference_and_the_reference_has_no_other() {
 }
 
 /// Maps whose keys are names of the user's choice.
-const NAMED: [&str; 12] = [
+const NAMED: [&str; 14] = [
     "workflows",
     "users",
     "setup",
     "steps",
     "endpoints",
     "propagation",
+    "statuses",
+    "streams",
     "counters",
     "versions",
     "step_latencies",
@@ -234,6 +236,8 @@ fn every_key_of_a_report_is_in_the_reference_and_the_reference_has_no_other() {
     let report: Value = serde_json::from_str(&report).expect("JSON");
     let mut found = BTreeSet::new();
     keys(&report, false, &mut found);
+    // What only an HTTP target's report has.
+    keys(&crate::http::report(home.path()), false, &mut found);
 
     let text = page("docs/report.md");
     let documented: BTreeSet<String> = column(&text, "key");

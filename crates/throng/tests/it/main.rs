@@ -5,6 +5,7 @@ mod access;
 mod cli;
 mod docs;
 mod eras;
+mod http;
 mod journal;
 mod killed;
 mod outputs;

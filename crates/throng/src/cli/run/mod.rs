@@ -6,6 +6,7 @@ mod hooks;
 pub(crate) mod inspect;
 pub(crate) mod job;
 mod live;
+mod open;
 mod prepare;
 mod setup;
 mod teardown;

@@ -1,18 +1,18 @@
 //! Everything that can be known to be wrong before anything is touched: the file, the flags, the outputs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow};
 use tempfile::TempDir;
-use throng_client::{Client, Connector, ConnectorOptions, HttpVersion};
+use throng_client::{Client, Connector, ConnectorOptions, HttpVersion, Trust};
 use throng_engine::{Executor, Load, Rate};
 use throng_identity::ledger::Ledger;
 use throng_metrics::Threshold;
 use throng_workflow::ScenarioFile;
-use throng_workflow::model::LoginKind;
+use throng_workflow::model::{LoginKind, Protocol};
 
 use super::export::Export;
 use super::job::Job;
@@ -73,7 +73,7 @@ impl<'j> Prepared<'j> {
         check_login(&file, place).map_err(CommandError::usage)?;
         let load = load(&file, args, seed).map_err(CommandError::usage)?;
         let thresholds = thresholds(&file, args).map_err(CommandError::usage)?;
-        let connector = connector(args).map_err(CommandError::usage)?;
+        let connector = connector(args, &file).map_err(CommandError::usage)?;
         let export = args
             .output
             .as_deref()
@@ -220,6 +220,10 @@ fn check_login(file: &ScenarioFile, place: Place) -> anyhow::Result<()> {
             "{}: users that log in must be created somewhere: add a `directory`, or `login: {{ kind: none }}` if the target asks nobody who he is",
             file.origin
         )),
+        (_, _, Place::Sandbox) if scenario.target.protocol == Protocol::Http => Err(anyhow!(
+            "{}: the sandbox speaks MCP, and this scenario `protocol: http`; give the --url of its target",
+            file.origin
+        )),
         (LoginKind::None, _, Place::Sandbox) => Err(anyhow!(
             "{}: `login: {{ kind: none }}` doesn't fit the sandbox, whose MCP server wants a token; give the --url of a server that doesn't",
             file.origin
@@ -302,15 +306,28 @@ fn thresholds(file: &ScenarioFile, args: &RunArgs) -> anyhow::Result<Vec<Thresho
     }
 }
 
-fn connector(args: &RunArgs) -> anyhow::Result<Connector> {
+fn connector(args: &RunArgs, file: &ScenarioFile) -> anyhow::Result<Connector> {
     let options = ConnectorOptions {
         version: match args.target.http {
             None | Some(HttpChoice::Auto) => HttpVersion::Auto,
             Some(HttpChoice::One) => HttpVersion::Http1,
             Some(HttpChoice::Two) => HttpVersion::Http2,
         },
-        trust: settings::trust(args.target.insecure, args.target.cacert.as_ref()),
+        trust: trust(args, file),
         ..ConnectorOptions::default()
     };
     Ok(Connector::new(options)?)
+}
+
+/// Whose certificates are believed: what a flag says, else the file.
+fn trust(args: &RunArgs, file: &ScenarioFile) -> Trust {
+    let (insecure, cacert) = (args.target.insecure, args.target.cacert.as_ref());
+    match &file.scenario.target.tls {
+        Some(tls) if !insecure && cacert.is_none() => {
+            let beside = Path::new(&file.origin).parent().unwrap_or(Path::new(""));
+            let authority = tls.ca.as_ref().map(|ca| beside.join(&ca.value));
+            settings::trust(!tls.verify, authority.as_ref())
+        }
+        _ => settings::trust(insecure, cacert),
+    }
 }

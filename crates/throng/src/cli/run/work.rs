@@ -13,11 +13,12 @@ use throng_client::Client;
 use throng_client::mcp::{Server, ServerOptions, Tools};
 use throng_engine::{RunOutcome, StopSignals, Tick};
 use throng_metrics::PhaseTally;
-use throng_workflow::model::LoginKind;
+use throng_workflow::model::{LoginKind, Protocol};
 use throng_workflow::{Crowd, CrowdOptions, Person, Problem, Scenario};
 use url::Url;
 
 use super::live::LiveLine;
+use super::open;
 use super::prepare::Prepared;
 use super::setup::{Made, Wanted, set_up, unless_stopped};
 use crate::cli::narrator::Narrator;
@@ -153,7 +154,10 @@ fn nobody_known(wanted: &Wanted<'_>) -> Vec<Person> {
                 name: user.name,
                 display_name: user.display_name,
                 email: user.email,
-                client: Client::new(&wanted.connector),
+                client: match wanted.scenario.target.protocol {
+                    Protocol::Mcp => Client::new(&wanted.connector),
+                    Protocol::Http => Client::with_cookies(&wanted.connector),
+                },
                 tokens: None,
             }
         })
@@ -168,9 +172,7 @@ async fn open_sessions(
     narrator: &mut Narrator,
 ) -> anyhow::Result<Crowd> {
     let users = people.len() as u32;
-    narrator.step(&format!("Opening {users} MCP sessions..."));
     let scenario = &prepared.file.scenario;
-    let server = Server::new(&Url::parse(&scenario.target.url)?, ServerOptions::default())?;
     let options = CrowdOptions {
         concurrency: prepared.login_concurrency as usize,
         timeout: scenario.target.timeout.0,
@@ -182,6 +184,11 @@ async fn open_sessions(
             .filter(char::is_ascii_alphanumeric)
             .collect(),
     };
+    if scenario.target.protocol == Protocol::Http {
+        return open::over_http(prepared, people, options, narrator);
+    }
+    narrator.step(&format!("Opening {users} MCP sessions..."));
+    let server = Server::new(&Url::parse(&scenario.target.url)?, ServerOptions::default())?;
     let teller = narrator.teller(users);
     let opening = Crowd::open(people, server, options, |open| {
         teller.count(open as u32, "have a session")
@@ -199,7 +206,7 @@ async fn open_sessions(
             let version = opened
                 .crowd
                 .server()
-                .protocol_version()
+                .and_then(|server| server.protocol_version())
                 .unwrap_or("unknown");
             narrator.done(&format!("{users} sessions open, MCP {version}"));
             Ok(opened.crowd)
@@ -254,7 +261,9 @@ fn headers(scenario: &Scenario) -> anyhow::Result<Vec<(HeaderName, HeaderValue)>
 
 /// The protocol's version, and what the server says of itself.
 fn server_versions(crowd: &Crowd) -> Vec<(String, String)> {
-    let server = crowd.server();
+    let Some(server) = crowd.server() else {
+        return Vec::new();
+    };
     let protocol = server.protocol_version().map(|version| ("mcp", version));
     let info = server.info();
     let text = |key: &str| info?.get(key)?.as_str();
@@ -268,6 +277,9 @@ fn server_versions(crowd: &Crowd) -> Vec<(String, String)> {
 
 /// Holds the file's tool calls against what the server offers; a difference is the file's fault.
 async fn check_drift(prepared: &Prepared<'_>, crowd: &Crowd) -> anyhow::Result<Vec<Problem>> {
+    if crowd.server().is_none() {
+        return Ok(Vec::new());
+    }
     let tools = tools(crowd).await?;
     Ok(throng_workflow::drift(&prepared.file, &tools))
 }

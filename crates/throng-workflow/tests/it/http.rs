@@ -1,0 +1,580 @@
+//! Scenarios of HTTP targets, whole, against a small server: what it was sent, and what was measured of it.
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Response, StatusCode, header};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+use throng_client::{Client, Connector, ConnectorOptions};
+use throng_engine::{Load, RunOutcome, StopSignals};
+use throng_metrics::{Distribution as _, FailureKind, Latencies, StepTally, StreamTally};
+use throng_workflow::{
+    Crowd, CrowdOptions, Environment, Overrides, Person, Program, ScenarioFile, YamlScenario,
+};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::fake::once;
+
+/// A request as it arrived.
+#[derive(Clone, Debug)]
+struct Arrived {
+    line: String,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Arrived {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+#[derive(Default)]
+struct Shop {
+    journal: Mutex<Vec<Arrived>>,
+    scripts: Mutex<HashMap<String, Value>>,
+}
+
+struct Server {
+    url: String,
+    shop: Arc<Shop>,
+    _tasks: JoinSet<()>,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let shop = Arc::new(Shop::default());
+        let app = Router::new().fallback(answer).with_state(shop.clone());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self {
+            url,
+            shop,
+            _tasks: tasks,
+        }
+    }
+
+    fn journal(&self) -> Vec<Arrived> {
+        self.shop.journal.lock().unwrap().clone()
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.journal().into_iter().map(|seen| seen.line).collect()
+    }
+}
+
+const TOKEN: &str = "nonce.signature-of-the-token";
+
+fn json_answer(status: u16, value: &Value) -> Response<Body> {
+    Response::builder()
+        .status(status)
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(value.to_string().into())
+        .unwrap()
+}
+
+fn events(pieces: Vec<&'static str>, silent: bool) -> Response<Body> {
+    let pieces = stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>));
+    let body = if silent {
+        Body::from_stream(pieces.chain(stream::pending()))
+    } else {
+        Body::from_stream(pieces)
+    };
+    Response::builder()
+        .header(header::CONTENT_TYPE, "text/event-stream")
+        .body(body)
+        .unwrap()
+}
+
+async fn answer(State(shop): State<Arc<Shop>>, request: Request) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, 1 << 20).await.unwrap();
+    let arrived = Arrived {
+        line: format!("{} {}", parts.method, parts.uri),
+        headers: parts.headers,
+        body: body.clone(),
+    };
+    shop.journal.lock().unwrap().push(arrived.clone());
+    let cookies = arrived.header("cookie").unwrap_or_default().to_owned();
+    let path = parts.uri.path().strip_prefix("/api/v1").unwrap_or("");
+    let writes = !matches!(parts.method.as_str(), "GET" | "HEAD");
+    let forged = arrived.header("x-csrf-token") != Some(TOKEN);
+    if writes && forged && cookies.contains("sid=") {
+        return json_answer(403, &json!({"detail": "CSRF validation failed"}));
+    }
+    let (first, rest) = path[path.len().min(1)..]
+        .split_once('/')
+        .unwrap_or((path.trim_start_matches('/'), ""));
+    match (parts.method.as_str(), first) {
+        ("POST", "login") => Response::builder()
+            .header(
+                header::SET_COOKIE,
+                "sid=very-secret-session; HttpOnly; Secure; Path=/",
+            )
+            .header(
+                header::SET_COOKIE,
+                format!("csrf_token={TOKEN}; Secure; Path=/"),
+            )
+            .header("x-request-id", "r-1")
+            .body("<input name=\"token\" value=\"from-html\">".into())
+            .unwrap(),
+        ("POST", "scripts") => {
+            let value: Value = serde_json::from_slice(&body).unwrap();
+            let id = format!("id/{} 1", shop.scripts.lock().unwrap().len());
+            shop.scripts.lock().unwrap().insert(id.clone(), value);
+            json_answer(201, &json!({"script_id": id}))
+        }
+        ("GET", "scripts") if rest == "id%2F0%201" => {
+            match shop.scripts.lock().unwrap().get("id/0 1") {
+                Some(value) => json_answer(200, value),
+                None => json_answer(404, &json!({"detail": "Not Found"})),
+            }
+        }
+        ("DELETE", "scripts") => {
+            shop.scripts.lock().unwrap().clear();
+            Response::builder().status(204).body(Body::empty()).unwrap()
+        }
+        ("GET", "events") => events(
+            vec![
+                ": ping\r\n\r\ndata: {\"event_type\":\"status\"}\r\n\r\n",
+                "data: {\"event_type\":\"result_stored\",\"result\":{\"exit_code\":0}}\r\n\r\ndata: {}\r\n\r\n",
+            ],
+            rest == "open",
+        ),
+        ("GET", "silent") => events(vec!["data: 1\n\n"], true),
+        ("GET", "moved") => Response::builder()
+            .status(StatusCode::FOUND)
+            .header(header::LOCATION, "/api/v1/echo?from=moved")
+            .body(Body::empty())
+            .unwrap(),
+        ("GET", "boom") => Response::builder()
+            .status(500)
+            .body("Traceback:\n  session very-secret-session failed".into())
+            .unwrap(),
+        ("GET", "packed") => {
+            let mut packed =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            packed.write_all(b"{\"n\": [1, 2]}").unwrap();
+            Response::builder()
+                .header(header::CONTENT_ENCODING, "gzip")
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(packed.finish().unwrap().into())
+                .unwrap()
+        }
+        (_, "echo") => json_answer(200, &json!({"line": arrived.line})),
+        _ => json_answer(404, &json!({"detail": "Not Found"})),
+    }
+}
+
+/// What a run came to.
+struct Ran {
+    program: Arc<Program>,
+    outcome: RunOutcome,
+}
+
+impl Ran {
+    fn step(&self, name: &str) -> &StepTally {
+        let at = self.program.catalog.steps.iter();
+        let at = at
+            .map(|step| step.name.as_str())
+            .position(|known| known == name);
+        &self.outcome.tally.steps()[at.expect("a step of that name")]
+    }
+
+    fn streams(&self, name: &str) -> &StreamTally {
+        self.step(name).streams.as_deref().expect("streams")
+    }
+
+    fn endpoints(&self) -> Vec<&str> {
+        let steps = self.program.catalog.steps.iter();
+        steps.map(|step| step.endpoint.as_str()).collect()
+    }
+
+    fn errors(&self) -> Vec<(FailureKind, String, String)> {
+        self.outcome
+            .tally
+            .errors()
+            .iter()
+            .map(|(kind, cause, group)| (kind, cause.to_owned(), group.example.clone()))
+            .collect()
+    }
+
+    fn statuses(&self, name: &str) -> Vec<(u16, u64)> {
+        self.step(name).statuses.iter().collect()
+    }
+}
+
+fn read(url: &str, steps: &str) -> Result<ScenarioFile, String> {
+    let source = format!(
+        "name: t
+target:
+  protocol: http
+  url: \"{url}\"
+  prefix: /api/v1/
+  csrf: {{ cookie: csrf_token, header: X-CSRF-Token }}
+  headers: {{ X-Suite: \"1\" }}
+login: {{ kind: none }}
+users: {{ count: 1 }}
+workflows:
+  w:
+    actors: [me]
+    steps:
+{steps}"
+    );
+    ScenarioFile::parse(
+        "t.yaml",
+        &source,
+        &Overrides::default(),
+        &Environment::new(&|_| None),
+    )
+    .map_err(|problems| {
+        let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        all.join("\n\n")
+    })
+}
+
+/// One execution of these steps (indented by six) by one user.
+async fn run(server: &Server, steps: &str) -> Ran {
+    let file = read(&server.url, steps).unwrap_or_else(|problems| panic!("{problems}"));
+    let connector = Connector::new(ConnectorOptions::default()).unwrap();
+    let people = vec![Person {
+        name: "ann".to_owned(),
+        display_name: "Ann".to_owned(),
+        email: "ann@example.com".to_owned(),
+        client: Client::with_cookies(&connector),
+        tokens: None,
+    }];
+    let options = CrowdOptions {
+        concurrency: 1,
+        timeout: Duration::from_secs(20),
+        headers: Vec::new(),
+        run_id: "run".to_owned(),
+    };
+    let crowd = Arc::new(Crowd::over_http(people, &server.url, options).unwrap());
+    let program = file.program.clone();
+    // A second execution would have to wait longer than anything here takes.
+    let load = Load {
+        pause: Duration::from_secs(1000),
+        ..once()
+    };
+    let outcome = throng_engine::run(
+        &load,
+        Arc::new(YamlScenario::<Crowd>::new(program.clone(), 1)),
+        program.catalog.clone(),
+        crowd,
+        StopSignals::default(),
+        |_| {},
+    )
+    .await;
+    assert!(outcome.user_errors.is_empty(), "{:?}", outcome.user_errors);
+    Ran { program, outcome }
+}
+
+fn longest(latencies: &Latencies) -> Duration {
+    latencies.max()
+}
+
+#[tokio::test]
+async fn a_session_with_cookies_csrf_captures_and_expected_statuses() {
+    let server = Server::start().await;
+    let ran = run(
+        &server,
+        r#"      - login:
+          post: /login
+          form: { username: "{me.name}", password: "p&=ü w", n: [1, true] }
+          save: { request: { header: X-Request-Id }, token: { regex: 'value="([^"]+)"' }, csrf: { cookie: csrf_token } }
+          check: [{ header: x-request-id, matches: "^r-" }, { status: [200, 201] }]
+      - create:
+          post: /scripts
+          json: { name: 'say "{me.name}"', nested: { id: "{request}" } }
+          headers: { Idempotency-Key: "{uid}", X-Fixed: 7 }
+          expect: 201
+          save: { script: $.script_id }
+      - read:
+          get: /scripts/{script}
+          query: { limit: 10, q: "{token} &", tag: [a, b] }
+          check:
+            - { path: $.nested.id, equals: r-1 }
+            - { schema: { type: object, required: [name], properties: { name: { type: string } } } }
+      - remove: { delete: "/scripts/{script}" }
+      - gone: { get: "/scripts/{script}", expect: 404 }
+      - forged: { post: /scripts, json: {}, headers: { X-CSRF-Token: "{csrf}x" }, refused: { error: "HTTP 403: .*CSRF", must: true } }
+      - packed: { get: /packed, check: { path: "$.n", length: 2 } }
+"#,
+    )
+    .await;
+    assert_eq!(ran.errors(), []);
+    assert_eq!(
+        server.lines(),
+        [
+            "POST /api/v1/login",
+            "POST /api/v1/scripts",
+            "GET /api/v1/scripts/id%2F0%201?limit=10&q=from-html%20%26&tag=a&tag=b",
+            "DELETE /api/v1/scripts/id%2F0%201",
+            "GET /api/v1/scripts/id%2F0%201",
+            "POST /api/v1/scripts",
+            "GET /api/v1/packed",
+        ]
+    );
+    assert_eq!(
+        ran.endpoints(),
+        [
+            "POST /login",
+            "POST /scripts",
+            "GET /scripts/{script}",
+            "DELETE /scripts/{script}",
+            "GET /scripts/{script}",
+            "POST /scripts",
+            "GET /packed",
+        ]
+    );
+    let journal = server.journal();
+    let [login, create, read, remove, ..] = journal.as_slice() else {
+        panic!("{journal:?}");
+    };
+    assert_eq!(
+        login.body,
+        "username=ann&password=p%26%3D%C3%BC+w&n=1&n=true"
+    );
+    assert_eq!(
+        login.header("content-type"),
+        Some("application/x-www-form-urlencoded")
+    );
+    assert_eq!(login.header("x-csrf-token"), None);
+    assert_eq!(
+        create.body,
+        r#"{"name":"say \"ann\"","nested":{"id":"r-1"}}"#
+    );
+    assert_eq!(create.header("idempotency-key"), Some("run-1-0"));
+    assert_eq!(create.header("x-fixed"), Some("7"));
+    for (seen, token) in [(create, Some(TOKEN)), (read, None), (remove, Some(TOKEN))] {
+        assert_eq!(seen.header("x-csrf-token"), token, "{}", seen.line);
+        assert!(seen.header("cookie").unwrap().contains("sid=very-secret"));
+        assert_eq!(seen.header("x-suite"), Some("1"));
+        assert_eq!(seen.header("accept-encoding"), Some("gzip, br"));
+        assert!(
+            seen.header("baggage")
+                .unwrap()
+                .starts_with("throng.step=w/"),
+            "{seen:?}"
+        );
+    }
+    assert_eq!(ran.statuses("gone"), [(404, 1)]);
+    assert_eq!(ran.statuses("create"), [(201, 1)]);
+    assert_eq!(
+        (ran.step("gone").succeeded, ran.step("gone").refused),
+        (1, 0)
+    );
+    assert_eq!(ran.step("forged").refused, 1);
+    assert_eq!(ran.statuses("forged"), [(403, 1)]);
+}
+
+#[tokio::test]
+async fn an_unexpected_status_is_a_failure_without_secrets() {
+    let server = Server::start().await;
+    let ran = run(
+        &server,
+        "      - login: { post: /login }\n      - boom: { get: /boom }\n      - never: { get: /echo }\n",
+    )
+    .await;
+    assert_eq!(
+        ran.errors(),
+        [(
+            FailureKind::Http,
+            "HTTP 500".to_owned(),
+            "HTTP 500: Traceback: session *** failed".to_owned()
+        )]
+    );
+    assert_eq!(ran.statuses("boom"), [(500, 1)]);
+    assert_eq!(server.lines().len(), 2);
+}
+
+#[tokio::test]
+async fn listening_ends_at_its_event_its_count_its_window_or_the_servers_end() {
+    let server = Server::start().await;
+    let ran = run(
+        &server,
+        r#"      - result:
+          listen: /events/{run}
+          until: { path: $.event_type, matches: "^result_" }
+          save: { code: $.result.exit_code }
+          check: { path: $.result.exit_code, equals: 0 }
+      - counted: { listen: /events/open, events: 3, within: 20s }
+      - window: { listen: /silent, within: 150ms }
+      - closed: { listen: /events/closing, within: 20s }
+      - used: { get: "/echo?{code}" }
+      - refused: { listen: /nothing, expect: 404 }
+      - waited: { listen: /silent, within: 120ms, until: { equals: 2 } }
+"#,
+    )
+    .await;
+    let cause = "what was waited for did not come within 120ms";
+    assert_eq!(
+        ran.errors(),
+        [(
+            FailureKind::Check,
+            cause.to_owned(),
+            format!("{cause}; there were 1 events, the last: 1")
+        )]
+    );
+    assert_eq!(server.lines()[4], "GET /api/v1/echo?0");
+    let ends = |name| {
+        let streams = ran.streams(name);
+        (streams.met, streams.window, streams.closed, streams.events)
+    };
+    assert_eq!(ends("result"), (1, 0, 0, 2));
+    assert_eq!(ends("counted"), (1, 0, 0, 3));
+    assert_eq!(ends("window"), (0, 1, 0, 1));
+    assert_eq!(ends("closed"), (0, 0, 1, 3));
+    assert_eq!(ends("waited"), (0, 1, 0, 1));
+    assert!(ran.step("refused").streams.is_none());
+    assert_eq!(ran.statuses("refused"), [(404, 1)]);
+    assert_eq!(ran.streams("closed").gaps.count(), 2);
+    assert_eq!(ran.streams("closed").first_event.count(), 1);
+    assert!(ran.streams("closed").bytes > 100);
+    // The stream's length is in no latency, and what was waited for is a propagation.
+    assert!(longest(&ran.step("window").service) < Duration::from_millis(150));
+    assert!(longest(&ran.step("waited").failures) < Duration::from_millis(120));
+    assert_eq!(ran.step("result").waits.met, 1);
+    assert_eq!(ran.step("waited").waits.not_met, 1);
+    assert_eq!(ran.step("window").waits.count(), 0);
+    let journal = server.journal();
+    assert_eq!(journal[0].header("accept"), Some("text/event-stream"));
+    assert_eq!(journal[0].header("accept-encoding"), None);
+}
+
+#[tokio::test]
+async fn bodies_redirects_and_polling() {
+    let server = Server::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("ü \"1\".bin");
+    std::fs::write(&file, [0, 159, 146, 150]).unwrap();
+    let ran = run(
+        &server,
+        &format!(
+            r#"      - upload:
+          post: /echo
+          multipart:
+            title: "of {{me.name}}"
+            data: {{ file: '{}', type: image/png }}
+            note: {{ content: "{{uid}}", filename: "{{me.name}}.txt" }}
+      - raw: {{ put: /echo, body: "a,{{me.name}}", content_type: text/csv }}
+      - kept: {{ get: /moved, expect: 302 }}
+      - followed: {{ get: /moved, redirects: follow, check: {{ path: $.line, contains: from=moved }} }}
+      - there: {{ get: /echo, until: {{ path: $.line, contains: echo, within: 1s }} }}
+      - elsewhere: {{ get: "{}/api/v1/echo?a=b c&d={{me.email}}", query: {{ e: 1 }} }}
+"#,
+            file.display(),
+            server.url
+        ),
+    )
+    .await;
+    assert_eq!(ran.errors(), []);
+    let journal = server.journal();
+    let kind = journal[0].header("content-type").unwrap();
+    let boundary = kind.strip_prefix("multipart/form-data; boundary=").unwrap();
+    let mut expected = format!(
+        "--{boundary}\r\nContent-Disposition: form-data; name=\"title\"\r\n\r\nof ann\r\n\
+         --{boundary}\r\nContent-Disposition: form-data; name=\"data\"; filename=\"ü %221%22.bin\"\r\nContent-Type: image/png\r\n\r\n"
+    )
+    .into_bytes();
+    expected.extend_from_slice(&[0, 159, 146, 150]);
+    expected.extend_from_slice(
+        format!(
+            "\r\n--{boundary}\r\nContent-Disposition: form-data; name=\"note\"; filename=\"ann.txt\"\r\n\r\nrun-1-0\r\n--{boundary}--\r\n"
+        )
+        .as_bytes(),
+    );
+    assert_eq!(journal[0].body, expected);
+    assert_eq!(journal[1].body, "a,ann");
+    assert_eq!(journal[1].header("content-type"), Some("text/csv"));
+    assert_eq!(
+        server.lines()[2..],
+        [
+            "GET /api/v1/moved",
+            "GET /api/v1/moved",
+            "GET /api/v1/echo?from=moved",
+            "GET /api/v1/echo",
+            "GET /api/v1/echo?a=b%20c&d=ann%40example.com&e=1",
+        ]
+    );
+    assert_eq!(ran.statuses("kept"), [(302, 1)]);
+    assert_eq!(ran.statuses("followed"), [(200, 1)]);
+    assert_eq!(
+        ran.endpoints()[5],
+        format!("GET {}/api/v1/echo", server.url)
+    );
+}
+
+#[tokio::test]
+async fn a_target_that_is_not_there_is_a_transport_failure() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let server = Server {
+        url,
+        ..Server::start().await
+    };
+    let ran = run(&server, "      - get: { get: /echo }\n").await;
+    let errors = ran.errors();
+    let [(kind, cause, _)] = errors.as_slice() else {
+        panic!("{errors:?}");
+    };
+    assert_eq!(
+        (*kind, cause.as_str()),
+        (FailureKind::Transport, "connection refused")
+    );
+    assert_eq!(ran.statuses("get"), []);
+}
+
+#[test]
+fn mistakes_are_named() {
+    let steps = r#"      - two: { get: /a, post: /b }
+      - none: { json: {} }
+      - mcp: { call: tool }
+      - relative: { get: users }
+      - bodies: { post: /a, json: {}, form: { a: 1 } }
+      - status: { get: /a, expect: 99 }
+      - window: { get: /a, within: 3s }
+      - polled: { listen: /a, until: { equals: 1, every: 1s, within: 2s } }
+      - header: { get: /a, headers: { "a b": c }, save: { x: { header: "?" } } }
+      - saved: { get: /a, save: { x: { regex: "no group" }, y: { heder: a } } }
+      - schema: { get: /a, check: { schema: { type: 5 } } }
+      - part: { post: /a, multipart: { f: { file: nowhere.bin } } }
+      - unknown: { get: "/a/{nobody}", redirects: yes }
+"#;
+    let problems = read("http://127.0.0.1:1", steps).unwrap_err();
+    insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!(problems); });
+}
+
+#[test]
+fn http_keys_are_refused_in_an_mcp_scenario() {
+    let source = "name: t
+target: { url: \"http://localhost/mcp\", csrf: { cookie: c, header: h } }
+workflows:
+  w:
+    actors: [me]
+    steps:
+      - a: { get: /x }
+      - b: { call: t, save: { x: { cookie: c } }, check: { header: h, exists: true } }
+";
+    let problems = ScenarioFile::parse(
+        "t.yaml",
+        source,
+        &Overrides::default(),
+        &Environment::new(&|_| None),
+    )
+    .unwrap_err();
+    let text: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!(text.join("\n\n")); });
+}

@@ -1,0 +1,122 @@
+//! A run against an HTTP target, whole, as the program does it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::docs::{said, throng};
+
+/// A server of few words: a stream of events at /events, a failure at /boom, a cookie and JSON everywhere else.
+fn serve() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || {
+                // Whoever asks may hang up at any time.
+                let _ = answer(stream);
+            });
+        }
+    });
+    url
+}
+
+fn answer(mut stream: TcpStream) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    loop {
+        let (mut head, mut length) = (String::new(), 0);
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().expect("a length");
+            }
+            if line == "\r\n" {
+                break;
+            }
+            head.push_str(&line);
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body)?;
+        let path = head.split(' ').nth(1).expect("a path");
+        let response = match path {
+            "/api/events" => {
+                "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n\
+                 1b\r\ndata: {\"type\":\"queued\"}\r\n\r\n\r\n19\r\ndata: {\"type\":\"done\"}\r\n\r\n\r\n0\r\n\r\n"
+            }
+            "/api/boom" => "HTTP/1.1 500 Oh\r\ncontent-length: 4\r\n\r\noops",
+            "/api/gone" => "HTTP/1.1 404 Gone\r\ncontent-length: 0\r\n\r\n",
+            _ => {
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nset-cookie: sid=1\r\n\
+                 content-length: 8\r\n\r\n{\"id\":7}"
+            }
+        };
+        stream.write_all(response.as_bytes())?;
+    }
+}
+
+/// The report of a run against such a server.
+pub(crate) fn report(home: &Path) -> Value {
+    let source = format!(
+        "name: small
+target: {{ protocol: http, url: \"{}\", prefix: /api }}
+login: {{ kind: none }}
+users: {{ count: 2 }}
+load: {{ duration: 300ms, warmup: 0s, pause: 10ms }}
+thresholds: [\"error_rate<100%\"]
+workflows:
+  w:
+    actors: [me]
+    steps:
+      - create: {{ post: /things, json: {{ by: \"{{me.name}}\" }}, save: {{ thing: $.id }} }}
+      - read: {{ get: \"/things/{{thing}}\" }}
+      - gone: {{ get: /gone, expect: 404 }}
+      - events: {{ listen: /events, until: {{ path: $.type, equals: done }} }}
+    finally:
+      - boom: {{ get: /boom }}
+",
+        serve()
+    );
+    let (file, out) = (home.join("small.yaml"), home.join("small.json"));
+    fs::write(&file, source).expect("written");
+    let output = throng(
+        home,
+        &[
+            "run",
+            file.to_str().expect("a plain path"),
+            "--output",
+            out.to_str().expect("a plain path"),
+        ],
+    );
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("EVENT STREAMS"), "{text}");
+    let report = fs::read_to_string(out).expect("a report");
+    serde_json::from_str(&report).expect("JSON")
+}
+
+#[test]
+fn statuses_routes_and_streams_are_in_the_report() {
+    let home = tempfile::tempdir().expect("a directory");
+    let report = report(home.path());
+    let runs = report["workflows"]["w"]["total_executions"].as_u64();
+    let runs = runs.expect("a count");
+    assert!(runs >= 2, "{runs}");
+    let statuses = |endpoint: &str| report["endpoints"][endpoint]["statuses"].clone();
+    assert_eq!(statuses("POST /things"), json!({ "200": runs }));
+    assert_eq!(statuses("GET /things/{thing}"), json!({ "200": runs }));
+    assert_eq!(statuses("GET /gone"), json!({ "404": runs }));
+    assert_eq!(statuses("GET /boom"), json!({ "500": runs }));
+    assert_eq!(report["endpoints"]["GET /gone"]["errors"], 0);
+    assert_eq!(report["endpoints"]["GET /boom"]["errors"], runs);
+    assert_eq!(report["errors"][0]["cause"], "HTTP 500");
+    assert_eq!(report["errors"][0]["example"], "HTTP 500: oops");
+    assert_eq!(report["streams"]["w/events"]["met"], runs);
+    assert_eq!(report["streams"]["w/events"]["events"], 2 * runs);
+}
