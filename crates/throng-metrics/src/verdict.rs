@@ -372,8 +372,8 @@ fn judge_measured(measured: &Measured<'_>, evidence: &Evidence<'_>, verdicts: &m
         }
     } else if succeeded == 0 && (failed > 0 || evidence.interrupted.is_none()) {
         // Whoever stops a run before its first execution has ended learns nothing about the target, and one that lets in
-        // whom it should not is no target that failed.
-        if !mostly_violations(measured) {
+        // whom it should not is no target that failed; nor is one that is asked for what it does not have.
+        if !mostly_violations(measured) && evidence.drift.is_empty() {
             verdicts.add(Verdict::TargetFailed, nothing_succeeded(measured));
         }
     }

@@ -4,10 +4,36 @@
 
 use serde_json::Value;
 use throng_client::mcp::{Tool, Tools};
+use throng_metrics::{StepId, Tally};
 
 use crate::ScenarioFile;
 use crate::problem::{Mark, Problem, Problems, suggest};
-use crate::program::ToolUse;
+use crate::program::{Program, ToolUse};
+
+/// Answers that it takes to say of a path that it is not there.
+const ENOUGH_ANSWERS: u64 = 3;
+
+/// HTTP steps whose every answer said that there is no such path or method: 404, 405, 410 or 501, and nothing else.
+pub fn unserved(program: &Program, tally: &Tally) -> Vec<String> {
+    let steps = program.catalog.steps.iter().zip(tally.steps());
+    steps
+        .enumerate()
+        .filter(|(_, (_, step))| step.failed >= ENOUGH_ANSWERS && step.good() == 0)
+        .filter_map(|(index, (info, step))| {
+            let (status, count) = step.statuses.iter().max_by_key(|(_, count)| *count)?;
+            let absent = |(status, _)| matches!(status, 404 | 405 | 410 | 501);
+            let answered: u64 = step.statuses.iter().map(|(_, count)| count).sum();
+            (answered == step.failed && step.statuses.iter().all(absent)).then(|| {
+                format!(
+                    "{}: {} was answered {status} {count} times and never otherwise: the target has no such path, or no \
+                     longer",
+                    program.catalog.step_key(StepId(index as u32)),
+                    info.endpoint
+                )
+            })
+        })
+        .collect()
+}
 
 /// Every way in which the file's tool calls do not fit the server's tools: unknown tools and arguments, required arguments
 /// that are missing, fixed values that a tool's schema does not allow.

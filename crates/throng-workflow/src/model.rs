@@ -80,6 +80,17 @@ record! {
     }
 }
 
+impl Target {
+    /// Where a path that starts with `/` is put: the URL and the prefix, without a slash at the end.
+    pub fn base(&self) -> String {
+        let url = self.url.trim_end_matches('/');
+        match self.prefix.as_ref().map(|prefix| prefix.trim_matches('/')) {
+            None | Some("") => url.to_owned(),
+            Some(prefix) => format!("{url}/{prefix}"),
+        }
+    }
+}
+
 words! {
     /// What creates and deletes the users.
     DirectoryKind {

@@ -236,7 +236,11 @@ impl Page {
                 wait.not_met,
                 time(wait.latency.p50, met),
                 time(wait.latency.p95, met),
-                text::seconds(wait.polling_error),
+                if wait.polling_error > 0.0 {
+                    text::seconds(wait.polling_error)
+                } else {
+                    "not polled".to_owned()
+                },
             );
             self.step_row(key, &mut workflow, &figures);
         }

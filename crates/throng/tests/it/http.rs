@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::process::Output;
 use std::thread;
 
 use serde_json::{Value, json};
@@ -61,26 +62,20 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     }
 }
 
-/// The report of a run against such a server.
-pub(crate) fn report(home: &Path) -> Value {
+/// Runs these steps (indented by six) against such a server; what it said and its report.
+fn run(home: &Path, steps: &str) -> (Output, Value) {
     let source = format!(
         "name: small
 target: {{ protocol: http, url: \"{}\", prefix: /api }}
 login: {{ kind: none }}
 users: {{ count: 2 }}
 load: {{ duration: 300ms, warmup: 0s, pause: 10ms }}
-thresholds: [\"error_rate<100%\"]
+thresholds: [\"error_rate<=100%\"]
 workflows:
   w:
     actors: [me]
     steps:
-      - create: {{ post: /things, json: {{ by: \"{{me.name}}\" }}, save: {{ thing: $.id }} }}
-      - read: {{ get: \"/things/{{thing}}\" }}
-      - gone: {{ get: /gone, expect: 404 }}
-      - events: {{ listen: /events, until: {{ path: $.type, equals: done }} }}
-    finally:
-      - boom: {{ get: /boom }}
-",
+{steps}",
         serve()
     );
     let (file, out) = (home.join("small.yaml"), home.join("small.json"));
@@ -94,11 +89,26 @@ workflows:
             out.to_str().expect("a plain path"),
         ],
     );
+    let report =
+        fs::read_to_string(out).unwrap_or_else(|error| panic!("{error}: {}", said(&output)));
+    (output, serde_json::from_str(&report).expect("JSON"))
+}
+
+/// The report of a run with something of everything.
+pub(crate) fn report(home: &Path) -> Value {
+    let steps =
+        "      - create: { post: /things, json: { by: \"{me.name}\" }, save: { thing: $.id } }
+      - read: { get: \"/things/{thing}\" }
+      - gone: { get: /gone, expect: 404 }
+      - events: { listen: /events, until: { path: $.type, equals: done } }
+    finally:
+      - boom: { get: /boom }
+";
+    let (output, report) = run(home, steps);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("EVENT STREAMS"), "{text}");
-    let report = fs::read_to_string(out).expect("a report");
-    serde_json::from_str(&report).expect("JSON")
+    report
 }
 
 #[test]
@@ -119,4 +129,20 @@ fn statuses_routes_and_streams_are_in_the_report() {
     assert_eq!(report["errors"][0]["example"], "HTTP 500: oops");
     assert_eq!(report["streams"]["w/events"]["met"], runs);
     assert_eq!(report["streams"]["w/events"]["events"], 2 * runs);
+}
+
+#[test]
+fn a_path_that_is_always_404_is_drift_and_no_failing_target() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (output, report) = run(
+        home.path(),
+        "      - create: { post: /things }\n      - read: { get: /gone }\n",
+    );
+    assert_eq!(output.status.code(), Some(93), "{}", said(&output));
+    assert_eq!(report["verdict"]["name"], "drift");
+    let reasons = report["verdict"]["all"][0]["reasons"].to_string();
+    assert!(
+        reasons.contains("w/read: GET /gone was answered 404") && !reasons.contains("w/create"),
+        "{reasons}"
+    );
 }

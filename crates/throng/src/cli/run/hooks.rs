@@ -10,6 +10,8 @@ use url::Url;
 /// What is the same for all users.
 pub(crate) struct Places<'a> {
     target: &'a str,
+    /// Where a path is put.
+    base: String,
     origin: String,
     directory: &'a str,
 }
@@ -23,6 +25,7 @@ impl<'a> Places<'a> {
         let directory = scenario.directory.as_ref();
         Ok(Self {
             target: &scenario.target.url,
+            base: scenario.target.base(),
             origin: Url::parse(&scenario.target.url)?
                 .origin()
                 .ascii_serialization(),
@@ -57,7 +60,7 @@ impl<'a> Places<'a> {
             .ok_or_else(|| anyhow::anyhow!("the request {name}: no URL"))?;
         let url = text(url)?;
         let url = if url.starts_with('/') {
-            format!("{}{url}", self.target.trim_end_matches('/'))
+            format!("{}{url}", self.base)
         } else {
             url
         };

@@ -107,6 +107,10 @@ async fn load(
                 .iter()
                 .map(|error| error.message.clone()),
         );
+        worked.drift = throng_workflow::drift::unserved(&prepared.file.program, &outcome.tally);
+        for mistake in &worked.drift {
+            narrator.warn(mistake);
+        }
         worked.outcome = Some(outcome);
     }
     close_sessions(crowd, stop, narrator).await;
