@@ -15,8 +15,8 @@ use super::world::User;
 /// How long the planted race leaves between looking for a username and taking it.
 const RACE: Duration = Duration::from_millis(25);
 
-pub(super) async fn register(mut call: Call) -> Result<Response, Refusal> {
-    let body = call.json("UserCreate").await?;
+pub(super) async fn register(call: &Call) -> Result<Response, Refusal> {
+    let body = call.json("UserCreate")?;
     let username = text(&body, "username");
     let role = match body["role"].as_str() {
         Some(role @ ("admin" | "moderator")) if call.app.has(Bug::RoleFromRegister) => role,
@@ -46,8 +46,8 @@ pub(super) async fn register(mut call: Call) -> Result<Response, Refusal> {
     Ok(reply::ok(&user.json()))
 }
 
-pub(super) async fn login(mut call: Call) -> Result<Response, Refusal> {
-    let form = call.form("Credentials").await?;
+pub(super) fn login(call: &Call) -> Result<Response, Refusal> {
+    let form = call.form("Credentials")?;
     let (username, password) = (text(&form, "username"), text(&form, "password"));
     let app = &call.app;
     let lockout = app.config.lockout;

@@ -54,6 +54,27 @@ impl Cookies {
     }
 }
 
+/// What was sent as a body.
+pub(super) enum Sent {
+    Whole(Bytes),
+    TooLarge,
+    /// The client went away, or broke the framing.
+    Broken,
+}
+
+impl Sent {
+    /// Reads the body off a request.
+    pub(super) async fn read(request: Request) -> (Request<()>, Self) {
+        let (parts, body) = request.into_parts();
+        let sent = match axum::body::to_bytes(body, BODY_LIMIT).await {
+            Ok(bytes) => Self::Whole(bytes),
+            Err(error) if is_limit(&error) => Self::TooLarge,
+            Err(_) => Self::Broken,
+        };
+        (Request::from_parts(parts, ()), sent)
+    }
+}
+
 /// A request for one operation.
 pub(super) struct Call {
     pub(super) app: App,
@@ -62,7 +83,8 @@ pub(super) struct Call {
     pub(super) cookies: Cookies,
     pub(super) note: Note,
     query: Vec<(String, String)>,
-    request: Request,
+    request: Request<()>,
+    body: Sent,
 }
 
 impl Call {
@@ -71,7 +93,8 @@ impl Call {
         parameter: String,
         cookies: Cookies,
         note: Note,
-        request: Request,
+        request: Request<()>,
+        body: Sent,
     ) -> Self {
         let query = request.uri().query().unwrap_or_default();
         let query = url::form_urlencoded::parse(query.as_bytes())
@@ -84,6 +107,7 @@ impl Call {
             note,
             query,
             request,
+            body,
         }
     }
 
@@ -128,21 +152,20 @@ impl Call {
         }
     }
 
-    async fn body(&mut self) -> Result<Bytes, Refusal> {
-        let body = std::mem::take(self.request.body_mut());
-        match axum::body::to_bytes(body, BODY_LIMIT).await {
-            Ok(bytes) => Ok(bytes),
-            Err(error) if is_limit(&error) => Err(Refusal::Plain(
+    fn body(&self) -> Result<&[u8], Refusal> {
+        match &self.body {
+            Sent::Whole(bytes) => Ok(bytes),
+            Sent::TooLarge => Err(Refusal::Plain(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "Request too large. Maximum size is 10.0MB",
             )),
-            Err(_) => Err(unreadable()),
+            Sent::Broken => Err(unreadable()),
         }
     }
 
     /// The JSON body, checked against a schema of the OpenAPI document.
-    pub(super) async fn json(&mut self, schema: &str) -> Result<Value, Refusal> {
-        let body = self.unchecked_json().await?;
+    pub(super) fn json(&self, schema: &str) -> Result<Value, Refusal> {
+        let body = self.unchecked_json()?;
         let mut faults = Vec::new();
         validate::check(
             &body,
@@ -158,9 +181,9 @@ impl Call {
     }
 
     /// The JSON body whatever it is.
-    pub(super) async fn unchecked_json(&mut self) -> Result<Value, Refusal> {
+    pub(super) fn unchecked_json(&self) -> Result<Value, Refusal> {
         let kind = self.header("content-type");
-        let bytes = self.body().await?;
+        let bytes = self.body()?;
         if bytes.is_empty() {
             let fault = validate::fault(
                 "missing",
@@ -171,7 +194,7 @@ impl Call {
             );
             return Err(Refusal::Invalid(vec![fault]));
         }
-        let text = std::str::from_utf8(&bytes).map_err(|_| unreadable())?;
+        let text = std::str::from_utf8(bytes).map_err(|_| unreadable())?;
         if !kind.is_none_or(|kind| is_json(&kind)) {
             // It is taken for a text, and a text is no object.
             return Ok(json!(text));
@@ -194,15 +217,15 @@ impl Call {
     }
 
     /// The fields of a form; anything else has none.
-    pub(super) async fn form(&mut self, schema: &str) -> Result<Value, Refusal> {
+    pub(super) fn form(&self, schema: &str) -> Result<Value, Refusal> {
         let kind = self.header("content-type").unwrap_or_default();
-        let bytes = self.body().await?;
+        let bytes = self.body()?;
         let mut fields = serde_json::Map::new();
         if kind
             .to_ascii_lowercase()
             .starts_with("application/x-www-form-urlencoded")
         {
-            for (name, value) in url::form_urlencoded::parse(&bytes) {
+            for (name, value) in url::form_urlencoded::parse(bytes) {
                 // An empty field counts as absent.
                 if !value.is_empty() {
                     fields.insert(name.into_owned(), json!(value));

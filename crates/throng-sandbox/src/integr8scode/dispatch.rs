@@ -12,7 +12,7 @@ use http::{HeaderName, Method, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::bugs::Bug;
-use super::call::{Call, Cookies};
+use super::call::{Call, Cookies, Sent};
 use super::config::Integr8scodeConfig;
 use super::csrf::Signer;
 use super::limits::{Allowance, Lockout, RateLimiter, client_address};
@@ -72,17 +72,19 @@ pub(super) fn router(app: App) -> Router {
 }
 
 async fn dispatch(State(app): State<App>, request: Request) -> Response {
+    // Whole before anything else: an answer before the body's end would cost the connection.
+    let (request, body) = Sent::read(request).await;
     let cookies = Cookies::parse(request.headers());
     if let Err(refusal) = check_csrf(&app, &request, &cookies) {
         return refusal.into_response();
     }
-    let allowance = match ask_limiter(&app, &request) {
-        Ok(allowance) => allowance,
-        Err(response) => return response,
-    };
-    let mut response = match routed(&app, request, cookies).await {
-        Ok(response) => response,
-        Err(refusal) => refusal.into_response(),
+    let allowance = ask_limiter(&app, &request);
+    let mut response = match &allowance {
+        Some(allowance) if !allowance.allowed => too_many(allowance),
+        _ => match routed(&app, request, body, cookies).await {
+            Ok(response) => response,
+            Err(refusal) => refusal.into_response(),
+        },
     };
     if let Some(allowance) = allowance {
         name_limits(&mut response, &allowance);
@@ -92,7 +94,7 @@ async fn dispatch(State(app): State<App>, request: Request) -> Response {
 
 /// Double submit: where a session's cookie is, the header must repeat the token's cookie, and the token
 /// must be one that was made here for this session.
-fn check_csrf(app: &App, request: &Request, cookies: &Cookies) -> Result<(), Refusal> {
+fn check_csrf(app: &App, request: &Request<()>, cookies: &Cookies) -> Result<(), Refusal> {
     let path = request.uri().path();
     let safe = matches!(
         *request.method(),
@@ -123,27 +125,19 @@ fn check_csrf(app: &App, request: &Request, cookies: &Cookies) -> Result<(), Ref
     }
 }
 
-fn ask_limiter(app: &App, request: &Request) -> Result<Option<Allowance>, Response> {
+fn ask_limiter(app: &App, request: &Request<()>) -> Option<Allowance> {
     if !app.config.rate_limits {
-        return Ok(None);
+        return None;
     }
-    let Some(Peer(peer)) = request.extensions().get::<Peer>() else {
-        return Ok(None);
-    };
-    let forwarded = request
-        .headers()
-        .get("x-forwarded-for")
-        .and_then(|value| value.to_str().ok());
+    let Peer(peer) = request.extensions().get::<Peer>()?;
+    let forwarded = request.headers().get("x-forwarded-for");
+    let forwarded = forwarded.and_then(|value| value.to_str().ok());
     let address = client_address(*peer, forwarded);
-    let Some(allowance) = app
-        .limiter
+    app.limiter
         .ask(address, request.uri().path(), Instant::now())
-    else {
-        return Ok(None);
-    };
-    if allowance.allowed {
-        return Ok(Some(allowance));
-    }
+}
+
+fn too_many(allowance: &Allowance) -> Response {
     let seconds = allowance.reset.as_secs() + 1;
     let millis = i64::try_from(allowance.reset.as_millis()).unwrap_or(i64::MAX);
     let body = json!({
@@ -153,8 +147,7 @@ fn ask_limiter(app: &App, request: &Request) -> Result<Option<Allowance>, Respon
     });
     let mut response = reply::json_with(StatusCode::TOO_MANY_REQUESTS, &body);
     reply::set(&mut response, header::RETRY_AFTER, &seconds.to_string());
-    name_limits(&mut response, &allowance);
-    Err(response)
+    response
 }
 
 fn name_limits(response: &mut Response, allowance: &Allowance) {
@@ -171,7 +164,12 @@ fn name_limits(response: &mut Response, allowance: &Allowance) {
     }
 }
 
-async fn routed(app: &App, request: Request, cookies: Cookies) -> Result<Response, Refusal> {
+async fn routed(
+    app: &App,
+    request: Request<()>,
+    body: Sent,
+    cookies: Cookies,
+) -> Result<Response, Refusal> {
     let alerts = app.config.alerts;
     let path = request.uri().path();
     let Some((route, parameter)) = routes::find(path, alerts) else {
@@ -198,12 +196,12 @@ async fn routed(app: &App, request: Request, cookies: Cookies) -> Result<Respons
     if let Some(user) = &user {
         note.user(&user.username);
     }
-    let call = Call::new(app.clone(), parameter, cookies, note, request);
+    let call = Call::new(app.clone(), parameter, cookies, note, request, body);
     if !operation.protected() {
-        return open_operation(operation, call).await;
+        return open_operation(operation, &call).await;
     }
     match user {
-        Some(user) => own_operation(operation, call, user).await,
+        Some(user) => own_operation(operation, &call, user),
         None => Err(Refusal::Domain(
             StatusCode::UNAUTHORIZED,
             "AuthenticationRequiredError",
@@ -212,42 +210,38 @@ async fn routed(app: &App, request: Request, cookies: Cookies) -> Result<Respons
     }
 }
 
-async fn open_operation(operation: Operation, call: Call) -> Result<Response, Refusal> {
+async fn open_operation(operation: Operation, call: &Call) -> Result<Response, Refusal> {
     match operation {
         Operation::Register => accounts::register(call).await,
-        Operation::Login => accounts::login(call).await,
-        Operation::Logout => Ok(accounts::logout(&call)),
+        Operation::Login => accounts::login(call),
+        Operation::Logout => Ok(accounts::logout(call)),
         Operation::ExampleScripts => Ok(open::example_scripts()),
-        Operation::Limits => Ok(open::limits(&call)),
-        Operation::Live => Ok(open::live(&call)),
-        Operation::Grafana => open::grafana(call).await,
+        Operation::Limits => Ok(open::limits(call)),
+        Operation::Live => Ok(open::live(call)),
+        Operation::Grafana => open::grafana(call),
         // Nothing else is open: see `Operation::protected`.
         _ => Ok(reply::ok(&call.app.document)),
     }
 }
 
-async fn own_operation(
-    operation: Operation,
-    call: Call,
-    user: Arc<User>,
-) -> Result<Response, Refusal> {
+fn own_operation(operation: Operation, call: &Call, user: Arc<User>) -> Result<Response, Refusal> {
     match operation {
-        Operation::Execute => executions::execute(call, &user).await,
-        Operation::Result => executions::result(&call, &user),
-        Operation::Events => executions::events(&call, &user),
-        Operation::Cancel => executions::cancel(call, &user).await,
-        Operation::Retry => executions::retry(&call, &user),
-        Operation::ListExecutions => executions::list(&call, &user),
-        Operation::ExecutionStream => streams::execution(&call, &user),
-        Operation::NotificationStream => Ok(streams::notifications(&call, user)),
-        Operation::CreateScript => scripts::create(call, &user).await,
-        Operation::ListScripts => Ok(scripts::list(&call, &user)),
-        Operation::GetScript => scripts::get(&call, &user),
-        Operation::UpdateScript => scripts::update(call, &user).await,
-        Operation::DeleteScript => scripts::delete(&call, &user),
+        Operation::Execute => executions::execute(call, &user),
+        Operation::Result => executions::result(call, &user),
+        Operation::Events => executions::events(call, &user),
+        Operation::Cancel => executions::cancel(call, &user),
+        Operation::Retry => executions::retry(call, &user),
+        Operation::ListExecutions => executions::list(call, &user),
+        Operation::ExecutionStream => streams::execution(call, &user),
+        Operation::NotificationStream => Ok(streams::notifications(call, user)),
+        Operation::CreateScript => scripts::create(call, &user),
+        Operation::ListScripts => Ok(scripts::list(call, &user)),
+        Operation::GetScript => scripts::get(call, &user),
+        Operation::UpdateScript => scripts::update(call, &user),
+        Operation::DeleteScript => scripts::delete(call, &user),
         Operation::GetSettings => Ok(reply::ok(&user.settings())),
-        Operation::SetTheme => personal::set_theme(call, &user).await,
-        Operation::ListNotifications => personal::notifications(&call, &user),
+        Operation::SetTheme => personal::set_theme(call, &user),
+        Operation::ListNotifications => personal::notifications(call, &user),
         Operation::MarkAllRead => Ok(personal::mark_all_read(&user)),
         // Nothing else is protected: see `Operation::protected`.
         _ => Ok(reply::ok(&user.json())),
@@ -264,7 +258,7 @@ fn other_slash(path: &str) -> Option<String> {
 }
 
 /// To the same place with or without a slash at the end, by an absolute URL.
-fn redirect(request: &Request, path: &str) -> Response {
+fn redirect(request: &Request<()>, path: &str) -> Response {
     let mut response = Response::default();
     *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
     let host = request

@@ -18,8 +18,8 @@ use super::world::{Submission, User};
 /// What the planted stack trace shows.
 const STACK_TRACE: &str = "Traceback (most recent call last):\n  File \"/app/app/api/routes/execution.py\", line 86, in create_execution\n    payload = json.loads(await request.body())\n  File \"/usr/local/lib/python3.12/json/decoder.py\", line 355, in raw_decode\n    raise JSONDecodeError(\"Expecting value\", s, err.value) from None\njson.decoder.JSONDecodeError: Expecting value";
 
-pub(super) async fn execute(mut call: Call, user: &User) -> Result<Response, Refusal> {
-    let body = match call.json("ExecutionRequest").await {
+pub(super) fn execute(call: &Call, user: &User) -> Result<Response, Refusal> {
+    let body = match call.json("ExecutionRequest") {
         Err(Refusal::Invalid(mut faults)) if call.app.has(Bug::StackTraceInError) => {
             for fault in &mut faults {
                 if fault["type"] == "json_invalid" {
@@ -45,7 +45,7 @@ pub(super) async fn execute(mut call: Call, user: &User) -> Result<Response, Ref
             return Err(Refusal::Invalid(faults));
         }
     }
-    submit(&call, user, key.as_deref(), &job)
+    submit(call, user, key.as_deref(), &job)
 }
 
 fn submit(call: &Call, user: &User, key: Option<&str>, job: &Job) -> Result<Response, Refusal> {
@@ -105,9 +105,9 @@ pub(super) fn events(call: &Call, user: &User) -> Result<Response, Refusal> {
     Ok(reply::ok(&json!(shown)))
 }
 
-pub(super) async fn cancel(mut call: Call, user: &User) -> Result<Response, Refusal> {
-    call.json("CancelRequest").await?;
-    let execution = own(&call, user)?;
+pub(super) fn cancel(call: &Call, user: &User) -> Result<Response, Refusal> {
+    call.json("CancelRequest")?;
+    let execution = own(call, user)?;
     let (status, message, event) = match execution.cancel() {
         Status::Cancelled => ("already_cancelled", "Execution is already cancelled", None),
         ended @ Status::Ended(_) => {

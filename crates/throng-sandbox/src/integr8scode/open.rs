@@ -34,8 +34,8 @@ pub(super) fn live(call: &Call) -> Response {
     }))
 }
 
-pub(super) async fn grafana(mut call: Call) -> Result<Response, Refusal> {
-    let body = call.json("GrafanaWebhook").await?;
+pub(super) fn grafana(call: &Call) -> Result<Response, Refusal> {
+    let body = call.json("GrafanaWebhook")?;
     let alerts = body["alerts"].as_array().map_or(0, Vec::len);
     Ok(reply::ok(&json!({
         "message": "Webhook received and processed",

@@ -12,8 +12,8 @@ use super::world::{Read, User};
 use crate::secret::digest;
 use crate::timestamp::rfc3339_millis;
 
-pub(super) async fn set_theme(mut call: Call, user: &User) -> Result<Response, Refusal> {
-    let body = call.json("ThemeUpdate").await?;
+pub(super) fn set_theme(call: &Call, user: &User) -> Result<Response, Refusal> {
+    let body = call.json("ThemeUpdate")?;
     user.set_theme(text(&body, "theme"));
     Ok(reply::ok(&user.settings()))
 }

@@ -12,8 +12,8 @@ use super::validate;
 use super::world::{Script, User};
 use crate::timestamp::unix_millis;
 
-pub(super) async fn create(mut call: Call, user: &User) -> Result<Response, Refusal> {
-    let body = call.unchecked_json().await?;
+pub(super) fn create(call: &Call, user: &User) -> Result<Response, Refusal> {
+    let body = call.unchecked_json()?;
     let mut faults = Vec::new();
     validate::check(
         &body,
@@ -75,8 +75,8 @@ pub(super) fn get(call: &Call, user: &User) -> Result<Response, Refusal> {
     Ok(reply::ok(&script.json()))
 }
 
-pub(super) async fn update(mut call: Call, user: &User) -> Result<Response, Refusal> {
-    let body = call.json("ScriptUpdate").await?;
+pub(super) fn update(call: &Call, user: &User) -> Result<Response, Refusal> {
+    let body = call.json("ScriptUpdate")?;
     let changed = call
         .app
         .world
@@ -95,7 +95,7 @@ pub(super) async fn update(mut call: Call, user: &User) -> Result<Response, Refu
                 script.description = Some(description.to_owned());
             }
         });
-    let script = changed.ok_or_else(|| missing(&call))?;
+    let script = changed.ok_or_else(|| missing(call))?;
     Ok(reply::ok(&script.json()))
 }
 

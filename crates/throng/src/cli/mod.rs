@@ -171,6 +171,7 @@ fn dispatch(cli: &Cli, job: &dyn Job) -> Result<ExitCode, CommandError> {
         Command::Tools(args) => tools::tools(args, output),
         Command::Schema => schema(),
         Command::Sandbox(SandboxCommand::Nextcloud(args)) => sandbox::nextcloud(args),
+        Command::Sandbox(SandboxCommand::Integr8scode(args)) => sandbox::integr8scode(args),
     }
 }
 

@@ -1,8 +1,11 @@
 //! `throng sandbox`: an embedded target in the foreground, until a signal, standard input's end, or a request to
 //! its `/__sandbox/stop`.
 
+mod integr8scode;
+
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use throng_sandbox::{
@@ -14,6 +17,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::SandboxArgs;
 use super::{CommandError, runtime};
+
+pub(crate) use integr8scode::integr8scode;
 
 /// Whose notes and files everybody works on where nobody has to log in.
 const OPEN_USER: &str = "open";
@@ -27,7 +32,7 @@ pub(crate) fn nextcloud(args: &SandboxArgs) -> Result<ExitCode, CommandError> {
             .await
             .map_err(|error| CommandError::failed(error.into()))?;
         announce(&sandbox, args)?;
-        wait(&sandbox, args.stop_at_eof)
+        until_told(sandbox.stopped(), args.stop_at_eof)
             .await
             .map_err(|error| CommandError::failed(error.into()))?;
         sandbox.stop().await;
@@ -44,25 +49,12 @@ fn config(args: &SandboxArgs) -> anyhow::Result<NextcloudConfig> {
         Some(path) => read_knobs(path)?,
         None => Knobs::default(),
     };
-    if args.latency.is_some() || args.jitter.is_some() || args.error_rate.is_some() {
-        let milliseconds = |time: std::time::Duration| time.as_secs_f64() * 1e3;
-        // In front of the file's, whose first match wins.
-        knobs.endpoints.insert(
-            0,
-            EndpointKnob {
-                pattern: "nc_*".to_owned(),
-                latency: (args.latency.is_some() || args.jitter.is_some()).then(|| Latency {
-                    fixed_ms: args.latency.map_or(0.0, milliseconds),
-                    jitter: args.jitter.map(|jitter| Jitter::Uniform {
-                        max_ms: milliseconds(jitter),
-                    }),
-                }),
-                error_rate: args.error_rate,
-                error: throng_sandbox::ErrorKind::default(),
-                stall: None,
-            },
-        );
-    }
+    let trouble = Trouble {
+        latency: args.latency,
+        jitter: args.jitter,
+        error_rate: args.error_rate,
+    };
+    in_front(&mut knobs, "nc_*", &trouble);
     if let Some(delay) = args.share_propagation {
         knobs.share_propagation_ms =
             u64::try_from(delay.as_millis()).context("--share-propagation")?;
@@ -106,6 +98,36 @@ fn mcp(open: bool) -> McpConfig {
         fixtures: true,
         ..McpConfig::default()
     }
+}
+
+/// The trouble that flags ask for.
+struct Trouble {
+    latency: Option<Duration>,
+    jitter: Option<Duration>,
+    error_rate: Option<f64>,
+}
+
+/// Puts the flags' trouble in front of the file's, whose first match wins.
+fn in_front(knobs: &mut Knobs, pattern: &str, trouble: &Trouble) {
+    if trouble.latency.is_none() && trouble.jitter.is_none() && trouble.error_rate.is_none() {
+        return;
+    }
+    let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+    knobs.endpoints.insert(
+        0,
+        EndpointKnob {
+            pattern: pattern.to_owned(),
+            latency: (trouble.latency.is_some() || trouble.jitter.is_some()).then(|| Latency {
+                fixed_ms: trouble.latency.map_or(0.0, milliseconds),
+                jitter: trouble.jitter.map(|jitter| Jitter::Uniform {
+                    max_ms: milliseconds(jitter),
+                }),
+            }),
+            error_rate: trouble.error_rate,
+            error: throng_sandbox::ErrorKind::default(),
+            stall: None,
+        },
+    );
 }
 
 fn validate(knobs: &Knobs) -> anyhow::Result<()> {
@@ -181,13 +203,14 @@ fn announce(sandbox: &NextcloudSandbox, args: &SandboxArgs) -> Result<(), Comman
     Ok(())
 }
 
-async fn wait(sandbox: &NextcloudSandbox, stop_at_eof: bool) -> std::io::Result<()> {
+/// Waits for a signal, for the sandbox to be told to stop, or for the end of standard input.
+async fn until_told(stopped: impl Future<Output = ()>, stop_at_eof: bool) -> std::io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
-        () = sandbox.stopped() => {}
+        () = stopped => {}
         read = end_of_input(), if stop_at_eof => read?,
     }
     Ok(())

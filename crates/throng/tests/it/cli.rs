@@ -40,6 +40,10 @@ async fn help() {
         ("schema", &["schema", "--help"]),
         ("sandbox", &["sandbox", "--help"]),
         ("sandbox_nextcloud", &["sandbox", "nextcloud", "--help"]),
+        (
+            "sandbox_integr8scode",
+            &["sandbox", "integr8scode", "--help"],
+        ),
     ] {
         let ended = alone(arguments).await.with_code(0);
         assert_eq!(ended.stderr, "", "{ended}");

@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use throng_metrics::Verdict;
 use throng_metrics::threshold::Threshold;
-use throng_sandbox::{EndpointKnob, ErrorKind, Jitter, Knobs, Latency, Stall, StallFrom};
+use throng_sandbox::{Bug, EndpointKnob, ErrorKind, Jitter, Knobs, Latency, Stall, StallFrom};
 use throng_workflow::{Environment, Overrides, ScenarioFile};
 
 pub(crate) fn root() -> PathBuf {
@@ -144,6 +144,7 @@ fn every_flag_is_in_the_reference_and_the_reference_has_no_other() {
         &["tools"],
         &["schema"],
         &["sandbox", "nextcloud"],
+        &["sandbox", "integr8scode"],
     ] {
         let help = throng(home.path(), &[command, &["--help"]].concat());
         let listed = flags_of(&String::from_utf8_lossy(&help.stdout));
@@ -343,6 +344,14 @@ fn every_knob_is_in_the_reference() {
         .filter(|key| !words.contains(key.as_str()))
         .collect();
     assert!(missing.is_empty(), "not in docs/sandbox.md: {missing:?}");
+}
+
+#[test]
+fn every_planted_bug_is_in_the_reference_and_the_reference_has_no_other() {
+    let text = page("docs/sandbox.md");
+    let documented = column(section(&text, "### Planted bugs"), "name");
+    let known: BTreeSet<String> = Bug::ALL.iter().map(ToString::to_string).collect();
+    assert_eq!(documented, known);
 }
 
 #[test]
