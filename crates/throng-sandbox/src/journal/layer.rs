@@ -21,7 +21,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Baggage, Entry, Journal, Note, Outcome, Planted, Server, monotonic_ns};
-use crate::connection::ResetConnection;
+use crate::connection::{CloseSilently, ResetConnection};
 use crate::frame;
 use crate::knobs::{ErrorKind, Plan, Subject};
 
@@ -69,7 +69,12 @@ async fn journalled(
         pending.planted().latency_ns = held;
     }
     if let Some(error) = plan.error {
-        let (response, name) = planted_failure(&error, &message);
+        let (mut response, name) = planted_failure(&error, &message);
+        if server == Server::Integr8scode && response.status() == StatusCode::INTERNAL_SERVER_ERROR
+        {
+            // As after every unhandled exception of this server.
+            response.extensions_mut().insert(CloseSilently);
+        }
         pending.planted().error = Some(name);
         pending.entry.outcome = Outcome::PlantedError;
         return pending.answered(response);

@@ -509,3 +509,35 @@ async fn a_sandbox_says_where_it_is_and_stops_when_told_to() {
     eventually("the sandbox stops", || sandbox.has_ended()).await;
     sandbox.ended().await.with_code(0);
 }
+
+#[tokio::test]
+async fn the_other_sandbox_hands_out_its_certificate_and_knows_its_bugs() {
+    let home = home();
+    let certificate = home.path().join("sandbox.pem");
+    let arguments = [
+        "sandbox",
+        "integr8scode",
+        "--port",
+        "0",
+        "--bugs",
+        "role-from-register,number-edge-500",
+        "--cert",
+        certificate.to_str().expect("a plain path"),
+        "--json",
+        // Its input has ended, so it stops as soon as it's up.
+        "--stop-at-eof",
+    ];
+    let ended = Running::start(throng(home.path(), arguments), home.path())
+        .ended()
+        .await
+        .with_code(0);
+    let ready: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    let written = std::fs::read_to_string(&certificate).expect("a certificate");
+    assert!(written.starts_with("-----BEGIN CERTIFICATE-----"));
+    assert_eq!(ready["certificate"], written);
+    let bugs = serde_json::json!(["number-edge-500", "role-from-register"]);
+    assert_eq!(ready["bugs"], bugs);
+    let refused = alone(&["sandbox", "integr8scode", "--bugs", "heisenbug"]).await;
+    let said = refused.with_code(2).stderr;
+    assert!(said.contains("unknown bug `heisenbug`"), "{said}");
+}

@@ -125,6 +125,44 @@ async fn a_crash_closes_the_connection_without_saying_so() {
 }
 
 #[tokio::test]
+async fn a_planted_500_closes_likewise_and_a_planted_503_does_not() {
+    let sandbox = sandbox(|_| {}).await;
+    let mut api = Api::new(&sandbox, false).await;
+    for (status, connections) in [(503, 1), (500, 2)] {
+        let knob = EndpointKnob {
+            pattern: "/api/v1/health/live".to_owned(),
+            latency: None,
+            error_rate: Some(1.0),
+            error: ErrorKind::Http(status),
+            stall: None,
+        };
+        let knobs = Knobs {
+            endpoints: vec![knob],
+            ..Knobs::default()
+        };
+        sandbox.knobs().set(knobs).expect("valid knobs");
+        assert_eq!(api.get("/health/live").await.status, status);
+        if status == 500 {
+            api.closed().await;
+        }
+        assert_eq!(api.get("/k8s-limits").await.status, 200);
+        assert_eq!(api.connections, connections);
+    }
+}
+
+/// A client that sends a body to somebody who will not have it needs no new connection.
+#[tokio::test]
+async fn a_refusal_does_not_cost_the_connection() {
+    let sandbox = sandbox(|_| {}).await;
+    let mut api = Api::new(&sandbox, true).await;
+    for _ in 0..3 {
+        let body = vec![b'x'; 1024 * 1024];
+        assert_eq!(api.raw(Method::POST, "/execute", body).await.status, 401);
+    }
+    assert_eq!(api.connections, 1);
+}
+
+#[tokio::test]
 async fn rates_are_limited_when_asked_for() {
     let sandbox = sandbox(|config| config.rate_limits = true).await;
     let mut api = Api::new(&sandbox, true).await.user("anna").await;
