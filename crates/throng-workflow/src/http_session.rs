@@ -13,7 +13,7 @@ use throng_metrics::{Failure, FailureKind, StreamEnd};
 
 use crate::http::Redirects;
 use crate::program::Request;
-use crate::run::failure::{cut, failure_with};
+use crate::run::failure::{cut, failure_with, shown};
 use crate::run::{HttpReply, HttpTask, ListenTask, Performed, Reply, Streamed};
 
 /// Redirects that are followed at most.
@@ -227,21 +227,28 @@ impl Sender<'_> {
         let Ok(body) = content::decode(&exchange.headers, &exchange.body, limit) else {
             return "a body that cannot be decoded".to_owned();
         };
+        if let Some(value) = small_json(&body) {
+            return cut(&self.mask(&shown(&value)), LONGEST_BODY);
+        }
         let start = &body[..body.len().min(8 * LONGEST_BODY)];
-        let mut text = String::from_utf8_lossy(start)
+        let text = String::from_utf8_lossy(start)
             .split_whitespace()
             .collect::<Vec<_>>()
             .join(" ");
-        if let Some(jar) = self.client.cookies() {
-            text = jar.mask(&text);
-        }
+        cut(&self.mask(&text), LONGEST_BODY)
+    }
+
+    /// Strikes out the user's cookies and token.
+    fn mask(&self, text: &str) -> String {
+        let jar = self.client.cookies();
+        let text = jar.map_or_else(|| text.to_owned(), |jar| jar.mask(text));
         let token = self
             .authorization
             .and_then(|value| value.to_str().ok()?.split_once(' '));
-        if let Some((_, token)) = token.filter(|(_, token)| !token.is_empty()) {
-            text = text.replace(token, "***");
+        match token.filter(|(_, token)| !token.is_empty()) {
+            Some((_, token)) => text.replace(token, "***"),
+            None => text,
         }
-        cut(&text, LONGEST_BODY)
     }
 }
 
@@ -318,6 +325,13 @@ fn body_value(headers: &HeaderMap, body: &[u8]) -> Value {
         return value;
     }
     String::from_utf8_lossy(body).into_owned().into()
+}
+
+/// A body that is an object or an array, and not too large to be looked through for secrets.
+fn small_json(body: &[u8]) -> Option<Value> {
+    const LARGEST: usize = 64 << 10;
+    let looks_json = matches!(body.trim_ascii_start().first(), Some(b'{' | b'['));
+    (looks_json && body.len() <= LARGEST).then(|| serde_json::from_slice(body).ok())?
 }
 
 fn event_value(event: &sse::Event) -> Value {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use throng_metrics::CounterId;
 
 use super::driver::{Driver, HttpReply};
-use super::failure::{cut, fold, shorten};
+use super::failure::{cut, fold, names_a_secret, shorten, shown};
 use super::render::Missing;
 use super::scope::{Execution, Scope};
 use crate::model::JsonType;
@@ -86,8 +86,9 @@ impl<D: Driver> Execution<'_, D> {
                 continue;
             }
             if let Some(what) = fails(test, found, &expected) {
-                let shown = match found {
-                    Some(value) => shorten(&value.to_string()),
+                let found = match found {
+                    Some(_) if names_a_secret(place) => "***".to_owned(),
+                    Some(value) => shorten(&shown(value)),
                     None => "nothing".to_owned(),
                 };
                 let detail = match &*expected {
@@ -96,7 +97,7 @@ impl<D: Driver> Execution<'_, D> {
                 };
                 return Ok(Verdict::Fails {
                     cause: format!("{place} {what}{}", object(test)),
-                    message: format!("{place} {what}{detail}, found {shown}"),
+                    message: format!("{place} {what}{detail}, found {found}"),
                 });
             }
         }

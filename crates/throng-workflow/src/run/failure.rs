@@ -69,9 +69,7 @@ pub(crate) fn violation(
     refusal: &str,
     answer: &Value,
 ) -> Failure {
-    let mut answer = answer.clone();
-    hide_secrets(&mut answer);
-    let answer = cut(&answer.to_string(), LONGEST_ANSWER);
+    let answer = cut(&shown(answer), LONGEST_ANSWER);
     failure_with(
         FailureKind::NotRefused,
         format!("was not refused, and must be with /{refusal}/"),
@@ -79,13 +77,25 @@ pub(crate) fn violation(
     )
 }
 
+/// A value as it may be shown.
+pub(crate) fn shown(value: &Value) -> String {
+    let mut value = value.clone();
+    hide_secrets(&mut value);
+    value.to_string()
+}
+
+/// Whether a name, or a path, is that of a secret.
+pub(crate) fn names_a_secret(name: &str) -> bool {
+    let name = name.to_lowercase();
+    SECRETS.iter().any(|secret| name.contains(secret))
+}
+
 /// Takes out of an answer what its keys say is secret: whoever is let in where he should not be may well be given some.
 fn hide_secrets(value: &mut Value) {
     match value {
         Value::Object(map) => {
             for (key, inner) in map {
-                let key = key.to_lowercase();
-                if SECRETS.iter().any(|secret| key.contains(secret)) {
+                if names_a_secret(key) {
                     *inner = Value::from("***");
                 } else {
                     hide_secrets(inner);

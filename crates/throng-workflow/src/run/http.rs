@@ -12,7 +12,7 @@ use throng_metrics::{Event, Failure, FailureKind, StreamEnd, StreamSample, UserI
 use super::block::Branch;
 use super::check::Verdict;
 use super::driver::{Driver, HttpReply, HttpTask, ListenTask, Reply, Streamed};
-use super::failure::failure_with;
+use super::failure::{failure_with, shown};
 use super::render::Missing;
 use super::scope::{Execution, Scope};
 use crate::program::{Action, Content, Listen, Request, SaveFrom, Step};
@@ -167,7 +167,10 @@ pub(super) fn heard(
     };
     let message = match (stream.events, &reply.value) {
         (0, _) => format!("{cause}; there was no event"),
-        (events, last) => format!("{cause}; there were {events} events, the last: {last}"),
+        (events, last) => {
+            let last = shown(last);
+            format!("{cause}; there were {events} events, the last: {last}")
+        }
     };
     Err(failure_with(FailureKind::Check, cause, &message))
 }

@@ -13,7 +13,7 @@ use throng_metrics::{
 use super::block::{Branch, Mode};
 use super::check::Verdict;
 use super::driver::{Driver, Performed, Prepared, Reply, Task};
-use super::failure::{Halt, failure_with, violation};
+use super::failure::{Halt, failure_with, shown, violation};
 use super::http::heard;
 use super::render::Missing;
 use super::scope::{Execution, Scope};
@@ -269,7 +269,7 @@ impl<D: Driver> Execution<'_, D> {
                 None => {
                     let cause = format!("nothing {} to save as {}", save.from, save.name);
                     let message = match save.from {
-                        SaveFrom::Path(_) => format!("{cause}, found {value}"),
+                        SaveFrom::Path(_) => format!("{cause}, found {}", shown(&value)),
                         _ => cause.clone(),
                     };
                     return Ok(failed(failure_with(FailureKind::Capture, cause, &message)));

@@ -157,6 +157,7 @@ async fn answer(State(shop): State<Arc<Shop>>, request: Request) -> Response<Bod
             .header(header::LOCATION, "/api/v1/echo?from=moved")
             .body(Body::empty())
             .unwrap(),
+        ("GET", "leak") => json_answer(200, &json!({"n": 1, "tokens": ["t0p-s3cret"]})),
         ("GET", "boom") => Response::builder()
             .status(500)
             .body("Traceback:\n  session very-secret-session failed".into())
@@ -262,8 +263,10 @@ async fn run(server: &Server, steps: &str) -> Ran {
     };
     let crowd = Arc::new(Crowd::over_http(people, &server.url, options).unwrap());
     let program = file.program.clone();
-    // A second execution would have to wait longer than anything here takes.
+    // Long enough for a first execution to begin on a busy machine; a second one would have to wait longer than anything
+    // here takes.
     let load = Load {
+        duration: Duration::from_millis(300),
         pause: Duration::from_secs(1000),
         ..once()
     };
@@ -397,6 +400,38 @@ async fn an_unexpected_status_is_a_failure_without_secrets() {
     );
     assert_eq!(ran.statuses("boom"), [(500, 1)]);
     assert_eq!(server.lines().len(), 2);
+}
+
+#[tokio::test]
+async fn no_message_shows_a_secret_of_an_answer() {
+    let server = Server::start().await;
+    let ran = run(
+        &server,
+        "      - login: { post: /login }\n      - leak: { get: /leak, check: [{ path: $.n, equals: 1 }, { path: $.tokens, type: number }] }\n",
+    )
+    .await;
+    assert_eq!(
+        ran.errors()[0].2,
+        "$.tokens should be of type number, found ***"
+    );
+    for (steps, expected) in [
+        (
+            "save: { x: $.nope }",
+            "nothing at $.nope to save as x, found {\"n\":1,\"tokens\":\"***\"}",
+        ),
+        ("expect: 201", "HTTP 200: {\"n\":1,\"tokens\":\"***\"}"),
+        (
+            "check: { type: string }",
+            "$ should be of type string, found {\"n\":1,\"tokens\":\"***\"}",
+        ),
+    ] {
+        let ran = run(
+            &server,
+            &format!("      - leak: {{ get: /leak, {steps} }}\n"),
+        )
+        .await;
+        assert_eq!(ran.errors()[0].2, expected);
+    }
 }
 
 #[tokio::test]

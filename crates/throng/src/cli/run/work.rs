@@ -12,6 +12,7 @@ use http::{HeaderName, HeaderValue};
 use throng_client::Client;
 use throng_client::mcp::{Server, ServerOptions, Tools};
 use throng_engine::{RunOutcome, StopSignals, Tick};
+use throng_identity::provision::Identity;
 use throng_metrics::PhaseTally;
 use throng_workflow::model::{LoginKind, Protocol};
 use throng_workflow::{Crowd, CrowdOptions, Person, Problem, Scenario};
@@ -142,11 +143,23 @@ pub(super) async fn connect(
         LoginKind::OAuth | LoginKind::Request => set_up(&wanted, made, narrator)
             .await?
             .into_iter()
-            .map(Person::from)
+            .map(|identity| person(identity, &wanted))
             .collect(),
         LoginKind::None => nobody_known(&wanted),
     };
     open_sessions(prepared, made, people, stop, narrator).await
+}
+
+/// An identity with what it sends by. Whoever brings a token brings no cookies, but an HTTP target may set some.
+fn person(identity: Identity, wanted: &Wanted<'_>) -> Person {
+    let person = Person::from(identity);
+    match wanted.scenario.target.protocol {
+        Protocol::Http if person.tokens.is_some() => Person {
+            client: Client::with_cookies(&wanted.connector),
+            ..person
+        },
+        _ => person,
+    }
 }
 
 /// Users of a target that asks nobody who he is: names and connections of their own, and nothing else.
