@@ -247,6 +247,7 @@ impl IterCx {
             actor,
             clock,
             status: None,
+            answer: None,
             cx: Some(self.clone()),
         }
     }
@@ -333,6 +334,8 @@ pub struct InFlight<'a> {
     intended: Duration,
     started: Duration,
     status: Option<u16>,
+    /// When the answer was there, where the step goes on after it.
+    answer: Option<Arc<OnceLock<std::time::Instant>>>,
     clock: &'a mut StepClock,
 }
 
@@ -350,6 +353,12 @@ impl InFlight<'_> {
     /// Notes the HTTP status of the answer.
     pub fn answered(&mut self, status: Option<u16>) {
         self.status = status;
+    }
+
+    /// For a step that goes on after its answer, such as an event stream: where `answer` says when that was, and the step is
+    /// given up later, it is recorded as a success that ended then.
+    pub fn goes_on_after(&mut self, answer: Arc<OnceLock<std::time::Instant>>) {
+        self.answer = Some(answer);
     }
 
     /// Records the step as ended now. Returns its service time.
@@ -393,6 +402,10 @@ impl InFlight<'_> {
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         if let Some(cx) = &self.cx {
+            if let Some(at) = self.answer.as_ref().and_then(|answer| answer.get()) {
+                let ended = cx.offset_of(*at);
+                return self.record(ended, 0, 0, Outcome::Success);
+            }
             let now = cx.now();
             let outcome = cx.dropped(now.saturating_sub(self.started));
             self.record(now, 0, 0, outcome);

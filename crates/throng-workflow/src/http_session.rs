@@ -83,6 +83,9 @@ impl Sender<'_> {
             let failure = unexpected(status, "an event stream");
             return performed_on(&listener, Err(failure), None);
         }
+        let head = listener.head();
+        // Only one listens by this task, so that nothing is set twice.
+        let _ = task.open.set(head.first_byte.unwrap_or(head.ended));
         let (stream, last, broken) = self.hear(task, &mut listener, started, deadline).await;
         let result = match broken {
             Some(error) => Err(transport_failure(&error)),

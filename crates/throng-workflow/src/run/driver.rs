@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -85,6 +86,8 @@ pub struct ListenTask<'a> {
     pub request: HttpTask<'a>,
     /// Whether an event, decoded, ends it; only where something is waited for.
     pub ends: Option<&'a (dyn Fn(&Value) -> bool + Send + Sync)>,
+    /// Where the driver says when the stream was there: should the step be given up later, that was its answer.
+    pub open: Arc<OnceLock<Instant>>,
 }
 
 impl fmt::Debug for ListenTask<'_> {

@@ -1,6 +1,7 @@
 //! HTTP steps: put together before their start; what is kept of their answers; what listening came to.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -56,6 +57,7 @@ impl<D: Driver> Execution<'_, D> {
             listen,
             request: self.request(&listen.request, scope)?,
             ends: listen.until.is_some().then_some(ends),
+            open: Arc::default(),
         })
     }
 

@@ -168,6 +168,9 @@ impl<D: Driver> Execution<'_, D> {
     ) -> Result<Answer, Missing> {
         let renewed = self.driver.ready(user).await;
         let mut flight = self.cx.begin(step.id, UserId(user), &mut branch.clock);
+        if let Task::Listen(listen) = &prepared.task {
+            flight.goes_on_after(listen.open.clone());
+        }
         let performed = match renewed {
             Ok(renewed) => {
                 self.count(

@@ -246,6 +246,10 @@ workflows:
 
 /// One execution of these steps (indented by six) by one user.
 async fn run(server: &Server, steps: &str) -> Ran {
+    run_for(server, steps, once().graceful_stop).await
+}
+
+async fn run_for(server: &Server, steps: &str, graceful_stop: Duration) -> Ran {
     let file = read(&server.url, steps).unwrap_or_else(|problems| panic!("{problems}"));
     let connector = Connector::new(ConnectorOptions::default()).unwrap();
     let people = vec![Person {
@@ -268,6 +272,7 @@ async fn run(server: &Server, steps: &str) -> Ran {
     let load = Load {
         duration: Duration::from_millis(300),
         pause: Duration::from_secs(1000),
+        graceful_stop,
         ..once()
     };
     let outcome = throng_engine::run(
@@ -486,6 +491,17 @@ async fn listening_ends_at_its_event_its_count_its_window_or_the_servers_end() {
     let journal = server.journal();
     assert_eq!(journal[0].header("accept"), Some("text/event-stream"));
     assert_eq!(journal[0].header("accept-encoding"), None);
+}
+
+#[tokio::test]
+async fn a_stream_that_the_end_of_the_run_cuts_off_was_answered() {
+    let server = Server::start().await;
+    let steps = "      - endless: { listen: /silent, within: 100s }\n";
+    let ran = run_for(&server, steps, Duration::ZERO).await;
+    let step = ran.step("endless");
+    assert_eq!((step.succeeded, step.failed, step.unfinished), (1, 0, 0));
+    assert!(longest(&step.service) < Duration::from_millis(300));
+    assert!(step.streams.is_none());
 }
 
 #[tokio::test]
