@@ -1,13 +1,19 @@
 //! What is embedded in the binary: the built-in scenarios, and files to start from. What ships is what users copy and edit.
 
 /// Scenarios that can be run by name.
-const SCENARIOS: [(&str, &str); 1] = [(
-    "nextcloud",
-    include_str!("../../../scenarios/nextcloud.yaml"),
-)];
+const SCENARIOS: [(&str, &str); 2] = [
+    (
+        "nextcloud",
+        include_str!("../../../scenarios/nextcloud.yaml"),
+    ),
+    (
+        "integr8scode",
+        include_str!("../../../scenarios/integr8scode.yaml"),
+    ),
+];
 
 /// Files to start from: name, what it is, text.
-const TEMPLATES: [(&str, &str, &str); 3] = [
+const TEMPLATES: [(&str, &str, &str); 4] = [
     (
         "mcp-oauth",
         "a small scenario for an MCP server with OAuth: three actors, two workflows, every part explained",
@@ -17,6 +23,11 @@ const TEMPLATES: [(&str, &str, &str); 3] = [
         "nextcloud",
         "the whole built-in scenario for Nextcloud's MCP server",
         include_str!("../../../scenarios/nextcloud.yaml"),
+    ),
+    (
+        "integr8scode",
+        "the whole built-in scenario for an HTTP API: users who register, cookies and CSRF tokens, event streams",
+        include_str!("../../../scenarios/integr8scode.yaml"),
     ),
     (
         "permission-escalation",

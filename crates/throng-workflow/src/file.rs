@@ -12,7 +12,7 @@ use url::Url;
 use crate::builtin;
 use crate::compile::compile;
 use crate::decode::{At, Decode};
-use crate::model::{DirectoryKind, Scenario};
+use crate::model::{DirectoryKind, Protocol, Scenario};
 use crate::node::{self, Kind, Lookup, Node};
 use crate::playbook::Playbook;
 use crate::problem::{Mark, Problem, Problems};
@@ -173,6 +173,20 @@ impl Overrides {
             root.set("thresholds", Node::list(all, "--threshold"));
         }
     }
+}
+
+/// What the target of a file speaks, as far as can be told from the file as it stands. A file that cannot be read, or whose
+/// protocol is unknown, is taken for one of MCP: reading it as a scenario says what is wrong.
+pub fn protocol_of(name: &str) -> Protocol {
+    let told = || {
+        let (file, source) = read(name).ok()?;
+        let root = node::parse(&source, &mut Problems::new(&file, &source))?;
+        match &root.get("target")?.get("protocol")?.kind {
+            Kind::Text(word) => (word == Protocol::Http.word()).then_some(Protocol::Http),
+            _ => None,
+        }
+    };
+    told().unwrap_or_default()
 }
 
 impl ScenarioFile {

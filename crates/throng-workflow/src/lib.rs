@@ -28,7 +28,7 @@ pub mod users;
 pub use compile::compile;
 pub use crowd::{Crowd, CrowdOptions, Person};
 pub use drift::drift;
-pub use file::{DirectoryOverrides, Environment, Overrides, ScenarioFile};
+pub use file::{DirectoryOverrides, Environment, Overrides, ScenarioFile, protocol_of};
 pub use model::Scenario;
 pub use playbook::Playbook;
 pub use problem::Problem;

@@ -209,11 +209,12 @@ impl DirectoryError {
             Self::NoDeletion { .. } => true,
             Self::Request(error) => match &**error {
                 HookError::Status { status, .. } => status.is_client_error(),
-                HookError::Transport { .. } => false,
+                HookError::Transport { source, .. } => source.is_connect(),
                 // Nothing could be sent.
                 _ => true,
             },
-            Self::Transport { .. } => false,
+            // Without a connection nothing was sent.
+            Self::Transport { source, .. } => source.is_connect(),
         }
     }
 }

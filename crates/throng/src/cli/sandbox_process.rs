@@ -1,6 +1,6 @@
 //! The embedded sandbox as a process of its own, so that target and generator don't share a runtime.
 //!
-//! The child is this same executable (`throng sandbox nextcloud --stop-at-eof --json`). It holds the read end of a
+//! The child is this same executable (`throng sandbox NAME --stop-at-eof --json`). It holds the read end of a
 //! pipe whose write end is here: when this process ends, however it ends, the pipe closes and the child stops.
 
 use std::path::Path;
@@ -12,6 +12,8 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+use super::settings::{SandboxAddress, SandboxDirectory, SandboxKind};
+
 /// How long the sandbox may take to come up (it makes an RSA key first).
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// How long it may take to go.
@@ -20,14 +22,42 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// What the child prints when it's ready.
 #[derive(Deserialize)]
 pub(crate) struct Ready {
-    /// The Nextcloud side, `http://127.0.0.1:PORT`.
+    /// The sandbox itself, `http://127.0.0.1:PORT`; its journal is there.
     pub(crate) url: String,
+    /// Of a Nextcloud.
+    #[serde(flatten)]
+    pub(crate) nextcloud: Option<ReadyNextcloud>,
+}
+
+/// What a Nextcloud says besides.
+#[derive(Deserialize)]
+pub(crate) struct ReadyNextcloud {
     /// The MCP endpoint.
     pub(crate) mcp_url: String,
     /// The administrator's name.
-    pub(crate) admin: String,
+    admin: String,
     /// The administrator's password. Never printed.
-    pub(crate) password: String,
+    password: String,
+}
+
+impl Ready {
+    /// What of it stands in for what a scenario says.
+    pub(crate) fn address(&self) -> SandboxAddress<'_> {
+        match &self.nextcloud {
+            Some(nextcloud) => SandboxAddress {
+                target: &nextcloud.mcp_url,
+                directory: Some(SandboxDirectory {
+                    url: &self.url,
+                    admin: &nextcloud.admin,
+                    password: &nextcloud.password,
+                }),
+            },
+            None => SandboxAddress {
+                target: &self.url,
+                directory: None,
+            },
+        }
+    }
 }
 
 /// A running sandbox; dropping it kills it.
@@ -41,23 +71,22 @@ impl SandboxProcess {
     ///
     /// # Errors
     /// Where the child can't be started, ends early or doesn't come up in time; with what it said.
-    pub(crate) async fn start(knobs: Option<&Path>, seed: u64) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        kind: SandboxKind,
+        knobs: Option<&Path>,
+        seed: u64,
+    ) -> anyhow::Result<Self> {
         let executable =
             std::env::current_exe().context("finding this executable to start the sandbox")?;
         let mut command = Command::new(executable);
         command
-            .args([
-                "sandbox",
-                "nextcloud",
-                "--port",
-                "0",
-                "--mcp-port",
-                "0",
-                "--json",
-                "--stop-at-eof",
-            ])
+            .args(["sandbox", kind.word(), "--port", "0"])
+            .args(["--json", "--stop-at-eof"])
             .arg("--seed")
             .arg(seed.to_string());
+        if kind == SandboxKind::Nextcloud {
+            command.args(["--mcp-port", "0"]);
+        }
         if let Some(knobs) = knobs {
             command.arg("--knobs").arg(knobs);
         }

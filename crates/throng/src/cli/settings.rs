@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 use throng_client::Trust;
 use throng_identity::secret::Secret;
+use throng_workflow::model::Protocol;
 use throng_workflow::{DirectoryOverrides, Environment, Overrides, Problem, ScenarioFile};
 
 use super::args::{ClientArgs, RunArgs, TargetArgs};
@@ -41,22 +42,69 @@ pub(crate) fn place(args: &RunArgs) -> Place {
     }
 }
 
-/// The addresses and the administrator of a sandbox, which stand in for the file's.
+/// Which of the embedded sandboxes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SandboxKind {
+    /// For MCP scenarios.
+    Nextcloud,
+    /// For HTTP scenarios.
+    Integr8scode,
+}
+
+impl SandboxKind {
+    /// The one that speaks a scenario's protocol.
+    pub(crate) fn of(args: &RunArgs) -> Self {
+        match throng_workflow::protocol_of(name(args)) {
+            Protocol::Mcp => Self::Nextcloud,
+            Protocol::Http => Self::Integr8scode,
+        }
+    }
+
+    /// Its name on the command line.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Nextcloud => "nextcloud",
+            Self::Integr8scode => "integr8scode",
+        }
+    }
+
+    /// For validating a file before the sandbox is up: addresses that nothing is ever sent to.
+    pub(crate) fn pending(self) -> SandboxAddress<'static> {
+        match self {
+            Self::Nextcloud => SandboxAddress {
+                target: "http://127.0.0.1:9/mcp",
+                directory: Some(SandboxDirectory {
+                    url: "http://127.0.0.1:9",
+                    admin: "admin",
+                    password: "pending",
+                }),
+            },
+            Self::Integr8scode => SandboxAddress {
+                target: "https://127.0.0.1:9",
+                directory: None,
+            },
+        }
+    }
+}
+
+/// What of a sandbox stands in for what the file says.
 pub(crate) struct SandboxAddress<'a> {
+    /// The target's URL.
+    pub(crate) target: &'a str,
+    /// Where its users are made, unless they register by requests to the target.
+    pub(crate) directory: Option<SandboxDirectory<'a>>,
+}
+
+/// The directory of a sandbox.
+pub(crate) struct SandboxDirectory<'a> {
     pub(crate) url: &'a str,
-    pub(crate) mcp_url: &'a str,
     pub(crate) admin: &'a str,
     pub(crate) password: &'a str,
 }
 
-impl SandboxAddress<'static> {
-    /// For validating a file before the sandbox is up: addresses that nothing is ever sent to.
-    pub(crate) const PENDING: Self = Self {
-        url: "http://127.0.0.1:9",
-        mcp_url: "http://127.0.0.1:9/mcp",
-        admin: "admin",
-        password: "pending",
-    };
+/// The scenario's file, or the name of a built-in one.
+fn name(args: &RunArgs) -> &str {
+    args.scenario.as_deref().unwrap_or(DEFAULT_SCENARIO)
 }
 
 /// Reads the scenario with what the flags (and a sandbox) say put in.
@@ -69,7 +117,7 @@ pub(crate) fn scenario(
     sandbox: Option<&SandboxAddress<'_>>,
     seed: u64,
 ) -> anyhow::Result<ScenarioFile> {
-    let name = args.scenario.as_deref().unwrap_or(DEFAULT_SCENARIO);
+    let name = name(args);
     let lookup = |name: &str| std::env::var(name).ok();
     job.read(
         name,
@@ -95,11 +143,18 @@ pub(crate) fn list(problems: &[Problem]) -> anyhow::Error {
 
 fn overrides(args: &RunArgs, sandbox: Option<&SandboxAddress<'_>>, seed: u64) -> Overrides {
     let directory = match sandbox {
-        Some(sandbox) => DirectoryOverrides {
-            url: Some(sandbox.url.to_owned()),
-            admin: Some(sandbox.admin.to_owned()),
-            password: Some(Secret::new(sandbox.password)),
-        },
+        Some(sandbox) => {
+            sandbox
+                .directory
+                .as_ref()
+                .map_or_else(DirectoryOverrides::default, |directory| {
+                    DirectoryOverrides {
+                        url: Some(directory.url.to_owned()),
+                        admin: Some(directory.admin.to_owned()),
+                        password: Some(Secret::new(directory.password)),
+                    }
+                })
+        }
         // The environment stands in for these flags only where the file itself names it as `${NEXTCLOUD_HOST}`.
         None => DirectoryOverrides {
             url: args.target.host.clone(),
@@ -109,7 +164,7 @@ fn overrides(args: &RunArgs, sandbox: Option<&SandboxAddress<'_>>, seed: u64) ->
     };
     Overrides {
         url: sandbox
-            .map(|sandbox| sandbox.mcp_url.to_owned())
+            .map(|sandbox| sandbox.target.to_owned())
             .or_else(|| args.target.url.clone()),
         users: args.users,
         prefix: args.user_prefix.clone(),

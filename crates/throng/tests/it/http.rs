@@ -146,3 +146,59 @@ fn a_path_that_is_always_404_is_drift_and_no_failing_target() {
         "{reasons}"
     );
 }
+
+/// The built-in scenario of an HTTP API, on the sandbox that speaks like it: users register, log in by cookie, send the CSRF
+/// token with each change, listen to events; and stay, because nothing deletes them.
+#[test]
+fn integr8scode_runs_on_its_sandbox_and_both_count_the_same() {
+    let home = tempfile::tempdir().expect("a directory");
+    let file = home.path().join("report.json");
+    let path = file.to_str().expect("a plain path");
+    let output = throng(
+        home.path(),
+        &[
+            "run",
+            "integr8scode",
+            "--sandbox",
+            "-u",
+            "5",
+            "-d",
+            "4",
+            "-o",
+            path,
+        ],
+    );
+    assert!(output.status.success(), "{}", said(&output));
+    let report: Value =
+        serde_json::from_slice(&fs::read(&file).expect("the report")).expect("JSON");
+    assert_eq!(
+        report["ground_truth"]["agrees"], true,
+        "{}",
+        report["ground_truth"]
+    );
+    assert_eq!(report["summary"]["failed_operations"], 0);
+    let steps = report["steps"].as_object().expect("steps");
+    assert_eq!(steps.len(), 16);
+    for (name, step) in steps {
+        assert!(step["count"].as_u64() > Some(0), "{name} never ran");
+    }
+    let names: Vec<String> = (1..=5).map(|n| format!("loaduser_user_{n}")).collect();
+    assert_eq!(report["cleanup"]["staying"], json!(names));
+    let shown = said(&output);
+    assert!(!shown.contains("testpass123!"), "{shown}");
+    assert!(!report.to_string().contains("testpass123!"));
+}
+
+#[test]
+fn an_http_target_is_not_asked_what_it_offers() {
+    let home = tempfile::tempdir().expect("a directory");
+    for command in ["tools", "check"] {
+        let output = throng(home.path(), &[command, "integr8scode", "--sandbox"]);
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(
+            said(&output).contains("throng run integr8scode -u 1 -d 1"),
+            "{}",
+            said(&output)
+        );
+    }
+}

@@ -72,7 +72,7 @@ fn journal(counts: &[Count]) -> Calls {
         let measured = matches!(count.phase.as_deref(), Some("measured" | "finally"));
         let refused_token = count.user.is_none() && count.outcome == "http_error";
         if let Some(step) = &count.step
-            && count.server == "mcp"
+            && matches!(count.server.as_str(), "mcp" | "integr8scode")
             && measured
             && !refused_token
         {

@@ -10,7 +10,7 @@ use throng_client::mcp::Tools;
 use throng_engine::StopSignals;
 use throng_metrics::Verdict;
 use throng_workflow::Problem;
-use throng_workflow::model::LoginKind;
+use throng_workflow::model::{LoginKind, Protocol};
 
 use super::job::FileJob;
 use super::prepare::Prepared;
@@ -62,7 +62,16 @@ pub(crate) fn inspect(
         let watch = signals::watch(stop.clone()).map_err(|error| {
             CommandError::failed(anyhow!(error).context("watching for signals"))
         })?;
-        look(Prepared::new(&args, output, &FileJob)?, &args, &stop, watch).await
+        let prepared = Prepared::new(&args, output, &FileJob)?;
+        // Before anything is created, since not every target deletes its users.
+        if prepared.file.scenario.target.protocol == Protocol::Http {
+            return Err(CommandError::usage(anyhow!(
+                "{}: an HTTP target can't be asked what it offers; its paths are known once they are tried: throng run {} -u 1 -d 1",
+                prepared.file.origin,
+                prepared.file.origin,
+            )));
+        }
+        look(prepared, &args, &stop, watch).await
     })
 }
 

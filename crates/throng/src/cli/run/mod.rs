@@ -127,22 +127,26 @@ async fn start_sandbox(
     args: &RunArgs,
     narrator: &Narrator,
 ) -> Result<SandboxProcess, CommandError> {
-    narrator.say("Starting a sandbox: a Nextcloud, its OpenID provider and its MCP server...");
-    let sandbox = SandboxProcess::start(args.target.sandbox_knobs.as_deref(), prepared.seed)
+    let kind = settings::SandboxKind::of(args);
+    narrator.say(match kind {
+        settings::SandboxKind::Nextcloud => {
+            "Starting a sandbox: a Nextcloud, its OpenID provider and its MCP server..."
+        }
+        settings::SandboxKind::Integr8scode => "Starting a sandbox: Integr8sCode's API...",
+    });
+    let knobs = args.target.sandbox_knobs.as_deref();
+    let sandbox = SandboxProcess::start(kind, knobs, prepared.seed)
         .await
         .map_err(CommandError::failed)?;
     let ready = &sandbox.ready;
-    prepared.place_at(
-        args,
-        &settings::SandboxAddress {
-            url: &ready.url,
-            mcp_url: &ready.mcp_url,
-            admin: &ready.admin,
-            password: &ready.password,
-        },
-    )?;
-    narrator.done(&format!("Nextcloud at {}", ready.url));
-    narrator.done(&format!("MCP server at {}", ready.mcp_url));
+    prepared.place_at(args, &ready.address())?;
+    match &ready.nextcloud {
+        Some(nextcloud) => {
+            narrator.done(&format!("Nextcloud at {}", ready.url));
+            narrator.done(&format!("MCP server at {}", nextcloud.mcp_url));
+        }
+        None => narrator.done(&format!("Integr8sCode at {}", ready.url)),
+    }
     Ok(sandbox)
 }
 

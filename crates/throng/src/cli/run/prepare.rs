@@ -20,7 +20,7 @@ use super::setup::{LOGIN_CONCURRENCY, Made};
 use crate::cli::args::{HttpChoice, RunArgs};
 use crate::cli::cleanup::DEFAULT_NAMES;
 use crate::cli::narrator::Narrator;
-use crate::cli::settings::{self, Place, SandboxAddress};
+use crate::cli::settings::{self, Place, SandboxAddress, SandboxKind};
 use crate::cli::signals::Remains;
 use crate::cli::{CommandError, Output, sandbox, state};
 
@@ -67,13 +67,13 @@ impl<'j> Prepared<'j> {
         let seed = args
             .seed
             .unwrap_or_else(|| u64::from(rand::random::<u32>()));
-        let pending = (place == Place::Sandbox).then_some(SandboxAddress::PENDING);
+        let pending = (place == Place::Sandbox).then(|| SandboxKind::of(args).pending());
         let file =
             settings::scenario(job, args, pending.as_ref(), seed).map_err(CommandError::usage)?;
         check_login(&file, place).map_err(CommandError::usage)?;
         let load = load(&file, args, seed).map_err(CommandError::usage)?;
         let thresholds = thresholds(&file, args).map_err(CommandError::usage)?;
-        let connector = connector(args, &file).map_err(CommandError::usage)?;
+        let connector = connector(args, &file, place).map_err(CommandError::usage)?;
         let export = args
             .output
             .as_deref()
@@ -220,14 +220,12 @@ fn check_login(file: &ScenarioFile, place: Place) -> anyhow::Result<()> {
             "{}: users that log in must be created somewhere: add a `directory`, or `login: {{ kind: none }}` if the target asks nobody who he is",
             file.origin
         )),
-        (_, _, Place::Sandbox) if scenario.target.protocol == Protocol::Http => Err(anyhow!(
-            "{}: the sandbox speaks MCP, and this scenario `protocol: http`; give the --url of its target",
-            file.origin
-        )),
-        (LoginKind::None, _, Place::Sandbox) => Err(anyhow!(
-            "{}: `login: {{ kind: none }}` doesn't fit the sandbox, whose MCP server wants a token; give the --url of a server that doesn't",
-            file.origin
-        )),
+        (LoginKind::None, _, Place::Sandbox) if scenario.target.protocol == Protocol::Mcp => {
+            Err(anyhow!(
+                "{}: `login: {{ kind: none }}` doesn't fit the sandbox, whose MCP server wants a token; give the --url of a server that doesn't",
+                file.origin
+            ))
+        }
         _ => Ok(()),
     }
 }
@@ -306,14 +304,18 @@ fn thresholds(file: &ScenarioFile, args: &RunArgs) -> anyhow::Result<Vec<Thresho
     }
 }
 
-fn connector(args: &RunArgs, file: &ScenarioFile) -> anyhow::Result<Connector> {
+fn connector(args: &RunArgs, file: &ScenarioFile, place: Place) -> anyhow::Result<Connector> {
     let options = ConnectorOptions {
         version: match args.target.http {
             None | Some(HttpChoice::Auto) => HttpVersion::Auto,
             Some(HttpChoice::One) => HttpVersion::Http1,
             Some(HttpChoice::Two) => HttpVersion::Http2,
         },
-        trust: trust(args, file),
+        trust: match place {
+            Place::Target => trust(args, file),
+            // It makes its certificate when it starts, for this run alone.
+            Place::Sandbox => Trust::Anything,
+        },
         ..ConnectorOptions::default()
     };
     Ok(Connector::new(options)?)
