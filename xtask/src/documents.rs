@@ -11,9 +11,7 @@ use crate::process;
 use crate::workspace::Workspace;
 
 /// Try every command of the Markdown files in the root and in docs/.
-pub(crate) fn run(workspace: &Workspace) -> Result<()> {
-    process::run(&mut workspace.cargo(&["build", "--quiet", "--locked", "--package", "throng"]))?;
-    let program = workspace.target.join("debug/throng");
+pub(crate) fn run(workspace: &Workspace, program: &Path) -> Result<()> {
     let mut wrong = Vec::new();
     let mut tried = 0;
     for file in markdown_files(&workspace.root)? {
@@ -21,7 +19,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
             fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         for (line, command) in commands(&text) {
             tried += 1;
-            let output = process::capture(Command::new(&program).args(&command).arg("--help"))?;
+            let output = process::capture(Command::new(program).args(&command).arg("--help"))?;
             if !output.status.success() {
                 let said = String::from_utf8_lossy(&output.stderr)
                     .trim()

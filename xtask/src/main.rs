@@ -54,8 +54,8 @@ fn main() -> ExitCode {
         Chore::Setup => setup::run(&workspace).map(|installed| installed.print()),
         Chore::Test(options) => test::run(&workspace, &options),
         Chore::Audit => audit::run(&workspace),
-        Chore::Schema(options) => schema::run(&workspace, &options),
-        Chore::Documents => documents::run(&workspace),
+        Chore::Schema(options) => schema::run(&workspace, &options, &workspace.program()?),
+        Chore::Documents => documents::run(&workspace, &workspace.program()?),
         Chore::Bench(options) => bench::run(&workspace, &options),
         Chore::CleanThirdParty => setup::clean(&workspace),
     });

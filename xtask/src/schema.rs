@@ -2,6 +2,8 @@
 //! repository for editors.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -16,11 +18,9 @@ pub(crate) struct Options {
     pub(crate) check: bool,
 }
 
-/// Write or check docs/scenario.schema.json.
-pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
-    let printed = process::output(
-        &mut workspace.cargo(&["run", "--quiet", "--locked", "-p", "throng", "--", "schema"]),
-    )?;
+/// Write or check docs/scenario.schema.json by what `program` prints.
+pub(crate) fn run(workspace: &Workspace, options: &Options, program: &Path) -> Result<()> {
+    let printed = process::output(Command::new(program).arg("schema"))?;
     let path = workspace.root.join("docs/scenario.schema.json");
     if !options.check {
         return fs::write(&path, printed)

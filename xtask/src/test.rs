@@ -78,11 +78,14 @@ fn steps<'a>(workspace: &'a Workspace, options: &Options, counts: &'a mut Counts
     steps.push(("documentation", Box::new(|| documentation(workspace))));
     steps.push((
         "scenario schema",
-        Box::new(|| schema::run(workspace, &schema::Options { check: true })),
+        Box::new(|| {
+            let options = schema::Options { check: true };
+            schema::run(workspace, &options, &workspace.tested_program())
+        }),
     ));
     steps.push((
         "documented commands",
-        Box::new(|| documents::run(workspace)),
+        Box::new(|| documents::run(workspace, &workspace.tested_program())),
     ));
     steps
 }

@@ -47,6 +47,18 @@ impl Workspace {
         self.target.join("third-party")
     }
 
+    /// The program, built as `cargo build` does. After `cargo test` for the whole workspace that is another build, with other
+    /// features of dependencies, and takes minutes: whoever has run it takes [`Self::tested_program`].
+    pub(crate) fn program(&self) -> Result<PathBuf> {
+        process::run(&mut self.cargo(&["build", "--quiet", "--locked", "--package", "throng"]))?;
+        Ok(self.tested_program())
+    }
+
+    /// The program as the last build left it.
+    pub(crate) fn tested_program(&self) -> PathBuf {
+        self.target.join("debug/throng")
+    }
+
     /// A `cargo` call in the root of the checkout.
     pub(crate) fn cargo(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(cargo());
