@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, Version, header};
+use http::{HeaderMap, Method, Request, Response, Version, header};
 use hyper::body::{Body as _, Incoming};
 use url::Url;
 
@@ -175,9 +175,14 @@ impl Client {
             progress.phase = Phase::Head;
             match self.request(outgoing, &mut connection).await {
                 Ok(response) => return Ok(self.opened(target, response, connection, progress)),
-                // Closed between the look at it and the request. Nothing came back, so for all that can be known the
-                // server did not see the request (RFC 9112, section 9.3.1 allows the repetition).
-                Err(error) if progress.traffic().1 == 0 && replaceable(&connection, &error) => {}
+                // Closed between the look at it and the answer, and nothing came back.
+                Err(error)
+                    if progress.traffic().1 == 0
+                        && replaceable(&connection, &error, progress, &outgoing.method()) =>
+                {
+                    // What was never under way is not sent again, but sent.
+                    progress.resent |= !unwritten(&error, progress);
+                }
                 Err(error) => return Err(TransportFailure::from_hyper(error)),
             }
         }
@@ -313,21 +318,43 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Whether a request that failed without an answer on a reused connection goes to a new one.
-fn replaceable(connection: &Connection, error: &hyper::Error) -> bool {
-    match connection {
-        // One exchange at a time: whatever failed is the connection. A server that gives up an idle connection closes it in
-        // order, even where the request crosses that on its way; a reset is its answer to this request.
-        // Except after a 5xx: a server that gives up on a failure closes without a word, and its kernel resets what
-        // arrives after that.
-        Connection::Http1(http1) => {
-            !error.is_parse()
-                && !error.is_user()
-                && (http1.after_failure() || !TransportFailure::is_reset(error))
-        }
-        // A reset of one stream is an answer; only the end of the whole connection is not.
-        Connection::Http2(connection) => connection.is_closed() && !error.is_user(),
+/// Whether a request that failed without an answer on a reused connection goes to a new one: where it was never written,
+/// or the server gave up the connection before it, or it may be repeated by what it is (RFC 9110, section 9.2.2). Any other
+/// may have been acted on, and a client that sent it again would do twice what was asked for once.
+fn replaceable(
+    connection: &Connection,
+    error: &hyper::Error,
+    progress: &Progress,
+    method: &Method,
+) -> bool {
+    if error.is_parse() || error.is_user() {
+        return false;
     }
+    let closed = match connection {
+        // One exchange at a time: whatever failed is the connection.
+        Connection::Http1(_) => true,
+        // A reset of one stream is an answer; only the end of the whole connection is not.
+        Connection::Http2(connection) => connection.is_closed(),
+    };
+    if !closed {
+        return false;
+    }
+    if unwritten(error, progress) {
+        return true;
+    }
+    match connection {
+        // A server that gives up on a failure closes without a word, and its kernel resets what arrives after that. Else a
+        // reset is the answer to this request, while an orderly close may have crossed it on its way.
+        Connection::Http1(http1) => {
+            http1.after_failure() || method.is_idempotent() && !TransportFailure::is_reset(error)
+        }
+        Connection::Http2(_) => method.is_idempotent(),
+    }
+}
+
+/// Whether nothing of the request left for the server.
+fn unwritten(error: &hyper::Error, progress: &Progress) -> bool {
+    error.is_canceled() || progress.traffic().0 == 0
 }
 
 fn keeps_alive(version: Version, headers: &HeaderMap) -> bool {
@@ -358,6 +385,8 @@ pub(crate) struct Progress {
     first_byte: Option<Instant>,
     phase: Phase,
     pub(crate) reused: bool,
+    /// The request was written twice: the connection that it went out on first was closed.
+    pub(crate) resent: bool,
     traffic: Count,
 }
 
@@ -380,6 +409,7 @@ impl Progress {
             first_byte: None,
             phase: Phase::Connect,
             reused: false,
+            resent: false,
             traffic: Count::Fixed(0, 0),
         }
     }
@@ -433,6 +463,7 @@ impl Progress {
             received,
             self.reused,
         )
+        .after_resending(self.resent)
     }
 
     fn on(&mut self, traffic: &Arc<Traffic>) {

@@ -21,6 +21,7 @@ struct Inner {
     sent: u32,
     received: u32,
     reused: bool,
+    resent: bool,
 }
 
 /// What went wrong.
@@ -107,7 +108,13 @@ impl TransportError {
             sent,
             received,
             reused,
+            resent: false,
         }))
+    }
+
+    pub(crate) fn after_resending(mut self, resent: bool) -> Self {
+        self.0.resent |= resent;
+        self
     }
 
     /// Nothing could be sent at all.
@@ -149,6 +156,13 @@ impl TransportError {
     /// Whether the connection had served an earlier exchange.
     pub fn reused(&self) -> bool {
         self.0.reused
+    }
+
+    /// Whether the request had been sent before, on a kept-alive connection that was closed (see [`Exchange::resent`]).
+    ///
+    /// [`Exchange::resent`]: crate::Exchange::resent
+    pub fn resent(&self) -> bool {
+        self.0.resent
     }
 
     /// Whether the time allowed ran out.

@@ -51,6 +51,9 @@ pub struct Exchange {
     pub received: u32,
     /// Whether a kept-alive connection served.
     pub reused: bool,
+    /// Whether the request was sent twice: first on a kept-alive connection that was closed without an answer. Only what may
+    /// be repeated (RFC 9110, section 9.2.2), or was not acted on for all that is known, is sent again.
+    pub resent: bool,
     /// The HTTP version spoken.
     pub version: Version,
 }
@@ -140,6 +143,11 @@ impl OpenExchange {
         self.progress.reused
     }
 
+    /// Whether the request was sent twice (see [`Exchange::resent`]).
+    pub fn resent(&self) -> bool {
+        self.progress.resent
+    }
+
     pub(crate) fn fail(&self, failure: TransportFailure) -> TransportError {
         self.progress.fail(failure, &self.origin)
     }
@@ -215,6 +223,7 @@ impl OpenExchange {
             sent,
             received,
             reused: self.progress.reused,
+            resent: self.progress.resent,
             version: self.version,
         }
     }

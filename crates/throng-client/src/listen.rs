@@ -20,6 +20,9 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// How long to wait before connecting again, where the stream did not say (the specification leaves it open).
 const DEFAULT_RETRY: Duration = Duration::from_secs(1);
 
+/// Whatever the stream said: a server that asks for no pause at all is not meant to be stormed.
+const SHORTEST_RETRY: Duration = Duration::from_millis(100);
+
 /// What came of asking for a stream.
 #[derive(Debug)]
 pub enum Listened {
@@ -41,6 +44,7 @@ pub struct Listener {
     /// Bytes sent and received on streams before this one.
     before: (u32, u32),
     reconnects: u32,
+    resent: bool,
     last_id: Option<String>,
     retry: Option<Duration>,
 }
@@ -63,7 +67,7 @@ pub enum Next {
     Ended,
     /// The deadline came first.
     Deadline,
-    /// The stream broke and cannot be resumed.
+    /// The stream broke and cannot be resumed, or could not be until the deadline.
     Broken(TransportError),
 }
 
@@ -103,6 +107,7 @@ impl Client {
             timeout,
             head: open.timings(),
             status: open.status,
+            resent: open.resent(),
             stream: open.into_events(),
             before: (0, 0),
             reconnects: 0,
@@ -128,7 +133,10 @@ impl Listener {
         loop {
             let waited = tokio::time::timeout_at(deadline.into(), self.stream.next()).await;
             let parser = self.stream.parser();
-            self.last_id = parser.last_event_id().map(str::to_owned);
+            // A new connection that broke off before its first id takes nothing back.
+            if let Some(id) = parser.last_event_id() {
+                self.last_id = Some(id.to_owned());
+            }
             self.retry = parser.retry().or(self.retry);
             let end = match waited {
                 Err(_elapsed) => return Next::Deadline,
@@ -139,11 +147,20 @@ impl Listener {
             if self.last_id.is_none() && self.retry.is_none() {
                 return end;
             }
-            match tokio::time::timeout_at(deadline.into(), self.reconnect()).await {
-                Err(_elapsed) => return Next::Deadline,
-                Ok(Err(error)) => return Next::Broken(error),
-                Ok(Ok(false)) => return Next::Ended,
-                Ok(Ok(true)) => {}
+            // A server that restarts refuses connections for a while.
+            let mut refused = None;
+            let resumed = tokio::time::timeout_at(deadline.into(), async {
+                loop {
+                    match self.reconnect().await {
+                        Ok(resumed) => return resumed,
+                        Err(error) => refused = Some(error),
+                    }
+                }
+            });
+            match resumed.await {
+                Err(_elapsed) => return refused.map_or(Next::Deadline, Next::Broken),
+                Ok(false) => return Next::Ended,
+                Ok(true) => {}
             }
         }
     }
@@ -151,7 +168,8 @@ impl Listener {
     /// Connects again after the time that the server asked for. `false` if it answers with anything but a stream, which is
     /// how it says that there is no more.
     async fn reconnect(&mut self) -> Result<bool, TransportError> {
-        tokio::time::sleep(self.retry.unwrap_or(DEFAULT_RETRY)).await;
+        let wait = self.retry.unwrap_or(DEFAULT_RETRY).max(SHORTEST_RETRY);
+        tokio::time::sleep(wait).await;
         let id = self.last_id.as_deref();
         let more: Vec<(HeaderName, HeaderValue)> = id
             .and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok())
@@ -192,6 +210,11 @@ impl Listener {
     /// The headers of the response that is being read. They may hold secrets.
     pub fn headers(&self) -> &http::HeaderMap {
         &self.stream.exchange().headers
+    }
+
+    /// Whether the first request was sent twice (see [`Exchange::resent`]).
+    pub fn resent(&self) -> bool {
+        self.resent
     }
 
     /// How often it connected again.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use url::Url;
 
 use crate::{
@@ -31,6 +31,15 @@ const OF_THE_BODY: [HeaderName; 5] = [
     header::CONTENT_LOCATION,
 ];
 
+/// Headers that say what the client is and can take.
+const OF_ANY_ORIGIN: [HeaderName; 5] = [
+    header::ACCEPT,
+    header::ACCEPT_CHARSET,
+    header::ACCEPT_ENCODING,
+    header::ACCEPT_LANGUAGE,
+    header::USER_AGENT,
+];
+
 /// A request on its way.
 struct Hop {
     url: Url,
@@ -46,8 +55,9 @@ impl Client {
     /// Sends a message and follows at most `limit` redirects; at most `timeout` long in all. Every answer's cookies go
     /// into the jar. A redirect that leads nowhere (no `Location`, or not to http) is the answer.
     ///
-    /// A 303, and a 301 or 302 after POST, turn the request into a GET without a body. Headers that are marked sensitive,
-    /// `Authorization` and the double-submit token do not go to another origin.
+    /// A 303, and a 301 or 302 after POST, turn the request into a GET without a body. Of the message's headers, only those
+    /// that say what the client takes, what the body is and which trace this belongs to (`Accept*`, `User-Agent`,
+    /// `Content-*`, `baggage`, `traceparent`, `tracestate`) go to another origin, and neither does the double-submit token.
     ///
     /// # Errors
     /// As [`Client::send_to`], and if there are too many redirects.
@@ -84,6 +94,7 @@ impl Client {
             same_origin: true,
         };
         let (mut sent, mut received) = (first.sent, first.received);
+        let mut resent = first.resent;
         let mut exchange = first;
         let mut redirects = 0;
         while let Some(location) = location(&hop.url, &exchange) {
@@ -113,7 +124,9 @@ impl Client {
             exchange = self.send_to(&hop.base, &next, left).await?;
             sent = sent.saturating_add(exchange.sent);
             received = received.saturating_add(exchange.received);
+            resent |= exchange.resent;
         }
+        exchange.resent = resent;
         exchange.timings.started = started;
         exchange.sent = sent;
         exchange.received = received;
@@ -151,15 +164,12 @@ impl Hop {
         if url.origin() != self.url.origin() {
             self.base = Base::new(url.as_str())?;
             self.same_origin = false;
-            let secret: Vec<HeaderName> = self
-                .headers
+            let given = std::mem::take(&mut self.headers);
+            self.headers = given
                 .iter()
-                .filter(|(name, value)| **name == header::AUTHORIZATION || is_secret(value))
-                .map(|(name, _)| name.clone())
+                .filter(|(name, value)| !value.is_sensitive() && goes_anywhere(name))
+                .map(|(name, value)| (name.clone(), value.clone()))
                 .collect();
-            for name in secret {
-                self.headers.remove(name);
-            }
         }
         let path = match url.query() {
             Some(query) => format!("{}?{query}", url.path()),
@@ -176,6 +186,9 @@ impl Hop {
     }
 }
 
-fn is_secret(value: &HeaderValue) -> bool {
-    value.is_sensitive()
+/// Whether a header tells nothing that is meant for one origin only. Any other may: a cookie, a key by whatever name.
+fn goes_anywhere(name: &HeaderName) -> bool {
+    OF_ANY_ORIGIN.contains(name)
+        || OF_THE_BODY.contains(name)
+        || matches!(name.as_str(), "baggage" | "traceparent" | "tracestate")
 }

@@ -132,6 +132,8 @@ pub struct Call<T> {
     pub received: u32,
     /// How often a broken or ended event stream was resumed with `Last-Event-ID`.
     pub resumed: u32,
+    /// Whether a request was sent twice (see [`Exchange::resent`](crate::Exchange::resent)).
+    pub resent: bool,
     /// The result, or why there is none.
     pub result: Result<T, CallError>,
 }
@@ -145,6 +147,7 @@ impl<T> Call<T> {
             sent: self.sent,
             received: self.received,
             resumed: self.resumed,
+            resent: self.resent,
             result: self.result.and_then(next),
         }
     }
@@ -212,7 +215,9 @@ impl ToolResult {
 
     /// `structuredContent`, if there is any.
     pub fn structured(&self) -> Option<Value> {
-        self.structured.as_deref().map(parsed)
+        self.structured
+            .as_deref()
+            .and_then(|part| serde_json::from_slice(part).ok())
     }
 
     /// All text parts of `content`, joined by line feeds.

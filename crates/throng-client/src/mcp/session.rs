@@ -82,6 +82,7 @@ fn unsent<T>(error: CallError) -> Call<T> {
         sent: 0,
         received: 0,
         resumed: 0,
+        resent: false,
         result: Err(error),
     }
 }
@@ -197,6 +198,7 @@ impl Session {
                 sent: 0,
                 received: 0,
                 resumed: 0,
+                resent: false,
                 result: Ok(()),
             };
         }

@@ -20,6 +20,8 @@ pub(crate) struct Trace {
     sent: u32,
     received: u32,
     pub(crate) resumed: u32,
+    /// Whether an exchange before the current one was sent twice.
+    resent: bool,
     pub(crate) session_id: Option<HeaderValue>,
 }
 
@@ -34,6 +36,7 @@ impl Trace {
             sent: 0,
             received: 0,
             resumed: 0,
+            resent: false,
             session_id: None,
         }
     }
@@ -43,6 +46,7 @@ impl Trace {
         let (sent, received) = self.progress.traffic();
         self.sent = self.sent.saturating_add(sent);
         self.received = self.received.saturating_add(received);
+        self.resent |= self.progress.resent;
         self.progress = Progress::new(self.started);
         self.ended = None;
     }
@@ -70,6 +74,7 @@ impl Trace {
             sent: self.sent.saturating_add(sent),
             received: self.received.saturating_add(received),
             resumed: self.resumed,
+            resent: self.resent || self.progress.resent,
             result,
         }
     }

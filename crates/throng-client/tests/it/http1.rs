@@ -97,7 +97,7 @@ async fn a_connection_serves_a_busy_user_and_one_who_pauses() {
     .await;
     let client = Client::new(&connector());
     for n in 0..250 {
-        let exchange = client.send(post(&server.url, "x"), LONG).await.unwrap();
+        let exchange = client.send(get(&server.url), LONG).await.unwrap();
         assert_eq!(&exchange.body[..], b"ok");
         assert_eq!(exchange.reused, n % 100 != 0, "{n}");
         if n % 60 == 0 {
@@ -120,19 +120,35 @@ async fn a_kept_connection_that_closes_on_the_request_costs_a_reconnect() {
     })
     .await;
     let client = Client::new(&connector());
-    client.send(post(&server.url, "1"), LONG).await.unwrap();
-    let second = client.send(post(&server.url, "2"), LONG).await.unwrap();
+    let first = client.send(get(&server.url), LONG).await.unwrap();
+    let second = client.send(get(&server.url), LONG).await.unwrap();
     assert_eq!((second.status, second.reused), (StatusCode::OK, false));
+    assert_eq!((first.resent, second.resent), (false, true));
     assert!(second.timings.connected.is_some());
     assert_eq!(second.sent as usize, server.seen()[2].len());
     assert_eq!((server.count(), server.seen().len()), (2, 3));
+    let third = client.send(post(&server.url, "3"), LONG).await.unwrap();
+    assert_eq!((third.reused, third.resent), (true, false));
+}
+
+/// The server may have acted on it before it closed: twice is not what was asked for.
+#[tokio::test]
+async fn what_may_not_be_repeated_is_not_sent_again() {
+    let server = Script::start(|_, mut peer| async move {
+        peer.request().await;
+        peer.send(OK).await;
+        peer.request().await;
+    })
+    .await;
+    let client = Client::new(&connector());
+    client.send(post(&server.url, "1"), LONG).await.unwrap();
+    let error = client.send(post(&server.url, "2"), LONG).await.unwrap_err();
     assert!(
-        client
-            .send(post(&server.url, "3"), LONG)
-            .await
-            .unwrap()
-            .reused
+        matches!(error.failure(), TransportFailure::Closed),
+        "{error:?}"
     );
+    assert_eq!((error.reused(), error.resent()), (true, false));
+    assert_eq!((server.count(), server.seen().len()), (1, 2));
 }
 
 /// Nobody resets a connection that has nothing to do: this is what became of the request.

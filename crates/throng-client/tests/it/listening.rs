@@ -130,3 +130,49 @@ async fn another_answer_is_read_whole() {
         (StatusCode::NOT_FOUND, &b"{}"[..])
     );
 }
+
+#[tokio::test]
+async fn a_resumed_stream_without_an_id_of_its_own_keeps_the_last_one() {
+    let server = Script::start(|number, mut peer| async move {
+        peer.request().await;
+        match number {
+            0 => {
+                peer.send(STREAM).await;
+                peer.send("retry: 1\nid: 7\ndata: one\n\n").await;
+            }
+            // Broken off before anything was said, and then not even answered.
+            1 => peer.send(STREAM).await,
+            2 => {}
+            _ => {
+                peer.send(STREAM).await;
+                peer.send("data: two\n\n").await;
+            }
+        }
+    })
+    .await;
+    let mut listener = listen(&server).await;
+    assert_eq!(event(&mut listener).await, "one");
+    assert_eq!(event(&mut listener).await, "two");
+    let seen = server.seen();
+    assert_eq!(seen.len(), 4);
+    for again in &seen[1..] {
+        assert!(again.contains("last-event-id: 7\r\n"), "{again}");
+    }
+}
+
+#[tokio::test]
+async fn no_server_is_stormed_however_short_a_time_it_asks_for() {
+    let server = Script::start(|_, mut peer| async move {
+        peer.request().await;
+        peer.send(STREAM).await;
+        peer.send("retry: 0\n\n").await;
+    })
+    .await;
+    let mut listener = listen(&server).await;
+    let window = Duration::from_millis(350);
+    assert!(matches!(
+        listener.next(Instant::now() + window).await,
+        Next::Deadline
+    ));
+    assert!((1..=3).contains(&listener.reconnects()), "{listener:?}");
+}

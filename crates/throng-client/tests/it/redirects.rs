@@ -40,10 +40,22 @@ async fn follow(
     let base = Base::new(&server.url).unwrap();
     let mut secret = HeaderValue::from_static("s3cr3t");
     secret.set_sensitive(true);
-    let headers = HeaderMap::from_iter([
+    let mut headers = HeaderMap::from_iter([
         (header::CONTENT_TYPE, HeaderValue::from_static("text/plain")),
         (HeaderName::from_static("x-key"), secret),
+        (
+            HeaderName::from_static("x-csrf-token"),
+            HeaderValue::from_static("s3cr3t"),
+        ),
+        (
+            HeaderName::from_static("traceparent"),
+            HeaderValue::from_static("00-1-2-01"),
+        ),
     ]);
+    if path.contains("?to=") {
+        // Of the message, in place of those of the jar.
+        headers.insert(header::COOKIE, HeaderValue::from_static("sid=s3cr3t"));
+    }
     let message = Message {
         method: &method,
         path: Bytes::copy_from_slice(path.as_bytes()),
@@ -99,9 +111,12 @@ async fn secrets_stay_with_their_origin() {
     let done = follow(&here, Method::POST, &path).await.unwrap();
     assert_eq!(done.redirects, 1);
     assert!(here.seen()[0].contains("x-key: s3cr3t"));
+    assert!(here.seen()[0].contains("cookie: sid=s3cr3t"));
     let other = there.seen().remove(0);
     assert!(other.starts_with("POST /other HTTP/1.1\r\n"), "{other}");
     assert!(!other.contains("s3cr3t"), "{other}");
+    assert!(other.contains("content-type: text/plain"), "{other}");
+    assert!(other.contains("traceparent: 00-1-2-01"), "{other}");
     assert!(other.ends_with("body"), "{other}");
 }
 
