@@ -19,7 +19,7 @@ use throng_identity::TokenCell;
 use throng_identity::provision::Identity;
 use throng_metrics::{Failure, FailureKind};
 
-use crate::http_session::Sender;
+use crate::http_session::{Sender, carries_token, mask, secret_headers};
 use crate::run::failure::{failure, failure_with, fold};
 use crate::run::{Driver, Performed, Prepared, Reply, Task, UserNames};
 
@@ -360,7 +360,14 @@ impl Member {
         };
         let first = sender(token.as_ref().map(|(_, header)| header));
         let performed = exchange(first, &task.task).await;
-        let refused = performed.status == Some(401) && performed.result.is_err();
+        // Only of a token that was sent, and not where the step is there to be refused.
+        let unexpected = performed.result.as_ref().err().is_some_and(|failure| {
+            !task
+                .refused
+                .is_some_and(|refused| refused.is_match(&failure.example))
+        });
+        let carried = task.task.http().is_some_and(carries_token);
+        let refused = performed.status == Some(401) && unexpected && carried;
         let Some((tokens, stale)) = token.as_ref().filter(|_| refused) else {
             return Performed {
                 token_refreshes: self.newly_renewed(),
@@ -381,7 +388,7 @@ impl Member {
         Performed {
             sent: again.sent.saturating_add(performed.sent),
             received: again.received.saturating_add(performed.received),
-            retries: 1,
+            retries: 1 + performed.retries + again.retries,
             token_refreshes: self.newly_renewed(),
             ..again
         }
@@ -415,6 +422,7 @@ async fn send(
             ended: None,
             sent: 0,
             received: 0,
+            resent: false,
             result: Err(misfit()),
             unauthorized: false,
         },
@@ -443,6 +451,7 @@ struct Sent {
     ended: Option<Instant>,
     sent: u32,
     received: u32,
+    resent: bool,
     result: Result<Value, Failure>,
     unauthorized: bool,
 }
@@ -453,6 +462,7 @@ impl Sent {
             ended: call.answered(),
             sent: call.sent,
             received: call.received,
+            resent: call.resent,
             unauthorized: call
                 .result
                 .as_ref()
@@ -496,6 +506,15 @@ impl Driver for Crowd {
         }
     }
 
+    fn conceal(&self, user: u32, task: &Prepared<'_>, text: String) -> String {
+        let member = self.member(user);
+        let (Seat::Http(client), Some(task)) = (&member.seat, task.task.http()) else {
+            return text;
+        };
+        let token = member.tokens.as_ref().map(TokenCell::header);
+        mask(client, token.as_ref(), &secret_headers(task), &text)
+    }
+
     async fn perform(&self, user: u32, task: &Prepared<'_>) -> Performed {
         let member = self.member(user);
         match (&member.seat, &self.target) {
@@ -527,9 +546,10 @@ impl Crowd {
         {
             // Once: a token that was renewed just now and is refused again will not get better.
             let (before, received) = (sent.sent, sent.received);
+            let resent = u32::from(sent.resent);
             sent = match tokens.renew(&stale).await {
                 Ok(()) => {
-                    retries = 1;
+                    retries = 1 + resent;
                     let again = send(session, &task.task, &options, task.wants_value).await;
                     Sent {
                         sent: again.sent + before,
@@ -551,7 +571,7 @@ impl Crowd {
             status: None,
             stream: None,
             result: sent.result.map(Reply::from),
-            retries,
+            retries: retries + u32::from(sent.resent),
             token_refreshes: member.newly_renewed(),
         }
     }

@@ -13,7 +13,8 @@ use crate::program::{Program, ToolUse};
 /// Answers that it takes to say of a path that it is not there.
 const ENOUGH_ANSWERS: u64 = 3;
 
-/// HTTP steps whose every answer said that there is no such path or method: 404, 405, 410 or 501, and nothing else.
+/// HTTP steps whose every answer said that there is no such path or method: 404, 405, 410 or 501, and nothing else. Where the
+/// path names a thing (`/notes/{id}`), 404 and 410 may as well say that the thing is gone, which is the target's fault.
 pub fn unserved(program: &Program, tally: &Tally) -> Vec<String> {
     let steps = program.catalog.steps.iter().zip(tally.steps());
     steps
@@ -21,7 +22,12 @@ pub fn unserved(program: &Program, tally: &Tally) -> Vec<String> {
         .filter(|(_, (_, step))| step.failed >= ENOUGH_ANSWERS && step.good() == 0)
         .filter_map(|(index, (info, step))| {
             let (status, count) = step.statuses.iter().max_by_key(|(_, count)| *count)?;
-            let absent = |(status, _)| matches!(status, 404 | 405 | 410 | 501);
+            let names_a_thing = info.endpoint.contains('{');
+            let absent = |(status, _)| match status {
+                405 | 501 => true,
+                404 | 410 => !names_a_thing,
+                _ => false,
+            };
             let answered: u64 = step.statuses.iter().map(|(_, count)| count).sum();
             (answered == step.failed && step.statuses.iter().all(absent)).then(|| {
                 format!(

@@ -59,6 +59,7 @@ impl Decode for Plain {
             Self(Template {
                 segments: vec![Segment::Text(text)],
                 mark: node.mark,
+                named: None,
             })
         };
         match &node.kind {

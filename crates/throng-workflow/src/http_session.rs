@@ -13,7 +13,7 @@ use throng_metrics::{Failure, FailureKind, StreamEnd};
 
 use crate::http::Redirects;
 use crate::program::Request;
-use crate::run::failure::{cut, failure_with, shown};
+use crate::run::failure::{cut, failure_with, names_a_secret, shown};
 use crate::run::{HttpReply, HttpTask, ListenTask, Performed, Reply, Streamed};
 
 /// Redirects that are followed at most.
@@ -70,7 +70,12 @@ impl Sender<'_> {
             Ok(Listened::Answer(exchange)) => {
                 let status = exchange.status;
                 let mut performed = self.answered(task.request.request, &message, *exchange);
-                if status == StatusCode::OK && performed.result.is_ok() {
+                // Only what the step asks for by name instead of a stream.
+                let request = task.request.request;
+                let named = status != StatusCode::OK
+                    && task.ends.is_none()
+                    && request.expect.contains(&status.as_u16());
+                if !named && performed.result.is_ok() {
                     let cause = "the answer is no event stream";
                     performed.result = Err(failure_with(FailureKind::Http, cause, cause));
                 }
@@ -162,9 +167,7 @@ impl Sender<'_> {
         const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
         let mut more = Vec::with_capacity(task.more.len() + 2);
         more.extend(self.baggage.map(|value| (BAGGAGE, value.clone())));
-        // To the target only, and not over what the step says itself.
-        if task.request.base.is_none() && !task.request.headers.contains_key(header::AUTHORIZATION)
-        {
+        if carries_token(task) {
             let token = self.authorization.cloned();
             more.extend(token.map(|value| (header::AUTHORIZATION, value)));
         }
@@ -194,7 +197,7 @@ impl Sender<'_> {
                     cookies: self.cookies(request, message),
                 })),
             }),
-            retries: 0,
+            retries: exchange.resent.into(),
             token_refreshes: 0,
         }
     }
@@ -241,18 +244,56 @@ impl Sender<'_> {
         cut(&self.mask(&text), LONGEST_BODY)
     }
 
-    /// Strikes out the user's cookies and token.
     fn mask(&self, text: &str) -> String {
-        let jar = self.client.cookies();
-        let text = jar.map_or_else(|| text.to_owned(), |jar| jar.mask(text));
-        let token = self
-            .authorization
-            .and_then(|value| value.to_str().ok()?.split_once(' '));
-        match token.filter(|(_, token)| !token.is_empty()) {
-            Some((_, token)) => text.replace(token, "***"),
-            None => text,
-        }
+        mask(self.client, self.authorization, &[], text)
     }
+}
+
+/// Strikes out a user's cookies and token, and other header values that are secret.
+pub(crate) fn mask(
+    client: &Client,
+    authorization: Option<&HeaderValue>,
+    more: &[&HeaderValue],
+    text: &str,
+) -> String {
+    /// What is shorter is no secret and may stand anywhere.
+    const SHORTEST: usize = 8;
+    let jar = client.cookies();
+    let text = jar.map_or_else(|| text.to_owned(), |jar| jar.mask(text));
+    let values = authorization.into_iter().chain(more.iter().copied());
+    values
+        .filter_map(|value| value.to_str().ok())
+        .fold(text, |text, value| {
+            // `Bearer TOKEN`: the token is the secret, and may stand alone.
+            let bare = value.split_once(' ').map_or(value, |(_, bare)| bare);
+            [value, bare]
+                .into_iter()
+                .filter(|secret| secret.len() >= SHORTEST)
+                .fold(text, |text, secret| text.replace(secret, "***"))
+        })
+}
+
+/// The header values of a request that no message may show.
+pub(crate) fn secret_headers<'a>(task: &'a HttpTask<'_>) -> Vec<&'a HeaderValue> {
+    let fixed = task.request.headers.iter();
+    let all = fixed.chain(task.more.iter().map(|(name, value)| (name, value)));
+    all.filter(|(name, value)| {
+        let plain = name.as_str().starts_with("accept")
+            || matches!(**name, header::CONTENT_TYPE | header::USER_AGENT);
+        !plain && (value.is_sensitive() || names_a_secret(name.as_str()))
+    })
+    .map(|(_, value)| value)
+    .collect()
+}
+
+/// Whether the user's token goes along: to the target only, and not over what the step says itself.
+pub(crate) fn carries_token(task: &HttpTask<'_>) -> bool {
+    task.request.base.is_none()
+        && !task.request.headers.contains_key(header::AUTHORIZATION)
+        && !task
+            .more
+            .iter()
+            .any(|(name, _)| *name == header::AUTHORIZATION)
 }
 
 fn unexpected(status: u16, body: &str) -> Failure {
@@ -290,7 +331,7 @@ fn performed_on(
         status: Some(listener.status().as_u16()),
         stream,
         result,
-        retries: 0,
+        retries: listener.resent().into(),
         token_refreshes: 0,
     }
 }
@@ -301,6 +342,7 @@ fn broken(error: &TransportError) -> Performed {
         ended: Some(error.timings().ended),
         sent: error.sent(),
         received: error.received(),
+        retries: error.resent().into(),
         ..Performed::failed(transport_failure(error))
     }
 }

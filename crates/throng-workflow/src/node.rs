@@ -20,6 +20,8 @@ pub struct Node {
     pub mark: Mark,
     /// Whether `${NAME}` stood in it. Such a value is never shown in a message.
     pub from_environment: bool,
+    /// The text with each `${NAME}` as `{NAME}`, for names that must tell what varies and no value of the environment.
+    pub named: Option<String>,
 }
 
 /// The kinds of value, as in JSON; maps keep their order.
@@ -55,6 +57,7 @@ impl Node {
             kind: Kind::Text(text.into()),
             mark: Mark::flag(flag),
             from_environment: false,
+            named: None,
         }
     }
 
@@ -64,6 +67,7 @@ impl Node {
             kind: Kind::List(items),
             mark: Mark::flag(flag),
             from_environment: false,
+            named: None,
         }
     }
 
@@ -103,6 +107,7 @@ impl Node {
                         kind: Kind::Null,
                         mark: value.mark,
                         from_environment: false,
+                        named: None,
                     },
                 ));
                 entries.len() - 1
@@ -200,6 +205,7 @@ impl From<Spanned<Kind>> for Node {
             mark: mark_of(spanned.referenced),
             kind: spanned.value,
             from_environment: false,
+            named: None,
         }
     }
 }
@@ -306,6 +312,8 @@ pub fn substitute(
         }
         match expand(text, environment) {
             Ok((expanded, used)) => {
+                let by_name = |name: &str| Some(format!("{{{name}}}"));
+                node.named = expand(text, &by_name).ok().map(|(named, _)| named);
                 node.kind = Kind::Text(expanded);
                 node.from_environment |= used;
             }

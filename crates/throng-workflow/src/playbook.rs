@@ -428,6 +428,7 @@ impl<'a> Play<'a> {
                 (Phase::Measured, true) => &declared.baggage.finally,
             }),
             wants_value: true,
+            refused: None,
         };
         let renewed = self.crowd.ready(actor.user).await;
         let abort = &self.cx.stop().abort;

@@ -16,6 +16,9 @@ pub struct Template {
     pub segments: Vec<Segment>,
     /// Where it stands.
     pub mark: Mark,
+    /// The same with the names of the environment's variables for their values, where it has any: such a value may be a
+    /// secret.
+    pub named: Option<Vec<Segment>>,
 }
 
 /// A part of a template.
@@ -149,7 +152,11 @@ pub fn parse(text: &str, mark: Mark, problems: &mut Problems) -> Template {
     if !literal.is_empty() {
         segments.push(Segment::Text(literal));
     }
-    Template { segments, mark }
+    Template {
+        segments,
+        mark,
+        named: None,
+    }
 }
 
 fn placeholder(inner: &str, mark: Mark, problems: &mut Problems) -> Option<(Vec<String>, Filter)> {
@@ -189,7 +196,14 @@ schema!(Template, "Template", { "type": "string", "description": "a text with pl
 impl Decode for Template {
     fn decode(node: &Node, problems: &mut Problems) -> Self {
         match &node.kind {
-            Kind::Text(text) => parse(text, node.mark, problems),
+            Kind::Text(text) => Self {
+                // What is wrong with it is reported of the text itself.
+                named: node
+                    .named
+                    .as_ref()
+                    .map(|named| parse(named, node.mark, &mut Problems::new("", "")).segments),
+                ..parse(text, node.mark, problems)
+            },
             _ => {
                 problems.wrong_kind(node, "a text");
                 Self {

@@ -28,6 +28,8 @@ const UNSAFE: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
 /// What the whole target says for each of its requests.
 #[derive(Debug)]
 pub(super) struct HttpTarget {
+    /// Where the target is; `None` where its URL is none.
+    base: Option<Base>,
     /// Path of the target's URL and the prefix: starts with `/` or is empty.
     prefix: String,
     headers: HeaderMap,
@@ -41,6 +43,9 @@ impl HttpTarget {
         // A URL that is none is reported where the file is checked.
         let of_url =
             Url::parse(&target.url).map_or_else(|_| String::new(), |url| url.path().into());
+        if let Some(prefix) = target.prefix.as_ref().filter(|p| p.contains(['?', '#'])) {
+            problems.add(prefix.mark, "a prefix is a path, without `?` and `#`");
+        }
         let of_file = target.prefix.as_ref().map_or("", |prefix| &prefix.value);
         let prefix = format!(
             "{}/{}",
@@ -65,6 +70,7 @@ impl HttpTarget {
         let mut headers = HeaderMap::new();
         for (name, value) in &target.headers.0 {
             let name_of = header_name(name, problems);
+            refuse_framing(name, problems);
             match HeaderValue::from_str(value) {
                 // It may well come from the environment and be a secret.
                 Ok(mut value) => {
@@ -75,6 +81,7 @@ impl HttpTarget {
             }
         }
         Self {
+            base: Base::new(&target.url).ok(),
             prefix: encode::path(prefix.trim_end_matches('/')),
             headers,
             double_submit,
@@ -135,7 +142,17 @@ impl HttpTarget {
         step: &Step,
         values: &mut Values<'_>,
     ) -> Request {
-        let mut headers = self.headers.clone();
+        let (base, path) = self.path(template, &step.query, values);
+        // They may well be keys, and are the target's.
+        let elsewhere = base.as_ref().is_some_and(|base| {
+            let target = self.base.as_ref();
+            target.is_none_or(|target| target.origin() != base.origin())
+        });
+        let mut headers = if elsewhere {
+            HeaderMap::new()
+        } else {
+            self.headers.clone()
+        };
         let streams = step.listen.is_some();
         headers
             .entry(header::ACCEPT)
@@ -146,11 +163,11 @@ impl HttpTarget {
                 .entry(header::ACCEPT_ENCODING)
                 .or_insert(ACCEPT_ENCODING);
         }
-        let (base, path) = self.path(template, &step.query, values);
         let body = body(step, &mut headers, values);
         let mut more = Vec::new();
         for (name, value) in &step.headers.0 {
             let header = values.header_name(name);
+            refuse_framing(name, values.problems);
             match fixed_header(&value.0) {
                 Some(Ok(value)) => {
                     headers.insert(header, value);
@@ -191,7 +208,7 @@ impl HttpTarget {
             body,
             expect: step.expect.0.iter().map(|status| status.value).collect(),
             double_submit,
-            redirects: step.redirects.unwrap_or(if self.follow {
+            redirects: step.redirects.unwrap_or(if self.follow && !streams {
                 Redirects::Follow
             } else {
                 Redirects::Keep
@@ -220,11 +237,25 @@ impl HttpTarget {
             _ => "",
         };
         let mut base = None;
+        let fragment =
+            |segment: &Segment| matches!(segment, Segment::Text(text) if text.contains('#'));
+        if template.segments.iter().any(fragment) {
+            values.problems.add_with_help(
+                template.mark,
+                "what comes after `#` is never sent",
+                "leave it out, or write `%23` where the path has a `#`",
+            );
+        }
         if text.starts_with('/') {
             out.fixed(&self.prefix);
             values.url_path(template, &mut out);
         } else if let Some((origin, rest)) = split_origin(text) {
             match Base::new(origin) {
+                _ if origin.contains('@') => values.problems.add_with_help(
+                    template.mark,
+                    "a URL has no place for a user name and password",
+                    "say `headers: { Authorization: ... }`",
+                ),
                 Ok(elsewhere) => base = Some(elsewhere),
                 Err(error) => values
                     .problems
@@ -392,6 +423,12 @@ fn only_one<'s>(
 }
 
 fn check_listening(step: &Step, problems: &mut Problems) {
+    if step.listen.is_some() && step.redirects == Some(Redirects::Follow) {
+        problems.add(
+            step.mark,
+            "`listen` follows no redirects: say the path where the events are",
+        );
+    }
     if step.listen.is_none() {
         let window = step.within.as_ref().map(|at| ("within", at.mark));
         let events = step.events.as_ref().map(|at| ("events", at.mark));
@@ -429,10 +466,29 @@ fn check_listening(step: &Step, problems: &mut Problems) {
     }
 }
 
-/// The path as a route: values that vary are shown by name, and no query.
+/// Reports a header that the client itself sets: a second one, or another, would break the message's own bounds.
+fn refuse_framing(name: &At<String>, problems: &mut Problems) {
+    let own = [
+        "content-length",
+        "transfer-encoding",
+        "host",
+        "connection",
+        "upgrade",
+        "te",
+        "trailer",
+    ];
+    if own.contains(&name.to_ascii_lowercase().as_str()) {
+        problems.add(
+            name.mark,
+            format!("`{}` is made by the client and cannot be given", name.value),
+        );
+    }
+}
+
+/// The path as a route: values that vary, and those of the environment, are shown by name, and no query.
 fn route(template: &Template) -> String {
     let mut out = String::new();
-    for segment in &template.segments {
+    for segment in template.named.as_ref().unwrap_or(&template.segments) {
         match segment {
             Segment::Text(text) => match text.split_once(['?', '#']) {
                 Some((path, _)) => {

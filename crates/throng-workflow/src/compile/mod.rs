@@ -398,7 +398,8 @@ fn action(
         }
         (None, Some(resource)) => {
             // Like a route: values that vary are shown by name.
-            let endpoint = resource.segments.iter().map(|segment| match segment {
+            let endpoint = resource.named.as_ref().unwrap_or(&resource.segments);
+            let endpoint = endpoint.iter().map(|segment| match segment {
                 crate::template::Segment::Text(text) => text.clone(),
                 crate::template::Segment::Placeholder(placeholder) => {
                     format!("{{{}}}", placeholder.name())

@@ -91,12 +91,18 @@ impl<D: Driver> Execution<'_, D> {
                     Some(value) => shorten(&shown(value)),
                     None => "nothing".to_owned(),
                 };
+                let secret = names_a_secret(place);
                 let detail = match &*expected {
                     Value::Null => String::new(),
-                    expected => format!(" {}", shorten(&expected.to_string())),
+                    _ if secret => " ***".to_owned(),
+                    expected => format!(" {}", shorten(&shown(expected))),
+                };
+                let object = match object(test) {
+                    text if secret && !text.is_empty() => " ***".to_owned(),
+                    text => text,
                 };
                 return Ok(Verdict::Fails {
-                    cause: format!("{place} {what}{}", object(test)),
+                    cause: format!("{place} {what}{object}"),
                     message: format!("{place} {what}{detail}, found {found}"),
                 });
             }
@@ -114,13 +120,15 @@ fn wrong_status(expected: &[u16], found: u16) -> Verdict {
     }
 }
 
-/// What does not fit a schema; the cause names the place without its indices.
+/// What does not fit a schema; the cause names the place without its indices. The value itself is not shown: it may be
+/// anything, and hold anything.
 fn unfit(place: &str, error: &jsonschema::ValidationError<'_>) -> Verdict {
     let at = error.instance_path().to_string();
     Verdict::Fails {
         cause: fold(&format!("{place} does not fit the schema at `{at}`")),
         message: shorten(&format!(
-            "{place} does not fit the schema at `{at}`: {error}"
+            "{place} does not fit the schema at `{at}`: {}",
+            error.masked()
         )),
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use regex::Regex;
 use serde_json::Value;
 use throng_client::mcp::ToolName;
 use throng_metrics::{Failure, StreamEnd};
@@ -23,6 +24,11 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Makes a user ready for a step, off the measured path: renews a token that is due. Returns how many were renewed.
     fn ready(&self, user: u32) -> impl Future<Output = Result<u32, Failure>> + Send;
+
+    /// A message about a step without what only this user may know: cookies, tokens, keys.
+    fn conceal(&self, _user: u32, _task: &Prepared<'_>, text: String) -> String {
+        text
+    }
 
     /// Does it. Dropping the future gives it up.
     fn perform(&self, user: u32, task: &Prepared<'_>) -> impl Future<Output = Performed> + Send;
@@ -50,6 +56,8 @@ pub struct Prepared<'a> {
     pub baggage: Option<&'a HeaderValue>,
     /// Whether anybody looks at the result; else it need not be parsed.
     pub wants_value: bool,
+    /// The refusal that the step expects: it says nothing against the user's token.
+    pub refused: Option<&'a Regex>,
 }
 
 /// What is done.
@@ -63,6 +71,17 @@ pub enum Task<'a> {
     Request(HttpTask<'a>),
     /// Server-sent events are listened to.
     Listen(ListenTask<'a>),
+}
+
+impl<'a> Task<'a> {
+    /// The HTTP request, where it is or begins with one.
+    pub(crate) fn http(&self) -> Option<&HttpTask<'a>> {
+        match self {
+            Self::Request(task) => Some(task),
+            Self::Listen(task) => Some(&task.request),
+            Self::Call(..) | Self::Resource(_) => None,
+        }
+    }
 }
 
 /// An HTTP request, put together.

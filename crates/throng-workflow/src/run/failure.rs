@@ -86,7 +86,7 @@ pub(crate) fn shown(value: &Value) -> String {
 
 /// Whether a name, or a path, is that of a secret.
 pub(crate) fn names_a_secret(name: &str) -> bool {
-    let name = name.to_lowercase();
+    let name = name.to_lowercase().replace(['_', '-'], "");
     SECRETS.iter().any(|secret| name.contains(secret))
 }
 
@@ -94,6 +94,14 @@ pub(crate) fn names_a_secret(name: &str) -> bool {
 fn hide_secrets(value: &mut Value) {
     match value {
         Value::Object(map) => {
+            // A validator's complaint (FastAPI): which field, and what was in it.
+            if map
+                .get("loc")
+                .is_some_and(|at| names_a_secret(&at.to_string()))
+                && let Some(input) = map.get_mut("input")
+            {
+                *input = Value::from("***");
+            }
             for (key, inner) in map {
                 if names_a_secret(key) {
                     *inner = Value::from("***");
@@ -103,11 +111,22 @@ fn hide_secrets(value: &mut Value) {
             }
         }
         Value::Array(items) => items.iter_mut().for_each(hide_secrets),
+        // JSON within JSON, as gateways and logs have it.
+        Value::String(text) if text.trim_start().starts_with(['{', '[']) => {
+            if let Ok(mut inner) = serde_json::from_str::<Value>(text) {
+                let before = inner.clone();
+                hide_secrets(&mut inner);
+                if inner != before {
+                    *text = inner.to_string();
+                }
+            }
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
-const SECRETS: [&str; 8] = [
+/// Parts of the names of secrets, in small letters, without `_` and `-`.
+const SECRETS: [&str; 12] = [
     "password",
     "passwd",
     "secret",
@@ -115,7 +134,11 @@ const SECRETS: [&str; 8] = [
     "cookie",
     "authorization",
     "credential",
-    "api_key",
+    "apikey",
+    "privatekey",
+    "passphrase",
+    "jwt",
+    "session",
 ];
 
 /// The start of a long text.
@@ -201,6 +224,28 @@ mod tests {
 
     #[test]
     fn a_violation_shows_the_start_of_the_answer_and_no_secret() {
+        let answer = serde_json::json!({
+            "list": [{ "access_token": "t0ps3cret", "Password": 5 }],
+            "text": "x".repeat(1000),
+        });
+        let failure = violation("write", "u2 (reviewer)", "called put", "403", &answer);
+        assert_eq!(failure.kind, FailureKind::NotRefused);
+        assert!(!failure.example.contains("t0ps3cret"));
+        let hidden = serde_json::json!({
+            "x-api-key": "s3cr3t", "private_key": "s3cr3t", "JWT": "s3cr3t", "session": { "id": "s3cr3t" },
+            "inner": "{\"passphrase\": \"s3cr3t\", \"n\": 1}",
+            "detail": [{ "loc": ["body", "new_password"], "input": "s3cr3t", "msg": "too short" }],
+        });
+        let shown = shown(&hidden);
+        assert!(!shown.contains("s3cr3t"), "{shown}");
+        assert!(
+            shown.contains("too short") && shown.contains(r#"\"n\":1"#),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn a_violation_shows_the_start_of_the_answer() {
         let answer = serde_json::json!({
             "list": [{ "access_token": "t0ps3cret", "Password": 5 }],
             "text": "x".repeat(1000),

@@ -146,6 +146,13 @@ impl<D: Driver> Execution<'_, D> {
     }
 }
 
+/// Why an answer has no text that a regular expression could be held against.
+pub(super) fn undecodable(http: &HttpReply) -> Option<Failure> {
+    let error = content::decode(&http.headers, &http.body, LARGEST_TEXT).err()?;
+    let cause = "the body cannot be decoded";
+    Some(failure_with(FailureKind::Http, cause, &error.to_string()))
+}
+
 /// What the end of a stream makes of the result: what was waited for must have come.
 pub(super) fn heard(
     action: &Action,

@@ -14,7 +14,7 @@ use super::block::{Branch, Mode};
 use super::check::Verdict;
 use super::driver::{Driver, Performed, Prepared, Reply, Task};
 use super::failure::{Halt, failure_with, shown, violation};
-use super::http::heard;
+use super::http::{heard, undecodable};
 use super::render::Missing;
 use super::scope::{Execution, Scope};
 use crate::program::{Action, Refused, SaveFrom, Step, Until};
@@ -56,14 +56,14 @@ impl<D: Driver> Execution<'_, D> {
         };
         let user = self.user(step.actor, scope);
         let ends = |event: &Value| self.ends(step, event, scope);
-        let prepared = self.prepare(step, branch, &ends).map_err(untried)?;
+        let mut prepared = self.prepare(step, branch, &ends).map_err(untried)?;
         let answer = match &step.until {
             None => self
                 .attempt(step, user, &prepared, branch, None)
                 .await
                 .map_err(untried)?,
             Some(until) => self
-                .poll(step, until, user, &prepared, branch)
+                .poll(step, until, user, &mut prepared, branch)
                 .await
                 .map_err(untried)?,
         };
@@ -112,6 +112,7 @@ impl<D: Driver> Execution<'_, D> {
             timeout: step.timeout,
             baggage,
             wants_value: step.reads_result(),
+            refused: step.refused.as_ref().map(|refused| &refused.error),
         })
     }
 
@@ -121,7 +122,7 @@ impl<D: Driver> Execution<'_, D> {
         step: &Step,
         until: &Until,
         user: u32,
-        prepared: &Prepared<'_>,
+        prepared: &mut Prepared<'_>,
         branch: &mut Branch<'_>,
     ) -> Result<Answer, Missing> {
         let began = self.cx.now();
@@ -129,6 +130,9 @@ impl<D: Driver> Execution<'_, D> {
         let answer = loop {
             let asked = self.cx.now();
             attempts += 1;
+            // What is waited for comes within this time, or not.
+            let left = (began + until.within).saturating_sub(asked);
+            prepared.timeout = step.timeout.min(left);
             let answer = self
                 .attempt(
                     step,
@@ -190,6 +194,14 @@ impl<D: Driver> Execution<'_, D> {
             Some(stream) => heard(&step.action, stream, performed.result),
             None => performed.result,
         };
+        let result = match (result, until) {
+            (Err(failure), Some((until, _)))
+                if failure.kind == FailureKind::Timeout && prepared.timeout < step.timeout =>
+            {
+                Err(not_met(until, &failure.example))
+            }
+            (result, _) => result,
+        };
         let last = until.is_some_and(|(until, deadline)| ended + until.every > deadline);
         let started = flight.started();
         let (outcome, answer) = match self.assess(
@@ -199,6 +211,18 @@ impl<D: Driver> Execution<'_, D> {
             until.map(|(until, _)| (until, last)),
             user,
         ) {
+            Ok((Outcome::Failed(mut failure), answer)) => {
+                let example = std::mem::take(&mut failure.example);
+                failure.example = self.driver.conceal(user, prepared, example);
+                // What the file says to compare with may have been a secret, too.
+                let cause = std::mem::take(&mut failure.cause);
+                failure.cause = self.driver.conceal(user, prepared, cause);
+                let answer = match answer {
+                    Answer::Failed(_) => Answer::Failed(failure.cause.clone()),
+                    other => other,
+                };
+                (Outcome::Failed(failure), answer)
+            }
             Ok(assessed) => assessed,
             Err(missing) => {
                 let failure = failure_with(FailureKind::Capture, missing.clone(), &missing);
@@ -270,6 +294,11 @@ impl<D: Driver> Execution<'_, D> {
             match self.capture(&save.from, &value, http, scope)? {
                 Some(found) => kept.push((save.target, found)),
                 None => {
+                    if matches!(save.from, SaveFrom::Regex(_))
+                        && let Some(failure) = http.and_then(undecodable)
+                    {
+                        return Ok(failed(failure));
+                    }
                     let cause = format!("nothing {} to save as {}", save.from, save.name);
                     let message = match save.from {
                         SaveFrom::Path(_) => format!("{cause}, found {}", shown(&value)),

@@ -14,9 +14,12 @@ use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use throng_client::{Client, Connector, ConnectorOptions};
 use throng_engine::{Load, RunOutcome, StopSignals};
-use throng_metrics::{Distribution as _, FailureKind, Latencies, StepTally, StreamTally};
+use throng_metrics::{
+    Distribution as _, Event, Failure, FailureKind, Latencies, Outcome, Sample, StepId, StepTally,
+    StreamTally, Tally, UserId,
+};
 use throng_workflow::{
-    Crowd, CrowdOptions, Environment, Overrides, Person, Program, ScenarioFile, YamlScenario,
+    Crowd, CrowdOptions, Environment, Overrides, Person, Program, ScenarioFile, YamlScenario, drift,
 };
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -172,6 +175,16 @@ async fn answer(State(shop): State<Arc<Shop>>, request: Request) -> Response<Bod
                 .body(packed.finish().unwrap().into())
                 .unwrap()
         }
+        ("GET", "empty") => Response::builder().status(204).body(Body::empty()).unwrap(),
+        ("GET", "hang") => std::future::pending().await,
+        ("GET", "garbled") => Response::builder()
+            .header(header::CONTENT_ENCODING, "gzip")
+            .body("no gzip".into())
+            .unwrap(),
+        ("GET", "mirror") => json_answer(
+            200,
+            &json!({"cookie": cookies, "note": format!("key {}", arrived.header("x-key").unwrap_or_default())}),
+        ),
         (_, "echo") => json_answer(200, &json!({"line": arrived.line})),
         _ => json_answer(404, &json!({"detail": "Not Found"})),
     }
@@ -628,4 +641,187 @@ workflows:
     .unwrap_err();
     let text: Vec<String> = problems.iter().map(ToString::to_string).collect();
     insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!(text.join("\n\n")); });
+}
+
+#[tokio::test]
+async fn the_targets_headers_stay_with_the_target() {
+    let (here, there) = (Server::start().await, Server::start().await);
+    let ran = run(
+        &here,
+        &format!(
+            "      - here: {{ get: \"{}/api/v1/echo\" }}\n      - there: {{ get: \"{}/api/v1/echo\", headers: {{ X-Own: 1 }} }}\n",
+            here.url, there.url
+        ),
+    )
+    .await;
+    assert_eq!(ran.errors(), []);
+    assert_eq!(here.journal()[0].header("x-suite"), Some("1"));
+    let there = there.journal().remove(0);
+    assert_eq!(
+        (there.header("x-suite"), there.header("x-own")),
+        (None, Some("1"))
+    );
+    assert_eq!(there.header("accept"), Some("*/*"));
+}
+
+#[tokio::test]
+async fn no_message_shows_what_was_sent_in_secret_or_did_not_fit_a_schema() {
+    let server = Server::start().await;
+    for check in [
+        "{ schema: { type: object, properties: { note: { type: number }, cookie: { maxLength: 1 } } } }",
+        "{ path: $.note, equals: x }",
+        "{ path: $.note, matches: ^z }",
+        "{ path: $.note, schema: { type: number } }",
+    ] {
+        let steps = format!(
+            "      - login: {{ post: /login }}\n      - mirror: {{ get: /mirror, headers: {{ X-Key: value-of-the-key, X-Api-Key: value-of-the-key }}, check: {check} }}\n"
+        );
+        let ran = run(&server, &steps).await;
+        let (_, cause, example) = ran.errors().remove(0);
+        for secret in ["very-secret-session", TOKEN, "value-of-the-key"] {
+            assert!(!example.contains(secret), "{example}");
+            assert!(!cause.contains(secret), "{cause}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_a_stream_is_no_success_of_listening() {
+    let server = Server::start().await;
+    for (steps, good) in [
+        ("listen: /empty", false),
+        ("listen: /empty, until: { equals: 1 }", false),
+        ("listen: /empty, expect: 204, until: { equals: 1 }", false),
+        ("listen: /echo", false),
+        ("listen: /empty, expect: 204", true),
+        ("listen: /empty, expect: [200, 204]", true),
+    ] {
+        let ran = run(&server, &format!("      - heard: {{ {steps} }}\n")).await;
+        let heard = ran.step("heard");
+        assert_eq!(
+            (heard.succeeded, heard.failed),
+            (good.into(), (!good).into()),
+            "{steps}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn waiting_ends_in_time_however_long_an_answer_takes() {
+    let server = Server::start().await;
+    let ran = run(
+        &server,
+        "      - slow: { get: /hang, until: { equals: 1, every: 50ms, within: 200ms } }\n",
+    )
+    .await;
+    let cause = "what was waited for did not come within 200ms";
+    assert_eq!(ran.errors()[0].1, cause);
+    assert_eq!(ran.step("slow").waits.not_met, 1);
+    assert!(longest(&ran.step("slow").failures) < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn a_body_that_cannot_be_decoded_is_said_to_be_so() {
+    let server = Server::start().await;
+    let ran = run(
+        &server,
+        "      - garbled: { get: /garbled, save: { x: { regex: '(no)' } } }\n",
+    )
+    .await;
+    assert_eq!(ran.errors()[0].1, "the body cannot be decoded");
+}
+
+#[test]
+fn no_endpoint_shows_a_value_of_the_environment() {
+    let source = "name: t
+target: { protocol: http, url: \"http://127.0.0.1:1\" }
+login: { kind: none }
+users: { count: 1 }
+workflows:
+  w:
+    actors: [me]
+    steps:
+      - a: { get: \"/x/${KEY}/{me.name}/y?key=${KEY}\" }
+      - b: { get: \"${OTHER}/z\" }
+";
+    let lookup = |name: &str| match name {
+        "KEY" => Some("ENVSECRET".to_owned()),
+        _ => Some("http://other.example".to_owned()),
+    };
+    let environment = Environment::new(&lookup);
+    let file = ScenarioFile::parse("t.yaml", source, &Overrides::default(), &environment).unwrap();
+    let endpoints: Vec<&str> = file
+        .program
+        .catalog
+        .steps
+        .iter()
+        .map(|step| step.endpoint.as_str())
+        .collect();
+    assert_eq!(endpoints, ["GET /x/{KEY}/{me.name}/y", "GET {OTHER}/z"]);
+}
+
+#[test]
+fn what_would_be_ignored_or_break_the_message_is_refused() {
+    for (steps, problem) in [
+        (
+            "listen: /a, redirects: follow",
+            "`listen` follows no redirects",
+        ),
+        (
+            "get: \"/a#b\", query: { c: 1 }",
+            "what comes after `#` is never sent",
+        ),
+        (
+            "get: \"http://me:pw-0@other.example/a\"",
+            "no place for a user name and password",
+        ),
+        (
+            "post: /a, headers: { Content-Length: 3 }",
+            "`Content-Length` is made by the client",
+        ),
+        (
+            "get: /a, headers: { host: other }",
+            "`host` is made by the client",
+        ),
+    ] {
+        let problems = read("http://127.0.0.1:1", &format!("      - a: {{ {steps} }}\n"));
+        let problems = problems.unwrap_err();
+        assert!(problems.contains(problem), "{problems}");
+    }
+}
+
+#[test]
+fn a_thing_that_is_gone_is_no_drift() {
+    let steps = "      - thing: { get: \"/items/{run}\" }\n      - list: { get: /items }\n";
+    let file = read("http://127.0.0.1:1", steps).unwrap();
+    for (status, found) in [
+        (404, vec!["w/list"]),
+        (410, vec!["w/list"]),
+        (405, vec!["w/thing", "w/list"]),
+    ] {
+        let mut tally = Tally::new(&file.program.catalog);
+        for step in [0, 1, 0, 1, 0, 1].map(StepId) {
+            tally.add(&Event::Step(Sample {
+                step,
+                user: UserId(0),
+                intended: Duration::ZERO,
+                started: Duration::ZERO,
+                ended: Duration::from_millis(1),
+                sent: 1,
+                received: 1,
+                status: Some(status),
+                outcome: Outcome::Failed(Box::new(Failure {
+                    kind: FailureKind::Http,
+                    cause: String::new(),
+                    example: String::new(),
+                })),
+            }));
+        }
+        let unserved = drift::unserved(&file.program, &tally);
+        let names: Vec<&str> = unserved
+            .iter()
+            .map(|text| text.split(':').next().unwrap())
+            .collect();
+        assert_eq!(names, found, "{status}");
+    }
 }
