@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
@@ -93,6 +94,9 @@ pub struct CleanupReport {
     pub in_use: Vec<String>,
     /// There for good: the directory has no way to delete users. No failure of the cleanup.
     pub staying: Vec<String>,
+    /// Perhaps there: their creation failed without saying whether it did, and the directory cannot list its users. They are
+    /// not deleted, since a user of that name may be a stranger's.
+    pub unknown: Vec<String>,
     /// Client registrations deleted now.
     pub clients_deleted: Vec<String>,
     /// Client registrations that nobody can delete; the provider forgets them by itself or never. No failure of the cleanup.
@@ -160,14 +164,19 @@ pub async fn clean_run(
     };
     let mut targets = BTreeMap::new();
     for entry in entries.iter().filter(|entry| entry.kind == Kind::User) {
-        if same_place(&entry.place, &place) {
+        if !same_place(&entry.place, &place) {
+            count_elsewhere(&mut report, &entry.place);
+        } else if entry.state == State::Planned && !directory.can_list() {
+            if !options.dry_run {
+                set_states(ledger, &[entry.id], State::Stays).await?;
+            }
+            report.unknown.push(entry.name.clone());
+        } else {
             targets
                 .entry(entry.name.clone())
                 .or_insert_with(Target::by_ledger)
                 .entries
                 .push(entry.id);
-        } else {
-            count_elsewhere(&mut report, &entry.place);
         }
     }
     delete_all(
@@ -354,10 +363,24 @@ async fn delete(
         return Ok(Err(OUT_OF_TIME.to_owned()));
     }
     set_states(ledger, &target.entries, State::Deleting).await?;
+    // Set once an attempt may have deleted the user although it looked like a failure.
+    let perhaps = AtomicBool::new(false);
+    let attempt = || async {
+        match directory.delete(name).await {
+            Err(DirectoryError::NoSuchUser { .. }) if perhaps.load(Ordering::Relaxed) => {
+                Ok(Deletion::AlreadyGone)
+            }
+            Err(error) => {
+                perhaps.fetch_or(!error.nothing_was_created(), Ordering::Relaxed);
+                Err(error)
+            }
+            done => done,
+        }
+    };
     // What is given up may still be done by the directory: the ledger keeps it as being deleted.
     let answered = tokio::select! {
         biased;
-        answered = retried(options, cancel, || directory.delete(name)) => answered,
+        answered = retried(options, cancel, attempt) => answered,
         () = cancel.cancelled() => return Ok(Err(GIVEN_UP.to_owned())),
     };
     match answered {

@@ -138,6 +138,8 @@ pub enum HookError {
         expected: String,
         /// What came.
         status: StatusCode,
+        /// How long the server wants us to wait.
+        retry_after: Option<Duration>,
         /// What the body says.
         said: String,
     },
@@ -259,6 +261,7 @@ pub(crate) fn refused(
         url: redact::url(&url),
         expected: expectation(hook),
         status: exchange.status,
+        retry_after: retry::retry_after(&exchange.headers),
         said: said(exchange, values),
     })
 }

@@ -18,7 +18,7 @@ use crate::discovery::Authorization;
 use crate::hooks::{self, Hook, HookError, Values};
 use crate::ledger::{EntryId, Kind, Ledger, LedgerError, Place, RunId, State};
 use crate::login::token::Tokens;
-use crate::login::{Hop, LoginError, LoginPlan, log_in};
+use crate::login::{Hop, LoginError, LoginPlan, Problem, log_in};
 use crate::registration::{
     self, ClientSource, OAuthClient, RegistrationError, RegistrationRequest,
 };
@@ -167,6 +167,20 @@ pub enum ProvisionError {
     },
 }
 
+impl ProvisionError {
+    /// The login failed because the password is another one, as far as can be told.
+    fn refuses_password(&self) -> bool {
+        match self {
+            Self::Login(error) => matches!(error.problem(), Problem::Credentials),
+            Self::SignIn { source, .. } => matches!(
+                source,
+                HookError::Status { status, .. } if status.is_client_error() && !hooks::is_passing(*status)
+            ),
+            _ => false,
+        }
+    }
+}
+
 /// Something to show while it goes on.
 #[derive(Debug)]
 pub enum ProvisionEvent<'a> {
@@ -174,6 +188,8 @@ pub enum ProvisionEvent<'a> {
     Started(&'a UserName),
     /// The user exists now.
     Created(&'a UserName, Duration),
+    /// The user was there already, with the password that all of the run's users have.
+    Reused(&'a UserName),
     /// The user is logged in.
     LoggedIn(&'a UserName, Duration),
     /// The user is ready to work.
@@ -329,6 +345,17 @@ pub async fn oauth_client(
     }
 }
 
+/// How a user came to be there.
+#[derive(Debug, Clone, Copy)]
+enum Came {
+    /// By this run.
+    Created,
+    /// Before this run.
+    Reused,
+    /// By an attempt of this run that looked like a failure, or before it; the entry is that of the attempt.
+    Perhaps(EntryId),
+}
+
 /// One user on the way.
 struct User {
     names: UserName,
@@ -362,10 +389,14 @@ impl User {
         let begun = Instant::now();
         let given = &self.plan.password;
         let password = given.clone().unwrap_or_else(password::generate);
-        let created = self.create(&password).await;
-        timings.create = Some(begun.elapsed());
-        if created? == Creation::Created {
-            (self.on_event)(ProvisionEvent::Created(&self.names, begun.elapsed()));
+        let came = self.create(&password).await;
+        let took = begun.elapsed();
+        timings.create = Some(took);
+        let came = came?;
+        match came {
+            Came::Created => (self.on_event)(ProvisionEvent::Created(&self.names, took)),
+            Came::Reused => (self.on_event)(ProvisionEvent::Reused(&self.names)),
+            Came::Perhaps(_) => {}
         }
 
         let begun = Instant::now();
@@ -379,6 +410,9 @@ impl User {
                 .map(|()| None),
         };
         timings.login = Some(begun.elapsed());
+        if let Came::Perhaps(entry) = came {
+            self.settle(entry, &logged_in, took).await?;
+        }
         let tokens = logged_in?;
         (self.on_event)(ProvisionEvent::LoggedIn(&self.names, begun.elapsed()));
 
@@ -408,7 +442,7 @@ impl User {
     }
 
     /// Ledger first, then the directory. Not interrupted: half a creation is no user's friend.
-    async fn create(&self, password: &Secret) -> Result<Creation, ProvisionError> {
+    async fn create(&self, password: &Secret) -> Result<Came, ProvisionError> {
         let directory = &self.plan.directory;
         let (run, place, name) = (
             self.plan.run.clone(),
@@ -430,9 +464,19 @@ impl User {
         let mut perhaps = false;
         let outcome = loop {
             match directory.create(&user).await {
-                // It was the earlier attempt: nobody else creates this name now, and the password that it was given is ours.
-                Ok(Creation::Reused) | Err(DirectoryError::Exists { .. }) if perhaps => {
+                // It was the earlier attempt: the name was free when the run began, and nobody else creates it now.
+                Ok(Creation::Reused) | Err(DirectoryError::Exists { .. })
+                    if perhaps && directory.can_list() =>
+                {
                     break Ok(Creation::Created);
+                }
+                // Nobody knows whether the name was free. A password that only this run knows will tell.
+                Err(DirectoryError::Exists { .. }) if perhaps && self.plan.password.is_none() => {
+                    return Ok(Came::Perhaps(entry));
+                }
+                Err(error @ DirectoryError::Exists { .. }) => {
+                    perhaps = false;
+                    break Err(error);
                 }
                 Ok(creation) => break Ok(creation),
                 Err(error) => {
@@ -449,22 +493,54 @@ impl User {
                 }
             }
         };
-        let certain = match &outcome {
+        let reused = match &outcome {
             Ok(Creation::Created) => {
                 self.set_state(entry, State::Created).await?;
-                return Ok(Creation::Created);
+                return Ok(Came::Created);
             }
             Ok(Creation::Reused) => true,
-            Err(_) => !perhaps,
+            Err(_) => false,
         };
-        if certain {
-            // Certainly nothing of ours: a later cleanup must not take it for that.
+        if reused || !perhaps {
+            // Nothing of ours, as far as can be known: a later cleanup must not take it for that.
             self.ledger.run(move |ledger| ledger.forget(entry)).await?;
         }
-        outcome.map_err(|source| ProvisionError::Create {
+        outcome
+            .map(|_| Came::Reused)
+            .map_err(|source| self.not_created(source))
+    }
+
+    fn not_created(&self, source: DirectoryError) -> ProvisionError {
+        ProvisionError::Create {
             name: self.names.name.clone(),
             source,
-        })
+        }
+    }
+
+    /// Whose user it is that was there after an attempt whose outcome is unknown: this run's if it logs in with the password
+    /// that only this run knows, a stranger's if that is refused. Anything else doesn't tell.
+    async fn settle<T>(
+        &self,
+        entry: EntryId,
+        logged_in: &Result<T, ProvisionError>,
+        took: Duration,
+    ) -> Result<(), ProvisionError> {
+        match logged_in {
+            Ok(_) => {
+                self.set_state(entry, State::Created).await?;
+                (self.on_event)(ProvisionEvent::Created(&self.names, took));
+            }
+            Err(error) if error.refuses_password() => {
+                self.ledger.run(move |ledger| ledger.forget(entry)).await?;
+                return Err(self.not_created(DirectoryError::Exists {
+                    name: self.names.name.clone(),
+                    url: self.plan.directory.url().to_string(),
+                    cleanable: false,
+                }));
+            }
+            Err(_) => {}
+        }
+        Ok(())
     }
 
     async fn set_state(&self, entry: EntryId, state: State) -> Result<(), LedgerError> {

@@ -68,6 +68,10 @@ pub trait Directory: fmt::Debug + Send + Sync {
     }
     /// Deletes a user. One attempt.
     fn delete<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Deletion, DirectoryError>>;
+    /// Whether it can say who is there. Where it cannot, a name that is taken may be a stranger's at any time.
+    fn can_list(&self) -> bool {
+        true
+    }
     /// All user names that may begin with `stem`: strangers among them, since searching is fuzzy. Nobody, where users
     /// cannot be listed.
     fn list<'a>(&'a self, stem: &'a str) -> BoxFuture<'a, Result<Vec<String>, DirectoryError>>;
@@ -89,13 +93,28 @@ pub enum DirectoryError {
     },
     /// The user is there already.
     #[error(
-        "user {name} exists already at {url}; remove what an earlier run left with `throng cleanup`, or choose another --user-prefix"
+        "user {name} exists already at {url}; {}choose another --user-prefix",
+        if *.cleanable { "remove what an earlier run left with `throng cleanup`, or " } else { "" }
     )]
     Exists {
         /// The name.
         name: String,
         /// The directory.
         url: String,
+        /// A later cleanup could remove it.
+        cleanable: bool,
+    },
+    /// There is no such user to delete, or the request for it goes to the wrong place: its answer is the same.
+    #[error(
+        "{method} {url}: {status}: the target says that there is no such user, or no such path"
+    )]
+    NoSuchUser {
+        /// HTTP method.
+        method: String,
+        /// Address.
+        url: String,
+        /// The status.
+        status: StatusCode,
     },
     /// The administrator's password is wrong.
     #[error(
@@ -194,6 +213,10 @@ impl DirectoryError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Busy { retry_after, .. } => *retry_after,
+            Self::Request(error) => match &**error {
+                HookError::Status { retry_after, .. } => *retry_after,
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -206,7 +229,7 @@ impl DirectoryError {
             | Self::Forbidden { .. }
             | Self::Refused { .. } => true,
             Self::Busy { status, .. } | Self::Unexpected { status, .. } => status.is_client_error(),
-            Self::NoDeletion { .. } => true,
+            Self::NoDeletion { .. } | Self::NoSuchUser { .. } => true,
             Self::Request(error) => match &**error {
                 HookError::Status { status, .. } => status.is_client_error(),
                 HookError::Transport { source, .. } => source.is_connect(),

@@ -197,6 +197,7 @@ impl Nextcloud {
                 return Err(DirectoryError::Exists {
                     name: user.name.clone(),
                     url: self.url.to_string(),
+                    cleanable: true,
                 });
             }
             101 => {

@@ -26,7 +26,8 @@ pub struct RegisterRequests {
     pub exists: Vec<u16>,
     /// Whether such a user is used, with the password given: it is the same in every run.
     pub reuse: bool,
-    /// Deletes a user. Its `expect` is what it answers where there was one; 404 and 410 mean that there was none.
+    /// Deletes a user. Its `expect` is what it answers where there was one; a 404 or 410 that is not in it means that there
+    /// was none, or that the request is wrong.
     pub delete: Option<Hook>,
 }
 
@@ -76,6 +77,7 @@ impl Register {
         Err(DirectoryError::Exists {
             name: user.name.clone(),
             url: self.url.to_string(),
+            cleanable: false,
         })
     }
 
@@ -99,9 +101,15 @@ impl Register {
         {
             Ok(_) => Ok(Deletion::Deleted),
             Err(HookError::Status {
-                status: StatusCode::NOT_FOUND | StatusCode::GONE,
+                method,
+                url,
+                status: status @ (StatusCode::NOT_FOUND | StatusCode::GONE),
                 ..
-            }) => Ok(Deletion::AlreadyGone),
+            }) => Err(DirectoryError::NoSuchUser {
+                method: method.to_string(),
+                url,
+                status,
+            }),
             Err(error) => Err(error.into()),
         }
     }
@@ -135,6 +143,10 @@ impl Directory for Register {
 
     fn delete<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Deletion, DirectoryError>> {
         self.delete(name).boxed()
+    }
+
+    fn can_list(&self) -> bool {
+        false
     }
 
     fn list<'a>(&'a self, _stem: &'a str) -> BoxFuture<'a, Result<Vec<String>, DirectoryError>> {

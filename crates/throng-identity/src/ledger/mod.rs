@@ -121,7 +121,7 @@ pub enum State {
     Deleting,
     /// Gone.
     Deleted,
-    /// There, and nothing can delete it: written down, and no longer anybody's work.
+    /// There, or perhaps there, and nothing can delete it: written down, and no longer anybody's work.
     Stays,
 }
 

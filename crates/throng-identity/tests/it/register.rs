@@ -11,9 +11,9 @@ use axum::{Form, Json, Router};
 use http::{Method, Request, StatusCode, header};
 use serde_json::{Value, json};
 use throng_identity::cleanup::{CleanupOptions, CleanupReport, clean_run};
-use throng_identity::directory::Directory;
 use throng_identity::directory::names::{NameTemplates, Prefix};
 use throng_identity::directory::register::{Register, RegisterRequests};
+use throng_identity::directory::{Directory, NewUser};
 use throng_identity::hooks::{Hook, HookAuth, HookBody};
 use throng_identity::provision::{LoginWay, ProvisionPlan, Provisioned, provision};
 use throng_identity::retry::RetryPolicy;
@@ -24,13 +24,29 @@ use url::Url;
 
 use crate::provider::connector;
 
-/// The target: users by name, with mail address and password.
+/// The target: users by name, with mail address and password; and how many answers are lost, by what was asked.
 #[derive(Clone, Default)]
-struct Site(Arc<Mutex<BTreeMap<String, (String, String)>>>);
+struct Site(
+    Arc<Mutex<BTreeMap<String, (String, String)>>>,
+    Arc<Mutex<BTreeMap<String, u32>>>,
+);
 
 impl Site {
     fn names(&self) -> Vec<String> {
         self.0.lock().unwrap().keys().cloned().collect()
+    }
+
+    /// Does what is asked so many times more, and says that it failed.
+    fn lose(&self, asked: &str, times: u32) {
+        self.1.lock().unwrap().insert(asked.to_owned(), times);
+    }
+
+    fn lost(&self, asked: &str) -> Option<Response> {
+        let mut losses = self.1.lock().unwrap();
+        let times = losses.get_mut(asked)?;
+        *times = times.checked_sub(1)?;
+        let at_once = AppendHeaders([(header::RETRY_AFTER, "0")]);
+        Some((StatusCode::INTERNAL_SERVER_ERROR, at_once).into_response())
     }
 
     async fn start(&self) -> Url {
@@ -53,10 +69,14 @@ async fn register(State(site): State<Site>, Json(body): Json<Value>) -> Response
     if !text("email").contains('@') {
         return (StatusCode::UNPROCESSABLE_ENTITY, "a mail address, please").into_response();
     }
+    let lost = site.lost(&format!("register {}", text("username")));
     if users.contains_key(&text("username")) {
-        return StatusCode::CONFLICT.into_response();
+        return lost.unwrap_or_else(|| StatusCode::CONFLICT.into_response());
     }
     users.insert(text("username"), (text("email"), text("password")));
+    if let Some(lost) = lost {
+        return lost;
+    }
     Json(json!({"id": users.len()})).into_response()
 }
 
@@ -79,11 +99,13 @@ async fn me(headers: http::HeaderMap) -> String {
     })
 }
 
-async fn remove(State(site): State<Site>, Path(name): Path<String>) -> StatusCode {
-    match site.0.lock().unwrap().remove(&name) {
-        Some(_) => StatusCode::NO_CONTENT,
-        None => StatusCode::NOT_FOUND,
-    }
+async fn remove(State(site): State<Site>, Path(name): Path<String>) -> Response {
+    let removed = site.0.lock().unwrap().remove(&name);
+    let lost = site.lost(&format!("delete {name}"));
+    lost.unwrap_or_else(|| match removed {
+        Some(_) => StatusCode::NO_CONTENT.into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    })
 }
 
 fn hook(name: &str, method: Method, url: String, body: HookBody) -> Hook {
@@ -119,6 +141,11 @@ impl World {
     }
 
     fn directory(&self, deletes: bool, reuse: bool) -> Arc<dyn Directory> {
+        self.deleting_at(deletes.then_some("users"), reuse)
+    }
+
+    /// Users are deleted under this path.
+    fn deleting_at(&self, path: Option<&str>, reuse: bool) -> Arc<dyn Directory> {
         let url = &self.url;
         let body = json!({"username": "{name}", "email": "{email}", "password": "{password}"});
         let requests = RegisterRequests {
@@ -130,11 +157,11 @@ impl World {
             ),
             exists: vec![409],
             reuse,
-            delete: deletes.then(|| {
+            delete: path.map(|path| {
                 hook(
                     "delete",
                     Method::DELETE,
-                    format!("{url}users/{{name}}"),
+                    format!("{url}{path}/{{name}}"),
                     HookBody::None,
                 )
             }),
@@ -146,6 +173,16 @@ impl World {
 
     /// Provisions three users.
     async fn provision(&self, directory: &Arc<dyn Directory>, emails: &str) -> Run {
+        let password = Some(Secret::new("the-same-each-time"));
+        self.provision_with(directory, emails, password).await
+    }
+
+    async fn provision_with(
+        &self,
+        directory: &Arc<dyn Directory>,
+        emails: &str,
+        password: Option<Secret>,
+    ) -> Run {
         let form = [("username", "{name}"), ("password", "{password}")];
         let form = form.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let login = Hook {
@@ -166,11 +203,14 @@ impl World {
             directory: directory.clone(),
             connector: connector(),
             login: LoginWay::Request(Arc::new(login)),
-            password: Some(Secret::new("the-same-each-time")),
+            password,
             after_login: Arc::new([]),
             timeout: Duration::from_secs(10),
             concurrency: 2,
-            retry: RetryPolicy::once(),
+            retry: RetryPolicy {
+                attempts: 2,
+                ..RetryPolicy::default()
+            },
             stop_at_failure: false,
             run: self.ledger.begin_run().unwrap(),
         };
@@ -292,4 +332,111 @@ async fn a_refused_registration_and_a_wrong_password_say_what_the_target_said() 
     // The stranger's account is not ours to delete.
     assert_eq!(world.clean(&run).await.deleted, NAMES[1..]);
     assert_eq!(world.site.names(), NAMES[..1]);
+}
+
+#[tokio::test]
+async fn who_is_there_after_a_lost_answer_is_ours_if_our_password_logs_in() {
+    let world = World::start().await;
+    let taken = ("x@example.com".to_owned(), "somebody else's".to_owned());
+    let users = world.site.0.clone();
+    users.lock().unwrap().insert(NAMES[0].to_owned(), taken);
+    for name in NAMES {
+        world.site.lose(&format!("register {name}"), 1);
+    }
+    let directory = world.directory(true, false);
+    let run = world
+        .provision_with(&directory, "{name}@example.com", None)
+        .await;
+    assert_eq!(run.provisioned.identities.len(), 2, "{:?}", run.provisioned);
+    let told = run.provisioned.failures[0].1.to_string();
+    assert!(
+        told.contains("load_user_1 exists already") && !told.contains("throng cleanup"),
+        "{told}"
+    );
+    let report = world.clean(&run).await;
+    assert_eq!(report.deleted, NAMES[1..]);
+    assert!(report.unknown.is_empty());
+    assert_eq!(world.site.names(), NAMES[..1]);
+}
+
+#[tokio::test]
+async fn an_earlier_runs_user_is_not_deleted_for_a_lost_answer() {
+    let world = World::start().await;
+    let earlier = world.directory(false, true);
+    let run = world.provision(&earlier, "{name}@example.com").await;
+    world.clean(&run).await;
+
+    world.site.lose("register load_user_2", 1);
+    let deletes = world.directory(true, true);
+    let run = world.provision(&deletes, "{name}@example.com").await;
+    assert_eq!(run.provisioned.identities.len(), 3, "{:?}", run.provisioned);
+    assert!(world.clean(&run).await.found.is_empty());
+    assert_eq!(world.site.names(), NAMES);
+}
+
+#[tokio::test]
+async fn whom_nobody_knows_to_be_created_is_neither_deleted_nor_said_to_stay() {
+    let world = World::start().await;
+    world.site.lose("register load_user_1", 9);
+    for deletes in [false, true] {
+        let directory = world.directory(deletes, false);
+        let run = world
+            .provision_with(&directory, "{name}@example.com", None)
+            .await;
+        let told = run.provisioned.failures[0].1.to_string();
+        assert!(told.contains("500"), "{told}");
+        let report = world.clean(&run).await;
+        assert_eq!(report.unknown, NAMES[..1]);
+        assert!(!report.staying.contains(&NAMES[0].to_owned()));
+        assert!(!report.deleted.contains(&NAMES[0].to_owned()));
+        assert!(world.ledger.open_entries().unwrap().is_empty());
+    }
+    assert!(world.site.names().contains(&NAMES[0].to_owned()));
+}
+
+#[tokio::test]
+async fn a_deletion_that_finds_nobody_deleted_nobody() {
+    let world = World::start().await;
+    let astray = world.deleting_at(Some("nowhere"), false);
+    let run = world.provision(&astray, "{name}@example.com").await;
+    let report = world.clean(&run).await;
+    assert!(!report.is_complete() && report.gone.is_empty());
+    assert_eq!(report.left.len(), 3);
+    let why = &report.left[0].why;
+    assert!(
+        why.contains("404") && why.contains("no such user, or no such path"),
+        "{why}"
+    );
+    assert_eq!(world.site.names(), NAMES);
+}
+
+#[tokio::test]
+async fn a_user_who_is_gone_after_a_lost_answer_was_deleted() {
+    let world = World::start().await;
+    world.site.lose("delete load_user_3", 1);
+    let run = world
+        .provision(&world.directory(true, false), "{name}@example.com")
+        .await;
+    let report = world.clean(&run).await;
+    assert!(report.is_complete(), "{report:?}");
+    assert_eq!(report.deleted, NAMES[..2]);
+    assert_eq!(report.gone, NAMES[2..]);
+}
+
+#[tokio::test]
+async fn a_registration_that_fails_says_how_long_to_wait() {
+    let world = World::start().await;
+    world.site.lose("register someone", 1);
+    let user = NewUser {
+        name: "someone".to_owned(),
+        display_name: "Some One".to_owned(),
+        email: "someone@example.com".to_owned(),
+        password: Secret::new("pass"),
+    };
+    let error = world
+        .directory(true, false)
+        .create(&user)
+        .await
+        .unwrap_err();
+    assert_eq!(error.retry_after(), Some(Duration::ZERO));
 }

@@ -198,7 +198,9 @@ impl Teller {
                 ProvisionEvent::Failed(user, error) => {
                     self.line(&format!("  ✗ User '{}' failed: {error}", user.name))
                 }
-                ProvisionEvent::Created(..) | ProvisionEvent::LoggedIn(..) => {}
+                ProvisionEvent::Created(..)
+                | ProvisionEvent::Reused(_)
+                | ProvisionEvent::LoggedIn(..) => {}
             }
         } else if matches!(event, ProvisionEvent::Ready(_)) {
             self.count(ready, "authenticated");
