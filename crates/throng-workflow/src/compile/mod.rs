@@ -295,6 +295,16 @@ impl Compiler<'_> {
                 .map(|name| self.catalog.counter(&values.counter(name))),
             must: refused.must,
         });
+        if let (Some(until), Some(Refused { must: true, .. })) = (&step.until, &refused) {
+            values.problems.add_with_help(
+                until.mark,
+                format!(
+                    "`{}` must be refused (`must: true`), so there is no answer that `until` could wait for",
+                    name.value
+                ),
+                "leave out one of the two",
+            );
+        }
         if refused.is_none() && !step.or_else.is_empty() {
             values.problems.add_with_help(
                 name.mark,

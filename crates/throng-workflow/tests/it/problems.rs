@@ -341,6 +341,25 @@ workflows:
     )
 });
 
+#[test]
+fn what_must_be_refused_waits_for_no_answer() {
+    let until = "until: { path: $.n, equals: 5 }";
+    let found = steps(
+        "[me]",
+        &format!("      - a: {{ call: t, refused: {{ error: denied, must: true }}, {until} }}\n"),
+    );
+    assert!(
+        found.contains(
+            "`a` must be refused (`must: true`), so there is no answer that `until` could wait for"
+        ),
+        "{found}"
+    );
+    let http = problems(
+        "name: t\ntarget: { protocol: http, url: \"http://localhost\" }\nlogin: { kind: none }\nworkflows:\n  w:\n    actors: [me]\n    steps:\n      - b: { listen: /a, refused: { error: denied, must: true }, until: { path: $.n, equals: 5 } }\n",
+    );
+    assert!(http.contains("`b` must be refused"), "{http}");
+}
+
 snapshot!(missing_file, {
     let found = ScenarioFile::load(
         "nextclod",
