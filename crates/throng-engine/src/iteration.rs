@@ -3,16 +3,16 @@
 use std::{
     any::Any,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rand::rngs::SmallRng;
 use throng_metrics::{
     Catalog, Event, Failure, FailureKind, IterationOutcome, Outcome, Recorder, Sample, StepId,
-    UserId, WorkflowId,
+    UserId, Violations, WorkflowId,
 };
 
 use crate::{
@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) callers_stop: StopSignals,
     /// Steps recorded in the warm-up.
     pub(crate) discarded: AtomicU64,
+    /// Those of them that were let in where they must not be.
+    pub(crate) let_in: Mutex<Violations>,
     /// Iterations running now.
     pub(crate) busy: AtomicU32,
     /// Set when the load has lasted as long as it should.
@@ -86,6 +88,19 @@ impl Shared {
             Phase::Warmup
         } else {
             Phase::Measured
+        }
+    }
+
+    /// Keeps an access violation of the warm-up, whose samples are thrown away otherwise: who was let in was let in.
+    fn keep_violation(&self, outcome: &Outcome) {
+        if let Outcome::Failed(failure) = outcome
+            && failure.kind == FailureKind::NotRefused
+        {
+            let mut let_in = self.let_in.lock().unwrap_or_else(PoisonError::into_inner);
+            let_in.count += 1;
+            if let_in.example.is_empty() {
+                let_in.example.clone_from(&failure.example);
+            }
         }
     }
 
@@ -208,7 +223,8 @@ impl IterCx {
         let _ = self.0.completed.set(self.now());
     }
 
-    /// Records an event, with offsets as this context's clock gives them. In the warm-up it is only counted.
+    /// Records an event, with offsets as this context's clock gives them. In the warm-up it is only counted, but for access
+    /// violations, which are kept: see [`crate::RunOutcome::let_in_warming_up`].
     ///
     /// Successful steps also teach what to expect of the next ones, in the warm-up too.
     pub fn record(&self, event: Event) {
@@ -228,8 +244,9 @@ impl IterCx {
         match self.0.phase {
             Phase::Measured => self.0.shared.record(self.0.user, event),
             Phase::Warmup => {
-                if matches!(event, Event::Step(_)) {
+                if let Event::Step(sample) = &event {
                     self.0.shared.discarded.fetch_add(1, Ordering::Relaxed);
+                    self.0.shared.keep_violation(&sample.outcome);
                 }
             }
         }
@@ -247,7 +264,7 @@ impl IterCx {
             actor,
             clock,
             status: None,
-            answer: None,
+            going_on: None,
             cx: Some(self.clone()),
         }
     }
@@ -285,14 +302,22 @@ impl IterCx {
         self.0.step_failed.load(Ordering::Relaxed)
     }
 
-    /// How a step went that was dropped in flight.
-    fn dropped(&self, ran: Duration) -> Outcome {
+    /// How a step went that was dropped in flight, before its answer or while that went on.
+    fn dropped(&self, ran: Duration, answered: bool) -> Outcome {
         let shared = &self.0.shared;
         if shared.stopped_by_signal() {
             return Outcome::Unfinished;
         }
         let failure = if shared.stop.abort.is_cancelled() {
-            shared.too_late("no answer", "no answer until the run ended", ran)
+            let (what, cause) = if answered {
+                (
+                    "the answer still went on",
+                    "the answer went on until the run ended",
+                )
+            } else {
+                ("no answer", "no answer until the run ended")
+            };
+            shared.too_late(what, cause, ran)
         } else {
             Failure {
                 kind: FailureKind::Scenario,
@@ -325,6 +350,27 @@ impl IterCx {
     }
 }
 
+/// The head of an answer that goes on after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// When it was there.
+    pub at: Instant,
+    /// The HTTP status.
+    pub status: Option<u16>,
+    /// Bytes sent by then.
+    pub sent: u32,
+    /// Bytes received by then.
+    pub received: u32,
+}
+
+/// A step that goes on after the head of its answer.
+#[derive(Debug)]
+struct GoingOn {
+    head: Arc<OnceLock<Head>>,
+    /// Whether the head is all that matters.
+    suffices: bool,
+}
+
 /// A step that is running.
 #[derive(Debug)]
 pub struct InFlight<'a> {
@@ -334,8 +380,8 @@ pub struct InFlight<'a> {
     intended: Duration,
     started: Duration,
     status: Option<u16>,
-    /// When the answer was there, where the step goes on after it.
-    answer: Option<Arc<OnceLock<std::time::Instant>>>,
+    /// The head of the answer, where the step goes on after it.
+    going_on: Option<GoingOn>,
     clock: &'a mut StepClock,
 }
 
@@ -355,10 +401,11 @@ impl InFlight<'_> {
         self.status = status;
     }
 
-    /// For a step that goes on after its answer, such as an event stream: where `answer` says when that was, and the step is
-    /// given up later, it is recorded as a success that ended then.
-    pub fn goes_on_after(&mut self, answer: Arc<OnceLock<std::time::Instant>>) {
-        self.answer = Some(answer);
+    /// For a step that goes on after the head of its answer, such as an event stream. Given up later, it is recorded as one
+    /// that ended with this head: as a success if the head `suffices`, and else, since what it waited for had not come yet,
+    /// as any other step that is given up.
+    pub fn goes_on_after(&mut self, head: Arc<OnceLock<Head>>, suffices: bool) {
+        self.going_on = Some(GoingOn { head, suffices });
     }
 
     /// Records the step as ended now. Returns its service time.
@@ -402,13 +449,25 @@ impl InFlight<'_> {
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         if let Some(cx) = &self.cx {
-            if let Some(at) = self.answer.as_ref().and_then(|answer| answer.get()) {
-                let ended = cx.offset_of(*at);
-                return self.record(ended, 0, 0, Outcome::Success);
-            }
             let now = cx.now();
-            let outcome = cx.dropped(now.saturating_sub(self.started));
-            self.record(now, 0, 0, outcome);
+            let ran = now.saturating_sub(self.started);
+            let answered = self
+                .going_on
+                .as_ref()
+                .and_then(|going_on| Some((*going_on.head.get()?, going_on.suffices)));
+            let Some((head, suffices)) = answered else {
+                let outcome = cx.dropped(ran, false);
+                return self.record(now, 0, 0, outcome);
+            };
+            let outcome = if suffices {
+                Outcome::Success
+            } else {
+                cx.dropped(ran, true)
+            };
+            // As of a stream that ends by itself: the rest is its own time, in which nobody waited for the server.
+            let ended = cx.offset_of(head.at);
+            self.status = head.status;
+            self.record(ended, head.sent, head.received, outcome);
         }
     }
 }

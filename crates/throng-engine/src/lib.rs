@@ -30,7 +30,7 @@ mod scenario;
 mod starts;
 
 pub use expectations::{Expectations, StepClock};
-pub use iteration::{InFlight, IterCx, Phase};
+pub use iteration::{Head, InFlight, IterCx, Phase};
 pub use load::{Executor, Load, LoadError, Rate, RateError};
 pub use outcome::{EndedBy, RunOutcome, Stage, Tick, UserError, UserStage};
 pub use pacer::{ConstantRate, Pacer};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use throng_metrics::{GeneratorHealth, Tally, UserId};
+use throng_metrics::{GeneratorHealth, Tally, UserId, Violations};
 
 /// Where a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +72,11 @@ pub struct RunOutcome {
     /// Length of the measured window, with the time that the last iterations in flight took to end. Zero if the run
     /// ended before it.
     pub measured: Duration,
+    /// How much of the measured window had passed when its time was up or the first signal came: from then on nothing new
+    /// was started.
+    pub let_out: Duration,
+    /// Steps of the warm-up that were let in where they must not be: of its samples these are not thrown away.
+    pub let_in_warming_up: Violations,
     /// Steps of the warm-up, whose samples were thrown away.
     pub discarded: u64,
     /// Why it ended.

@@ -8,13 +8,13 @@ use std::{
     future::Future,
     pin::pin,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use throng_metrics::{Catalog, Event, GeneratorHealth, Recorder, Tally};
+use throng_metrics::{Catalog, Event, GeneratorHealth, Recorder, Tally, Violations};
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
 
 use crate::{
@@ -62,6 +62,7 @@ pub async fn run<S: Scenario>(
         stop: stop.child(),
         callers_stop: stop,
         discarded: AtomicU64::new(0),
+        let_in: Mutex::new(Violations::default()),
         busy: AtomicU32::new(0),
         time_is_up: AtomicBool::new(false),
         clock: OnceLock::new(),
@@ -100,7 +101,13 @@ pub async fn run<S: Scenario>(
         tally,
         users_started: progress.users.load(Ordering::Relaxed),
         measured: ended.measured,
+        let_out: ended.let_out,
         discarded: shared.discarded.load(Ordering::Relaxed),
+        let_in_warming_up: shared
+            .let_in
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone(),
         ended_by: ended.by,
         user_errors: ended.user_errors,
     }
@@ -146,6 +153,7 @@ impl Progress {
 struct Ended {
     by: EndedBy,
     measured: Duration,
+    let_out: Duration,
     cpu: Duration,
     user_errors: Vec<UserError>,
 }
@@ -161,6 +169,7 @@ async fn live<S: Scenario>(
     let mut ended = Ended {
         by: stopped_by(&shared.callers_stop).unwrap_or(EndedBy::NotStarted),
         measured: Duration::ZERO,
+        let_out: Duration::ZERO,
         cpu: Duration::ZERO,
         user_errors: Vec::new(),
     };
@@ -271,6 +280,7 @@ async fn put_load(
             }
         }
     }
+    ended.let_out = clock.now().saturating_sub(load.warmup).min(load.duration);
     dispatcher.close();
     let give_up = crew.give_up_handle();
     wind_down(shared, progress, || give_up.cancel(), crew.all_idle()).await;

@@ -139,7 +139,10 @@ pub struct SilentTail {
 impl Silence {
     pub(crate) fn add(&mut self, sample: &Sample) {
         let cause = match &sample.outcome {
-            Outcome::Failed(failure) if failure.kind.is_unanswered() => failure.cause.as_str(),
+            // With a status, what it waited for came too late, but an answer came.
+            Outcome::Failed(failure) if failure.kind.is_unanswered() && sample.status.is_none() => {
+                failure.cause.as_str()
+            }
             // Whoever cut it off did not let the target answer.
             Outcome::Unfinished => return,
             Outcome::Success | Outcome::Refused | Outcome::Failed(_) => {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Cleanup, Distribution, ErrorGroup, FailureKind, GeneratorHealth, Measured, Threshold,
-    ThresholdReport,
+    Cleanup, Distribution, ErrorGroup, FailureKind, GeneratorHealth, GroundTruth, Measured, Tally,
+    Threshold, ThresholdReport,
 };
 
 /// What a run is worth, most important first (after [`Verdict::Pass`]).
@@ -240,6 +240,10 @@ pub struct Evidence<'a> {
     pub drift: &'a [String],
     /// What was measured; `None` if no load was put on the target.
     pub measured: Option<&'a Measured<'a>>,
+    /// Access violations of the warm-up, which are in no tally.
+    pub let_in_warming_up: Option<&'a Violations>,
+    /// The target's own account of what was measured, where it keeps one.
+    pub ground_truth: Option<&'a GroundTruth>,
     /// The thresholds' results.
     pub thresholds: &'a [ThresholdReport],
     /// What is worse than in the run it was compared with.
@@ -328,13 +332,24 @@ fn judge_thresholds(evidence: &Evidence<'_>, verdicts: &mut Verdicts) {
             ),
         );
     }
+    if let Some(found) = evidence.let_in_warming_up.filter(|found| found.count > 0) {
+        verdicts.add(
+            Verdict::ThresholdsFailed,
+            format!(
+                "not_refused: {} in the warm-up, access violation: {}",
+                found.count, found.example
+            ),
+        );
+    }
 }
 
-/// Access violations.
-struct Violations {
-    count: u64,
-    /// One of those of the most frequent cause.
-    example: String,
+/// Access violations: calls that had to be refused and were not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Violations {
+    /// How many.
+    pub count: u64,
+    /// One of them, in words; where there are several causes, one of the most frequent.
+    pub example: String,
 }
 
 fn violations(measured: &Measured<'_>) -> Violations {
@@ -393,6 +408,35 @@ fn judge_measured(measured: &Measured<'_>, evidence: &Evidence<'_>, verdicts: &m
     for reason in unhealthy_reasons(measured.generator, &evidence.limits) {
         verdicts.add(Verdict::GeneratorUnhealthy, reason);
     }
+    if let Some(reason) = evidence
+        .ground_truth
+        .and_then(|truth| miscounted(truth, tally))
+    {
+        verdicts.add(Verdict::GeneratorUnhealthy, reason);
+    }
+}
+
+/// What is wrong with the counts, held against the target's own ones.
+///
+/// Of a call without an answer nobody can say whether it reached the target, so that each may make one count differ; a stream
+/// that was taken up again is one call and several requests.
+fn miscounted(truth: &GroundTruth, tally: &Tally) -> Option<String> {
+    let unanswered: u64 = tally
+        .errors()
+        .iter()
+        .filter(|(kind, _, _)| kind.is_unanswered())
+        .map(|(_, _, group)| group.count)
+        .sum();
+    let all = tally.all_steps();
+    let reconnects = all.streams.map_or(0, |streams| streams.reconnects);
+    if truth.agrees || truth.differing <= unanswered + all.unfinished + reconnects {
+        return None;
+    }
+    let first = truth.differences.first().map_or("", String::as_str);
+    Some(format!(
+        "{} calls were measured, but the target's journal has {}; {} counts differ, the first: {first}",
+        truth.calls_measured, truth.calls_in_journal, truth.differing
+    ))
 }
 
 /// The most frequent cause of failures.

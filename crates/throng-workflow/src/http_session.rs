@@ -9,6 +9,7 @@ use serde_json::Value;
 use throng_client::{
     Base, Client, Exchange, Listened, Listener, Message, Next, TransportError, content, sse,
 };
+use throng_engine::Head;
 use throng_metrics::{Failure, FailureKind, StreamEnd};
 
 use crate::http::Redirects;
@@ -90,7 +91,12 @@ impl Sender<'_> {
         }
         let head = listener.head();
         // Only one listens by this task, so that nothing is set twice.
-        let _ = task.open.set(head.first_byte.unwrap_or(head.ended));
+        let _ = task.open.set(Head {
+            at: head.first_byte.unwrap_or(head.ended),
+            status: Some(status),
+            sent: listener.sent(),
+            received: listener.received(),
+        });
         let (stream, last, broken) = self.hear(task, &mut listener, started, deadline).await;
         let result = match broken {
             Some(error) => Err(transport_failure(&error)),

@@ -7,7 +7,10 @@ use std::{
 
 use rand::RngCore;
 use throng_engine::{Executor, Load, Phase, Stage, StopSignals, run};
-use throng_metrics::{CountSample, CounterId, Event, Tally, WorkflowId, WorkflowRole};
+use throng_metrics::{
+    CountSample, CounterId, Event, Failure, FailureKind, Outcome, StepId, Tally, Violations,
+    WorkflowId, WorkflowRole,
+};
 
 use crate::support::{Script, catalog, ms, one_step, run_script, seconds};
 
@@ -73,6 +76,50 @@ async fn the_phase_is_that_of_the_intended_start() {
     // An assertion that failed would be a failed iteration.
     assert!(outcome.tally.errors().is_empty(), "{:?}", outcome.tally);
     assert!(outcome.discarded > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_let_in_during_the_warm_up_is_not_forgotten() {
+    let script = Script {
+        iterate: Box::new(|cx| {
+            Box::pin(async move {
+                let failed = |kind, example: String| {
+                    let cause = "it went wrong".to_owned();
+                    Outcome::Failed(Box::new(Failure {
+                        kind,
+                        cause,
+                        example,
+                    }))
+                };
+                let example = match cx.phase() {
+                    Phase::Warmup => "warming up",
+                    Phase::Measured => "measured",
+                };
+                let mut clock = cx.step_clock();
+                for kind in [FailureKind::Http, FailureKind::NotRefused] {
+                    let step = cx.begin(StepId(0), cx.user(), &mut clock);
+                    tokio::time::sleep(ms(500)).await;
+                    step.finish(0, 0, failed(kind, example.to_owned()));
+                }
+                Ok(())
+            })
+        }),
+        ..Script::default()
+    };
+    let outcome = run_script(&load(), script).await;
+    assert_eq!(
+        outcome.let_in_warming_up,
+        Violations {
+            count: 3,
+            example: "warming up".to_owned()
+        }
+    );
+    assert_eq!(outcome.discarded, 6);
+    for (_, _, group) in outcome.tally.errors().iter() {
+        assert_eq!((group.count, group.example.as_str()), (9, "measured"));
+    }
+    let none = run_script(&load(), Script::default()).await;
+    assert_eq!(none.let_in_warming_up, Violations::default());
 }
 
 #[tokio::test(start_paused = true)]

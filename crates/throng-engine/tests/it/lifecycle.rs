@@ -2,11 +2,11 @@
 
 use std::{
     future::pending,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use anyhow::bail;
-use throng_engine::{EndedBy, IterCx, Load, RunOutcome, StopSignals, UserCx, UserStage};
+use throng_engine::{EndedBy, Head, IterCx, Load, RunOutcome, StopSignals, UserCx, UserStage};
 use throng_metrics::{FailureKind, StepId, WorkflowId};
 use tokio::time::{Instant, sleep};
 
@@ -273,6 +273,8 @@ async fn draining_starts_nothing_new_and_stops_everybody() {
     let workflow = outcome.tally.workflow(WorkflowId(0));
     assert_eq!((workflow.failed, workflow.interrupted), (0, 0));
     assert!(outcome.measured < ms(600), "{:?}", outcome.measured);
+    // Of these 500 ms the start of the users took 20.
+    assert_eq!(outcome.let_out, ms(480));
 }
 
 #[tokio::test(start_paused = true)]
@@ -406,11 +408,69 @@ async fn what_a_signal_cuts_off_is_no_failure() {
         };
         let outcome = run_script_until(&load(), script, signals(drain, abort)).await;
         assert_eq!(outcome.ended_by, ended_by);
+        // How long it took to end is no part of what was let out, nor is what came after the time was up.
+        let let_out = ms(drain.unwrap_or(2_000).min(2_000));
+        assert_eq!(outcome.let_out, let_out);
         let step = outcome.tally.step(StepId(0));
         assert_eq!((step.failed, step.unfinished, step.count()), (0, 3, 3));
         let workflow = outcome.tally.workflow(WorkflowId(0));
         assert_eq!((workflow.failed, workflow.interrupted), (0, 3));
         assert!(outcome.tally.errors().is_empty());
+    }
+}
+
+/// A user who listens for ever to a stream whose head was there at once.
+fn listener(suffices: bool) -> Script {
+    Script {
+        iterate: Box::new(move |cx| {
+            Box::pin(async move {
+                let mut clock = cx.step_clock();
+                let mut step = cx.begin(StepId(0), cx.user(), &mut clock);
+                let head = Head {
+                    at: std::time::Instant::now(),
+                    status: Some(200),
+                    sent: 30,
+                    received: 70,
+                };
+                step.goes_on_after(Arc::new(OnceLock::from(head)), suffices);
+                pending().await
+            })
+        }),
+        ..Script::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_goes_on_after_its_head_succeeds_by_it_only_if_that_suffices() {
+    for (suffices, abort, counts) in [
+        (true, None, (3, 0, 0)),
+        (true, Some(500), (3, 0, 0)),
+        (false, None, (0, 3, 0)),
+        (false, Some(500), (0, 0, 3)),
+    ] {
+        let outcome = run_script_until(&load(), listener(suffices), signals(None, abort)).await;
+        let step = outcome.tally.step(StepId(0));
+        assert_eq!((step.succeeded, step.failed, step.unfinished), counts);
+        assert_eq!((step.sent, step.received), (90, 210));
+        assert_eq!(step.statuses.iter().collect::<Vec<_>>(), [(200, 3)]);
+        let errors = outcome.tally.errors().iter();
+        let causes: Vec<_> = errors
+            .filter(|(_, _, group)| !group.steps.is_empty())
+            .collect();
+        if counts.1 == 0 {
+            assert!(causes.is_empty(), "{causes:?}");
+        } else {
+            let (kind, cause, _) = causes[0];
+            assert_eq!(
+                (kind, cause),
+                (
+                    FailureKind::Timeout,
+                    "the answer went on until the run ended"
+                )
+            );
+        }
+        // It did answer.
+        assert_eq!(outcome.tally.silence().tail(), None);
     }
 }
 

@@ -105,7 +105,7 @@ pub struct RunInfo {
     pub workload: String,
     /// The load model in words: `constant-vus`, `constant-arrival-rate 200/s`.
     pub executor: String,
-    /// How users logged in: `oauth`, `form`, `token`, `none`.
+    /// How users logged in: `oauth`, `request`, `none`.
     pub login: String,
     /// The seed of random choices.
     pub seed: u64,

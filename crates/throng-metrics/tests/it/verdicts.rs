@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use throng_metrics::{
-    Cleanup, Event, Evidence, FailureKind, IterationOutcome, Limits, Outcome, Threshold,
-    ThresholdReport, Verdict, VerdictReport, Verdicts, judge,
+    Cleanup, Event, Evidence, FailureKind, GroundTruth, IterationOutcome, Limits, Outcome,
+    Threshold, ThresholdReport, Verdict, VerdictReport, Verdicts, Violations, judge,
 };
 
 use crate::fixture::{CREATE, Run, SHARE, events, failed, iteration, ms, step};
@@ -148,6 +148,79 @@ fn one_access_violation_among_many_successes_fails_the_run() {
         assert_eq!(names(&verdicts), [Verdict::ThresholdsFailed]);
         assert_eq!(verdicts.holding()[0].reasons, [reason]);
     }
+}
+
+#[test]
+fn an_access_violation_of_the_warm_up_fails_the_run_too() {
+    let run = Run::of(&events());
+    let measured = run.measured();
+    let holds = "not_refused==0".parse::<Threshold>().unwrap();
+    let thresholds = [holds.evaluate(&measured)];
+    let judged = |found: &Violations| {
+        judge(&Evidence {
+            measured: Some(&measured),
+            thresholds: &thresholds,
+            let_in_warming_up: Some(found),
+            ..Evidence::default()
+        })
+    };
+    let verdicts = judged(&Violations {
+        count: 2,
+        example: "u2 (reviewer) called get and was NOT refused".to_owned(),
+    });
+    assert_eq!(verdicts.exit_code(), 99);
+    assert_eq!(
+        verdicts.holding()[0].reasons,
+        [
+            "not_refused: 2 in the warm-up, access violation: u2 (reviewer) called get and was NOT refused"
+        ]
+    );
+    assert_eq!(judged(&Violations::default()).first(), Verdict::Pass);
+}
+
+#[test]
+fn a_target_that_counted_otherwise_makes_the_figures_unbelievable() {
+    let truth = |differing| GroundTruth {
+        agrees: differing == 0,
+        calls_measured: 10,
+        calls_in_journal: 9,
+        differing,
+        differences: vec!["share/create by u1: 2 measured, 1 in the journal".to_owned()],
+    };
+    let judged = |events: &[Event], differing| {
+        let run = Run::of(events);
+        judge(&Evidence {
+            measured: Some(&run.measured()),
+            ground_truth: Some(&truth(differing)),
+            ..Evidence::default()
+        })
+    };
+    let verdicts = judged(&events(), 2);
+    assert_eq!(verdicts.exit_code(), 95);
+    assert_eq!(
+        verdicts.holding()[0].reasons,
+        [
+            "10 calls were measured, but the target's journal has 9; 2 counts differ, the first: share/create by u1: 2 measured, 1 in the journal"
+        ]
+    );
+    assert_eq!(judged(&events(), 0).first(), Verdict::Pass);
+    // Of two calls without an answer nobody can say whether they reached the target.
+    let mut events = events();
+    let silent = |kind| failed(kind, "gone", "gone");
+    events.push(step(CREATE, 0, [0, 0, 50], silent(FailureKind::Timeout)));
+    events.push(step(CREATE, 0, [0, 0, 60], Outcome::Unfinished));
+    let unanswered = Run::of(&events).tally;
+    let more = unanswered.errors().iter();
+    let more: u64 = more
+        .filter(|(kind, _, _)| kind.is_unanswered())
+        .map(|(_, _, group)| group.count)
+        .sum::<u64>()
+        + unanswered.unfinished_calls();
+    assert_eq!(judged(&events, more).first(), Verdict::Pass);
+    assert_eq!(
+        judged(&events, more + 1).first(),
+        Verdict::GeneratorUnhealthy
+    );
 }
 
 #[test]

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use regex::Regex;
 use serde_json::Value;
 use throng_client::mcp::ToolName;
+use throng_engine::Head;
 use throng_metrics::{Failure, StreamEnd};
 
 use crate::program::{Listen, Request};
@@ -105,8 +106,8 @@ pub struct ListenTask<'a> {
     pub request: HttpTask<'a>,
     /// Whether an event, decoded, ends it; only where something is waited for.
     pub ends: Option<&'a (dyn Fn(&Value) -> bool + Send + Sync)>,
-    /// Where the driver says when the stream was there: should the step be given up later, that was its answer.
-    pub open: Arc<OnceLock<Instant>>,
+    /// Where the driver puts the head of the stream once it is there: should the step be given up later, that was its answer.
+    pub open: Arc<OnceLock<Head>>,
 }
 
 impl fmt::Debug for ListenTask<'_> {

@@ -173,7 +173,9 @@ impl<D: Driver> Execution<'_, D> {
         let renewed = self.driver.ready(user).await;
         let mut flight = self.cx.begin(step.id, UserId(user), &mut branch.clock);
         if let Task::Listen(listen) = &prepared.task {
-            flight.goes_on_after(listen.open.clone());
+            // Only who listens for its own sake has all there is to have with the stream's head.
+            let must = step.refused.as_ref().is_some_and(|refused| refused.must);
+            flight.goes_on_after(listen.open.clone(), listen.listen.until.is_none() && !must);
         }
         let performed = match renewed {
             Ok(renewed) => {
@@ -266,6 +268,10 @@ impl<D: Driver> Execution<'_, D> {
             Ok(reply) => reply,
             Err(failure) => return Ok(self.refusal(step, failure, until, user)),
         };
+        // Before anything that is asked of the answer: there must be none.
+        if let Some(refused) = step.refused.as_ref().filter(|refused| refused.must) {
+            return Ok(failed(self.violation(step, refused, &value, user)));
+        }
         let http = http.as_deref();
         if let Some((until, last)) = until
             && let Verdict::Fails { message, .. } =
@@ -276,9 +282,6 @@ impl<D: Driver> Execution<'_, D> {
             } else {
                 (Outcome::Success, Answer::NotYet)
             });
-        }
-        if let Some(refused) = step.refused.as_ref().filter(|refused| refused.must) {
-            return Ok(failed(self.violation(step, refused, &value, user)));
         }
         let mut counted = Vec::new();
         for check in &step.checks {

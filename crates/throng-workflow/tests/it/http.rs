@@ -515,6 +515,31 @@ async fn a_stream_that_the_end_of_the_run_cuts_off_was_answered() {
     assert_eq!((step.succeeded, step.failed, step.unfinished), (1, 0, 0));
     assert!(longest(&step.service) < Duration::from_millis(300));
     assert!(step.streams.is_none());
+    assert_eq!(ran.statuses("endless"), [(200, 1)]);
+    assert!(step.sent > 0 && step.received > 0, "{step:?}");
+}
+
+#[tokio::test]
+async fn a_stream_that_is_cut_off_before_what_was_waited_for_came_has_failed() {
+    let server = Server::start().await;
+    for waits in [
+        "until: { equals: 2 }",
+        "refused: { error: denied, must: true }",
+    ] {
+        let steps = format!("      - vain: {{ listen: /silent, within: 100s, {waits} }}\n");
+        let ran = run_for(&server, &steps, Duration::ZERO).await;
+        let step = ran.step("vain");
+        assert_eq!((step.succeeded, step.failed, step.unfinished), (0, 1, 0));
+        assert_eq!(ran.statuses("vain"), [(200, 1)]);
+        let errors = ran.errors();
+        assert_eq!(
+            (errors[0].0, errors[0].1.as_str()),
+            (
+                FailureKind::Timeout,
+                "the answer went on until the run ended"
+            )
+        );
+    }
 }
 
 #[tokio::test]
