@@ -4,8 +4,8 @@
 //! way sessions are closed and users removed. Only the third signal skips that, and says what to do then.
 
 use std::io;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use throng_engine::StopSignals;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -24,6 +24,14 @@ pub(crate) enum Remains {
     OnTarget(String),
 }
 
+/// All that a third signal would leave behind.
+#[derive(Clone, Debug)]
+struct Left {
+    remains: Remains,
+    /// The report's file while it is none yet.
+    part: Option<PathBuf>,
+}
+
 /// Watches for signals and turns them into `stop`'s tokens for as long as the returned guard lives.
 ///
 /// # Errors
@@ -32,8 +40,11 @@ pub(crate) fn watch(stop: StopSignals) -> io::Result<SignalWatch> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let remains = Arc::new(Mutex::new(Remains::Nothing));
-    let known = remains.clone();
+    let left = Arc::new(Mutex::new(Left {
+        remains: Remains::Nothing,
+        part: None,
+    }));
+    let known = left.clone();
     #[expect(
         clippy::disallowed_methods,
         reason = "the guard holds its handle and ends it"
@@ -51,15 +62,18 @@ pub(crate) fn watch(stop: StopSignals) -> io::Result<SignalWatch> {
         );
         stop.abort.cancel();
         next().await;
-        let remains = known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Left { remains, part } = known.lock().unwrap_or_else(PoisonError::into_inner).clone();
         super::tell(&format!("\n{}\n", farewell(&remains)));
+        // Best effort, in a hurry; the directory is a temporary one, and the file may have got its name by now.
         if let Remains::Sandbox(directory) = remains {
-            // Best effort, in a hurry; it's a temporary directory.
             let _ = std::fs::remove_dir_all(directory);
+        }
+        if let Some(part) = part {
+            let _ = std::fs::remove_file(part);
         }
         super::exit::leave(LEFT_AT_ONCE);
     });
-    Ok(SignalWatch { task, remains })
+    Ok(SignalWatch { task, left })
 }
 
 fn farewell(remains: &Remains) -> String {
@@ -85,13 +99,22 @@ async fn either(one: &mut Signal, two: &mut Signal, three: &mut Signal) {
 /// Ends the watching when dropped.
 pub(crate) struct SignalWatch {
     task: tokio::task::JoinHandle<()>,
-    remains: Arc<Mutex<Remains>>,
+    left: Arc<Mutex<Left>>,
 }
 
 impl SignalWatch {
     /// Says what a third signal would leave behind from now on.
     pub(crate) fn would_leave(&self, remains: Remains) {
-        *self.remains.lock().unwrap_or_else(PoisonError::into_inner) = remains;
+        self.left().remains = remains;
+    }
+
+    /// Says which half-written report a third signal is to remove.
+    pub(crate) fn would_leave_part(&self, part: Option<&Path>) {
+        self.left().part = part.map(Path::to_owned);
+    }
+
+    fn left(&self) -> MutexGuard<'_, Left> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use rustix::process::Signal;
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::journal;
 use crate::report::{at, count, entries, reasons, verdicts};
@@ -161,12 +162,17 @@ async fn a_signal_before_anything_was_done_is_answered() {
         "VERDICT: interrupted (exit code 105): stopped by a signal before anything was touched\n"
     );
     // A report is complete or absent, and so is the file it's first written to.
-    let left: Vec<_> = std::fs::read_dir(home.path())
+    assert_eq!(reports(&home), [""; 0]);
+}
+
+/// The report and its unfinished file, where they are.
+fn reports(home: &TempDir) -> Vec<String> {
+    std::fs::read_dir(home.path())
         .expect("a directory")
         .map(|entry| entry.expect("an entry").file_name())
-        .filter(|name| name.to_string_lossy().contains("report.json"))
-        .collect();
-    assert!(left.is_empty(), "{left:?}");
+        .map(|name| name.to_string_lossy().into_owned())
+        .filter(|name| name.contains("report.json"))
+        .collect()
 }
 
 #[tokio::test]
@@ -177,7 +183,7 @@ async fn a_third_signal_on_a_sandbox_says_that_nothing_stays() {
         "endpoints: [{ match: nc_*, latency: { fixed_ms: 3600000 } }]",
     )
     .expect("written");
-    let arguments = "run --sandbox --sandbox-knobs knobs.yaml -d 60 -w 0";
+    let arguments = "run --sandbox --sandbox-knobs knobs.yaml -d 60 -w 0 -o report.json";
     let command = throng(home.path(), arguments.split(' '));
     let mut running = Running::start(command, home.path());
     for (waited_for, what) in [
@@ -199,6 +205,8 @@ async fn a_third_signal_on_a_sandbox_says_that_nothing_stays() {
             "{ended}"
         );
         assert!(!ended.stderr.contains("throng cleanup"), "{ended}");
+        // Nor does the report's unfinished file.
+        assert_eq!(reports(&home), [""; 0], "{ended}");
     } else {
         // It was quicker than the third one.
         ended.with_code(105);

@@ -1,10 +1,12 @@
 //! The report's JSON file: opened before anything is touched, complete or absent afterwards.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use throng_metrics::Report;
 use throng_metrics::report::json;
 
@@ -30,10 +32,12 @@ impl Export {
         }
         let cannot = || format!("--output {}: can't write there", path.display());
         if is_special(path) {
-            let file = OpenOptions::new()
-                .append(true)
-                .open(path)
-                .with_context(cannot)?;
+            let file = if is_pipe(path) {
+                open_pipe(path)
+            } else {
+                OpenOptions::new().append(true).open(path)
+            };
+            let file = file.with_context(cannot)?;
             return Ok(Self {
                 path: path.to_owned(),
                 part: None,
@@ -67,6 +71,11 @@ impl Export {
         })
     }
 
+    /// Where it is written first, if that is a file of its own.
+    pub(crate) fn part(&self) -> Option<&Path> {
+        self.part.as_ref().map(|(part, _)| part.as_path())
+    }
+
     /// Writes the report.
     ///
     /// # Errors
@@ -96,6 +105,32 @@ fn is_special(path: &Path) -> bool {
         || fs::metadata(path).is_ok_and(|metadata| !metadata.is_file())
 }
 
+fn is_pipe(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
+}
+
+/// Opens a named pipe without waiting for a reader, in which no signal would be answered.
+fn open_pipe(path: &Path) -> io::Result<File> {
+    let at_once = OFlags::NONBLOCK.bits() as i32;
+    let opened = OpenOptions::new()
+        .append(true)
+        .custom_flags(at_once)
+        .open(path);
+    let file = opened.map_err(|error| {
+        if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) {
+            io::Error::new(
+                error.kind(),
+                "nobody reads this pipe (start its reader first)",
+            )
+        } else {
+            error
+        }
+    })?;
+    // Writing may well wait: for a reader that is there.
+    fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
+    Ok(file)
+}
+
 impl Drop for Export {
     fn drop(&mut self) {
         if let Some((part, _)) = &self.part {
@@ -123,6 +158,31 @@ mod tests {
         }
         let export = Export::open(Path::new("/dev/null")).unwrap();
         assert!(export.part.is_none());
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_is_refused_and_not_waited_for() {
+        use std::io::Read;
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+        let refused = Export::open(&pipe).err().expect("nobody reads");
+        assert!(format!("{refused:#}").contains("nobody reads this pipe"));
+        // More than the pipe holds: what is written then does wait.
+        let report = vec![b'x'; 1 << 20];
+        let mut reader = OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlags::NONBLOCK.bits() as i32)
+            .open(&pipe)
+            .unwrap();
+        let mut export = Export::open(&pipe).unwrap();
+        fcntl_setfl(&reader, OFlags::empty()).unwrap();
+        let written = report.clone();
+        let writer = std::thread::spawn(move || export.put(&written).unwrap());
+        let mut read = Vec::new();
+        reader.read_to_end(&mut read).unwrap();
+        writer.join().unwrap();
+        assert_eq!(read, report);
     }
 
     #[cfg(unix)]

@@ -29,6 +29,7 @@ struct Count {
     step: Option<String>,
     user: Option<String>,
     outcome: String,
+    status: u16,
     count: u64,
 }
 
@@ -58,8 +59,13 @@ pub(crate) async fn compare(
         bail!("the sandbox's journal answers {}", exchange.status);
     }
     let counts: Counts = serde_json::from_slice(&exchange.body).context("the sandbox's journal")?;
+    let (redirects, calls): (Vec<Count>, Vec<Count>) = counts
+        .counts
+        .into_iter()
+        .partition(|count| (300..400).contains(&count.status));
     Ok(differences(
-        &journal(&counts.counts),
+        &journal(&calls),
+        &journal(&redirects),
         &measured(catalog, tally),
     ))
 }
@@ -100,10 +106,13 @@ fn measured(catalog: &Catalog, tally: &Tally) -> Calls {
     calls
 }
 
-fn differences(journal: &Calls, measured: &Calls) -> GroundTruth {
+/// A redirect is a call of its own where the step takes it as its answer; where the step follows it, it's one call with what
+/// it leads to.
+fn differences(journal: &Calls, redirects: &Calls, measured: &Calls) -> GroundTruth {
     // Where the sandbox failed a call before it knew whose it was, only the sums of a step can be compared.
     let nameless: Vec<&str> = journal
         .keys()
+        .chain(redirects.keys())
         .filter(|(_, user)| user.is_empty())
         .map(|(step, _)| step.as_str())
         .collect();
@@ -119,14 +128,23 @@ fn differences(journal: &Calls, measured: &Calls) -> GroundTruth {
         }
         grouped
     };
-    let (journal, measured) = (grouped(journal), grouped(measured));
+    let (journal, redirects, measured) = (grouped(journal), grouped(redirects), grouped(measured));
     let mut different = Vec::new();
-    let keys: std::collections::BTreeSet<_> = journal.keys().chain(measured.keys()).collect();
+    let mut calls_in_journal = 0;
+    let keys: std::collections::BTreeSet<_> = journal
+        .keys()
+        .chain(redirects.keys())
+        .chain(measured.keys())
+        .collect();
     for key in keys {
-        let (theirs, ours) = (
-            journal.get(key).copied().unwrap_or(0),
-            measured.get(key).copied().unwrap_or(0),
-        );
+        let of = |calls: &Calls| calls.get(key).copied().unwrap_or(0);
+        let (ours, followed) = (of(&measured), of(&journal));
+        let theirs = if ours == followed {
+            followed
+        } else {
+            followed + of(&redirects)
+        };
+        calls_in_journal += theirs;
         if theirs != ours {
             different.push(format!(
                 "{} by {}: {ours} measured, {theirs} in the journal",
@@ -137,7 +155,7 @@ fn differences(journal: &Calls, measured: &Calls) -> GroundTruth {
     GroundTruth {
         agrees: different.is_empty(),
         calls_measured: measured.values().sum(),
-        calls_in_journal: journal.values().sum(),
+        calls_in_journal,
         differing: different.len() as u64,
         differences: different.into_iter().take(SHOWN).collect(),
     }
@@ -157,14 +175,18 @@ mod tests {
     #[test]
     fn equal_counts_agree() {
         let both = calls(&[("a/x", "u1", 3), ("a/y", "u2", 1)]);
-        let truth = differences(&both, &both);
+        let truth = differences(&both, &Calls::new(), &both);
         assert!(truth.agrees);
         assert_eq!((truth.calls_measured, truth.calls_in_journal), (4, 4));
     }
 
     #[test]
     fn a_call_under_the_wrong_user_differs_twice() {
-        let truth = differences(&calls(&[("a/x", "u1", 3)]), &calls(&[("a/x", "u2", 3)]));
+        let truth = differences(
+            &calls(&[("a/x", "u1", 3)]),
+            &Calls::new(),
+            &calls(&[("a/x", "u2", 3)]),
+        );
         assert!(!truth.agrees);
         assert_eq!(truth.differing, 2);
     }
@@ -172,8 +194,19 @@ mod tests {
     #[test]
     fn nameless_calls_are_compared_by_step() {
         let journal = calls(&[("a/x", "", 1), ("a/x", "u1", 2), ("a/y", "u1", 1)]);
-        assert!(differences(&journal, &calls(&[("a/x", "u1", 3), ("a/y", "u1", 1)])).agrees);
-        assert!(!differences(&journal, &calls(&[("a/x", "u1", 2), ("a/y", "u1", 1)])).agrees);
+        let agrees = |measured| differences(&journal, &Calls::new(), &calls(measured)).agrees;
+        assert!(agrees(&[("a/x", "u1", 3), ("a/y", "u1", 1)]));
+        assert!(!agrees(&[("a/x", "u1", 2), ("a/y", "u1", 1)]));
+    }
+
+    #[test]
+    fn a_redirect_is_a_call_unless_it_was_followed() {
+        let (answers, redirects) = (calls(&[("a/x", "u1", 3)]), calls(&[("a/x", "", 3)]));
+        let truth =
+            |measured| differences(&answers, &redirects, &calls(&[("a/x", "u1", measured)]));
+        assert_eq!((truth(3).agrees, truth(3).calls_in_journal), (true, 3));
+        assert_eq!((truth(6).agrees, truth(6).calls_in_journal), (true, 6));
+        assert!(!truth(4).agrees);
     }
 
     #[test]
@@ -184,6 +217,7 @@ mod tests {
             step: Some("a/x".to_owned()),
             user: user.map(str::to_owned),
             outcome: outcome.to_owned(),
+            status: 200,
             count: 1,
         };
         let calls = journal(&[

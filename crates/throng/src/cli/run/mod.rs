@@ -13,16 +13,18 @@ mod teardown;
 mod work;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
-use throng_engine::{EndedBy, Executor, StopSignals};
+use throng_engine::{EndedBy, Executor, RunOutcome, StopSignals};
 use throng_metrics::report::console;
 use throng_metrics::{
-    Cleanup, Evidence, GeneratorHealth, Limits, Measured, Report, RunInfo, Table, Tally, Verdict,
-    clean, judge,
+    Cleanup, Evidence, GeneratorHealth, GroundTruth, Limits, Measured, Report, RunInfo, StartTally,
+    Table, Tally, Verdict, WorkflowTally, clean, judge,
 };
 
 use throng_workflow::model::LoginKind;
 
+use self::export::Export;
 use self::job::Job;
 use self::prepare::Prepared;
 use self::setup::{Made, unless_stopped};
@@ -48,7 +50,9 @@ pub(crate) fn run(args: &RunArgs, output: Output, job: &dyn Job) -> Result<ExitC
         let watch = signals::watch(stop.clone()).map_err(|error| {
             CommandError::failed(anyhow::Error::new(error).context("watching for signals"))
         })?;
-        execute(Prepared::new(args, output, job)?, args, &stop, watch).await
+        let prepared = Prepared::new(args, output, job)?;
+        watch.would_leave_part(prepared.export.as_ref().and_then(Export::part));
+        execute(prepared, args, &stop, watch).await
     })
 }
 
@@ -89,15 +93,16 @@ async fn execute(
         let (place, command) = (prepared.place, prepared.cleanup_command());
         teardown::keep(&made, place, &command, &narrator).await
     };
-    let mut report = report(&prepared, &made, &worked, cleanup, stop);
+    let mut truth = None;
     if let (Some(sandbox), Some(outcome)) = (&sandbox, &worked.outcome) {
         let catalog = &prepared.file.program.catalog;
         match ground_truth::compare(&made.client, &sandbox.ready.url, catalog, &outcome.tally).await
         {
-            Ok(truth) => report.ground_truth = Some(truth),
+            Ok(compared) => truth = Some(compared),
             Err(error) => narrator.warn(&format!("{error:#}")),
         }
     }
+    let report = report(&prepared, &made, &worked, cleanup, truth, stop);
     watch.would_leave(Remains::Nothing);
     if let Some(sandbox) = sandbox
         && let Err(error) = sandbox.stop().await
@@ -156,6 +161,7 @@ fn report(
     made: &Made,
     worked: &Worked,
     cleanup: Cleanup,
+    truth: Option<GroundTruth>,
     stop: &StopSignals,
 ) -> Report {
     let limits = Limits::default();
@@ -172,9 +178,8 @@ fn report(
         generator,
     };
     // Without measurements no threshold says anything that the failed set-up, the signal or "no data" doesn't.
-    let anything = tally.calls() > 0 || tally.iterations() > 0 || generator.starts.dropped() > 0;
     let thresholds: Vec<_> = match worked.outcome {
-        Some(_) if anything => prepared
+        Some(_) if anything(tally, &generator.starts) => prepared
             .thresholds
             .iter()
             .map(|threshold| threshold.evaluate(&measured))
@@ -186,20 +191,35 @@ fn report(
         setup_failures: &worked.failures,
         drift: &worked.drift,
         measured: worked.outcome.is_some().then_some(&measured),
+        let_in_warming_up: worked
+            .outcome
+            .as_ref()
+            .map(|outcome| &outcome.let_in_warming_up),
+        ground_truth: truth.as_ref(),
         thresholds: &thresholds,
         cleanup: (!cleanup.kept).then_some(&cleanup),
         interrupted: interrupted.as_deref(),
         limits,
         ..Evidence::default()
     });
-    Report::new(
+    let mut report = Report::new(
         info(prepared, made, worked),
         &measured,
         thresholds,
         &verdicts,
         &limits,
         Some(cleanup),
-    )
+    );
+    report.ground_truth = truth;
+    report
+}
+
+/// Whether anything was measured: what was cut off was not.
+fn anything(tally: &Tally, starts: &StartTally) -> bool {
+    let ended = |workflow: &WorkflowTally| workflow.count() > workflow.interrupted;
+    tally.calls() > tally.unfinished_calls()
+        || tally.workflows().iter().any(ended)
+        || starts.dropped() > 0
 }
 
 /// How far the run had come when a signal ended it; none if none did.
@@ -207,19 +227,29 @@ fn interruption(prepared: &Prepared<'_>, worked: &Worked, stop: &StopSignals) ->
     if !stop.drain.is_cancelled() {
         return None;
     }
-    let Some(outcome) = &worked.outcome else {
-        return Some("stopped by a signal before the load began".to_owned());
-    };
-    if outcome.ended_by == EndedBy::Finished {
+    match &worked.outcome {
+        Some(outcome) => cut_short(outcome, prepared.load.duration),
+        None => Some("stopped by a signal before the load began".to_owned()),
+    }
+}
+
+/// What a signal took away from a load of such a duration; none if nothing.
+fn cut_short(outcome: &RunOutcome, duration: Duration) -> Option<String> {
+    let workflows = outcome.tally.workflows().iter();
+    let interrupted: u64 = workflows.map(|workflow| workflow.interrupted).sum();
+    // Who asks twice to hurry when the time is up, and finds all done, has interrupted nothing.
+    let all =
+        outcome.let_out >= duration && outcome.tally.unfinished_calls() == 0 && interrupted == 0;
+    if outcome.ended_by == EndedBy::Finished || all {
         return None;
     }
-    let after = if outcome.measured.is_zero() {
+    let after = if outcome.let_out.is_zero() {
         "before anything was measured".to_owned()
     } else {
         format!(
             "after {:.1} s of {} s",
-            outcome.measured.as_secs_f64(),
-            prepared.load.duration.as_secs_f64()
+            outcome.let_out.as_secs_f64(),
+            duration.as_secs_f64()
         )
     };
     let cut = match outcome.tally.unfinished_calls() {
@@ -312,4 +342,95 @@ fn show(
         narrator.warn(&unmeasured(&report));
     }
     report.verdict.code
+}
+
+#[cfg(test)]
+mod tests {
+    use throng_metrics::{
+        Catalog, Event, IterationOutcome, IterationSample, Outcome, Sample, StepId, UserId,
+        Violations, WorkflowId,
+    };
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn call(outcome: Outcome) -> Event {
+        Event::Step(Sample {
+            step: StepId(0),
+            user: UserId(0),
+            intended: Duration::ZERO,
+            started: Duration::ZERO,
+            ended: SECOND,
+            sent: 0,
+            received: 0,
+            status: None,
+            outcome,
+        })
+    }
+
+    fn execution(outcome: IterationOutcome) -> Event {
+        Event::Iteration(IterationSample {
+            workflow: WorkflowId(0),
+            user: UserId(0),
+            intended: Duration::ZERO,
+            started: Duration::ZERO,
+            ended: SECOND,
+            outcome,
+        })
+    }
+
+    fn tally(events: &[Event]) -> Tally {
+        let mut tally = Tally::new(&Catalog::default());
+        for event in events {
+            tally.add(event);
+        }
+        tally
+    }
+
+    fn aborted(let_out: Duration, events: &[Event]) -> RunOutcome {
+        RunOutcome {
+            tally: tally(events),
+            generator: GeneratorHealth::default(),
+            users_started: 1,
+            measured: 4 * SECOND,
+            let_out,
+            let_in_warming_up: Violations::default(),
+            discarded: 0,
+            ended_by: EndedBy::Aborted,
+            user_errors: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_was_cut_off_is_nothing_that_a_threshold_could_be_held_against() {
+        let starts = StartTally::default();
+        let cut = [
+            call(Outcome::Unfinished),
+            execution(IterationOutcome::Interrupted),
+        ];
+        assert!(!anything(&tally(&cut), &starts));
+        for more in [
+            call(Outcome::Success),
+            execution(IterationOutcome::Failed(None)),
+        ] {
+            assert!(anything(&tally(&[cut[0].clone(), more]), &starts));
+        }
+    }
+
+    #[test]
+    fn a_signal_is_said_to_have_come_within_the_duration_or_to_have_cut_something_off() {
+        let done = call(Outcome::Success);
+        let cut = call(Outcome::Unfinished);
+        let told = |let_out, events: &[Event]| cut_short(&aborted(let_out, events), 2 * SECOND);
+        assert_eq!(
+            told(SECOND, std::slice::from_ref(&done)).as_deref(),
+            Some("stopped by a signal after 1.0 s of 2 s")
+        );
+        assert_eq!(
+            told(2 * SECOND, &[done.clone(), cut]).as_deref(),
+            Some("stopped by a signal after 2.0 s of 2 s; 1 call was cut off, which is no error")
+        );
+        assert_eq!(told(2 * SECOND, &[done]), None);
+    }
 }
