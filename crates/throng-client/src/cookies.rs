@@ -102,8 +102,8 @@ impl Jar {
         let store = self.lock();
         let values = store.iter_unexpired().map(|cookie| cookie.value());
         values
-            .filter(|value| value.len() >= SHORTEST && text.contains(value))
-            .fold(text.to_owned(), |text, value| text.replace(value, "***"))
+            .filter(|value| value.len() >= SHORTEST)
+            .fold(text.to_owned(), strike_out)
     }
 
     /// Forgets every cookie.
@@ -127,6 +127,27 @@ impl Jar {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// The text without `secret`, and without the start of it at the end of a text that was cut off (which `…` tells).
+pub fn strike_out(text: String, secret: &str) -> String {
+    /// As much of a secret tells nothing.
+    const HARMLESS: usize = 3;
+    let mut text = if text.contains(secret) {
+        text.replace(secret, "***")
+    } else {
+        text
+    };
+    if let Some(kept) = text.strip_suffix('…') {
+        let starts = secret.char_indices().map(|(end, _)| &secret[..end]).rev();
+        let cut_off = starts
+            .take_while(|start| start.len() > HARMLESS)
+            .find(|start| kept.ends_with(start));
+        if let Some(start) = cut_off {
+            text = format!("{}***…", &kept[..kept.len() - start.len()]);
+        }
+    }
+    text
 }
 
 fn sensitive(mut value: HeaderValue) -> HeaderValue {

@@ -1,6 +1,6 @@
 //! Cookie jars: one per identity.
 
-use throng_client::Client;
+use throng_client::{Client, cookies::strike_out};
 use url::Url;
 
 use crate::{LONG, connector, get, script::Script};
@@ -88,4 +88,17 @@ async fn a_jar_belongs_to_one_identity() {
     assert!(!format!("{alice:?}").contains("s3cr3t"));
     alice.cookies().unwrap().clear();
     assert_eq!(alice.cookies().unwrap().len(), 0);
+}
+
+#[test]
+fn what_is_left_of_a_secret_where_a_text_was_cut_is_struck_out_too() {
+    for (text, expected) in [
+        ("a s3cr3t-value b s3cr3t-value", "a *** b ***"),
+        ("a s3cr3t…", "a ***…"),
+        ("a s3cr3t", "a s3cr3t"),
+        ("a s3c…", "a s3c…"),
+        ("…", "…"),
+    ] {
+        assert_eq!(strike_out(text.to_owned(), "s3cr3t-value"), expected);
+    }
 }
