@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::Value;
 use throng_client::{
-    Base, Client, Exchange, Listened, Listener, Message, Next, TransportError, content, sse,
+    Base, Client, Exchange, Listened, Listener, Message, Next, TransportError, content,
+    cookies::strike_out, sse,
 };
 use throng_engine::Head;
 use throng_metrics::{Failure, FailureKind, StreamEnd};
@@ -242,6 +243,10 @@ impl Sender<'_> {
         if let Some(value) = small_json(&body) {
             return cut(&self.mask(&shown(&value)), LONGEST_BODY);
         }
+        if looks_like_json(&body) && body.len() > LARGEST_JSON {
+            // Its keys say what is secret, and nobody has looked at them.
+            return format!("{} bytes of JSON", body.len());
+        }
         let start = &body[..body.len().min(8 * LONGEST_BODY)];
         let text = String::from_utf8_lossy(start)
             .split_whitespace()
@@ -275,7 +280,7 @@ pub(crate) fn mask(
             [value, bare]
                 .into_iter()
                 .filter(|secret| secret.len() >= SHORTEST)
-                .fold(text, |text, secret| text.replace(secret, "***"))
+                .fold(text, strike_out)
         })
 }
 
@@ -369,8 +374,7 @@ fn body_value(headers: &HeaderMap, body: &[u8]) -> Value {
         .and_then(|value| value.to_str().ok())
         .and_then(|text| text.split(';').next())
         .is_some_and(|kind| kind.trim_end().ends_with("json"));
-    let looks_json = matches!(body.trim_ascii_start().first(), Some(b'{' | b'['));
-    if (says_json || looks_json)
+    if (says_json || looks_like_json(body))
         && let Ok(value) = serde_json::from_slice(body)
     {
         return value;
@@ -378,11 +382,17 @@ fn body_value(headers: &HeaderMap, body: &[u8]) -> Value {
     String::from_utf8_lossy(body).into_owned().into()
 }
 
+/// Largest body that is looked through for secrets, in bytes.
+const LARGEST_JSON: usize = 64 << 10;
+
 /// A body that is an object or an array, and not too large to be looked through for secrets.
 fn small_json(body: &[u8]) -> Option<Value> {
-    const LARGEST: usize = 64 << 10;
-    let looks_json = matches!(body.trim_ascii_start().first(), Some(b'{' | b'['));
-    (looks_json && body.len() <= LARGEST).then(|| serde_json::from_slice(body).ok())?
+    let small = looks_like_json(body) && body.len() <= LARGEST_JSON;
+    small.then(|| serde_json::from_slice(body).ok())?
+}
+
+fn looks_like_json(body: &[u8]) -> bool {
+    matches!(body.trim_ascii_start().first(), Some(b'{' | b'['))
 }
 
 fn event_value(event: &sse::Event) -> Value {

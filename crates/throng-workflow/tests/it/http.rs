@@ -14,6 +14,7 @@ use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use throng_client::{Client, Connector, ConnectorOptions};
 use throng_engine::{Load, RunOutcome, StopSignals};
+use throng_identity::{Secret, TokenCell};
 use throng_metrics::{
     Distribution as _, Event, Failure, FailureKind, Latencies, Outcome, Sample, StepId, StepTally,
     StreamTally, Tally, UserId,
@@ -176,6 +177,7 @@ async fn answer(State(shop): State<Arc<Shop>>, request: Request) -> Response<Bod
                 .unwrap()
         }
         ("GET", "empty") => Response::builder().status(204).body(Body::empty()).unwrap(),
+        ("GET", "denied") => json_answer(401, &json!({"detail": "no"})),
         ("GET", "hang") => std::future::pending().await,
         ("GET", "garbled") => Response::builder()
             .header(header::CONTENT_ENCODING, "gzip")
@@ -263,6 +265,15 @@ async fn run(server: &Server, steps: &str) -> Ran {
 }
 
 async fn run_for(server: &Server, steps: &str, graceful_stop: Duration) -> Ran {
+    run_as(server, steps, graceful_stop, None).await
+}
+
+async fn run_as(
+    server: &Server,
+    steps: &str,
+    graceful_stop: Duration,
+    tokens: Option<TokenCell>,
+) -> Ran {
     let file = read(&server.url, steps).unwrap_or_else(|problems| panic!("{problems}"));
     let connector = Connector::new(ConnectorOptions::default()).unwrap();
     let people = vec![Person {
@@ -270,7 +281,7 @@ async fn run_for(server: &Server, steps: &str, graceful_stop: Duration) -> Ran {
         display_name: "Ann".to_owned(),
         email: "ann@example.com".to_owned(),
         client: Client::with_cookies(&connector),
-        tokens: None,
+        tokens,
     }];
     let options = CrowdOptions {
         concurrency: 1,
@@ -813,6 +824,19 @@ fn what_would_be_ignored_or_break_the_message_is_refused() {
         let problems = problems.unwrap_err();
         assert!(problems.contains(problem), "{problems}");
     }
+    let source = "name: t
+target: { protocol: http, url: \"http://127.0.0.1:1\", prefix: \"/a?b\", headers: { Content-Length: \"3\" } }
+workflows: { w: { actors: [me], steps: [ { a: { get: /a } } ] } }
+";
+    let environment = Environment::new(&|_| None);
+    let problems = ScenarioFile::parse("t.yaml", source, &Overrides::default(), &environment);
+    let problems = format!("{:?}", problems.unwrap_err());
+    for problem in [
+        "a prefix is a path",
+        "`Content-Length` is made by the client",
+    ] {
+        assert!(problems.contains(problem), "{problems}");
+    }
 }
 
 #[test]
@@ -849,4 +873,32 @@ fn a_thing_that_is_gone_is_no_drift() {
             .collect();
         assert_eq!(names, found, "{status}");
     }
+}
+
+#[tokio::test]
+async fn only_an_unexpected_401_of_the_users_own_token_has_it_renewed() {
+    let (server, there) = (Server::start().await, Server::start().await);
+    // One that cannot be renewed: that it was tried shows as the failure.
+    let token = TokenCell::fixed("ann", &Secret::new("the-token-of-ann"));
+    let elsewhere = format!("get: \"{}/api/v1/denied\"", there.url);
+    for (step, expected) in [
+        ("get: /denied", Some(FailureKind::Auth)),
+        ("get: /denied, expect: 401", None),
+        ("get: /denied, refused: { error: HTTP 401 }", None),
+        (
+            "get: /denied, headers: { Authorization: Basic wrong }",
+            Some(FailureKind::Http),
+        ),
+        (
+            "get: /denied, headers: { Authorization: \"Basic {uid}\" }",
+            Some(FailureKind::Http),
+        ),
+        (elsewhere.as_str(), Some(FailureKind::Http)),
+    ] {
+        let steps = format!("      - denied: {{ {step} }}\n");
+        let ran = run_as(&server, &steps, once().graceful_stop, Some(token.clone())).await;
+        let found = ran.errors().first().map(|(kind, ..)| *kind);
+        assert_eq!(found, expected, "{step}");
+    }
+    assert_eq!((server.lines().len(), there.lines().len()), (5, 1));
 }
