@@ -328,6 +328,13 @@ fn check_url(url: &At<String>, unset: &[String], problems: &mut Problems) {
         return;
     }
     let why = match Url::parse(url) {
+        Ok(parsed) if !parsed.username().is_empty() || parsed.password().is_some() => {
+            return problems.add_unshown(
+                url.mark,
+                "this URL has a user name or a password in it, which would be shown and never sent",
+                "take them out; what the target asks of every request goes into its `headers: { Authorization: ... }`",
+            );
+        }
         Ok(parsed) if matches!(parsed.scheme(), "http" | "https") => return,
         Ok(parsed) => format!("the scheme `{}` is not http or https", parsed.scheme()),
         Err(error) => error.to_string(),

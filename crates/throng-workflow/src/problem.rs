@@ -155,6 +155,15 @@ impl Problems {
         self.report(mark, message.into(), Some(help.into()));
     }
 
+    /// Reports a problem with advice, without showing its line, in which there is a secret.
+    pub fn add_unshown(&mut self, mark: Mark, message: &str, help: &str) {
+        let before = self.found.len();
+        self.report(mark, message.to_owned(), Some(help.to_owned()));
+        if let Some(problem) = self.found.get_mut(before) {
+            problem.excerpt = None;
+        }
+    }
+
     /// Reports that `found` is none of `known`, with the nearest of them. `what` is a noun such as "actor".
     pub fn unknown<'a>(
         &mut self,

@@ -12,7 +12,8 @@ use super::run::inspect::inspect;
 use super::run::misfit;
 use super::{CommandError, Output, USAGE};
 
-/// Checks each file; the exit code is 2 if one has a mistake, 93 if one doesn't fit the target.
+/// Checks each file; the exit code is 2 if one has a mistake, 93 if one doesn't fit the target, and that of the first look
+/// that failed if one did.
 pub(crate) fn check(args: &CheckArgs, output: Output) -> Result<ExitCode, CommandError> {
     let connects = names_a_target(&args.target);
     if !connects && args.target != TargetArgs::default() {
@@ -20,7 +21,7 @@ pub(crate) fn check(args: &CheckArgs, output: Output) -> Result<ExitCode, Comman
             "without a target nothing is connected to: name one with --sandbox or --url"
         )));
     }
-    let (mut mistakes, mut drift) = (false, false);
+    let (mut mistakes, mut drift, mut failed) = (false, false, None);
     for name in &args.files {
         let file = match read(name) {
             Ok(file) => file,
@@ -34,7 +35,16 @@ pub(crate) fn check(args: &CheckArgs, output: Output) -> Result<ExitCode, Comman
             super::print(&format!("{}{}", sound(name, &file), unset(&file)))?;
             continue;
         }
-        let seen = inspect(Some(name), &args.target, &args.oauth_client, output)?;
+        let seen = match inspect(Some(name), &args.target, &args.oauth_client, output) {
+            Ok(seen) => seen,
+            Err(error) if error.code == Verdict::Interrupted.exit_code() => return Err(error),
+            // The others are checked all the same.
+            Err(error) => {
+                super::tell(&format!("error: {}\n", super::words(&error.error)));
+                failed.get_or_insert(error.code);
+                continue;
+            }
+        };
         let mut text = sound(name, &file);
         if seen.problems.is_empty() {
             text.push_str(&format!("  fits {}, tool for tool\n", seen.url));
@@ -44,10 +54,11 @@ pub(crate) fn check(args: &CheckArgs, output: Output) -> Result<ExitCode, Comman
             super::tell(&format!("{name}: {}\n", misfit(&seen.problems)));
         }
     }
-    Ok(match (mistakes, drift) {
-        (true, _) => ExitCode::from(USAGE),
-        (false, true) => ExitCode::from(Verdict::Drift.exit_code()),
-        (false, false) => ExitCode::SUCCESS,
+    Ok(match (failed, mistakes, drift) {
+        (Some(code), ..) => ExitCode::from(code),
+        (None, true, _) => ExitCode::from(USAGE),
+        (None, false, true) => ExitCode::from(Verdict::Drift.exit_code()),
+        (None, false, false) => ExitCode::SUCCESS,
     })
 }
 

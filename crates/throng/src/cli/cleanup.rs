@@ -1,6 +1,6 @@
 //! `throng cleanup`: removes what earlier runs left, by the ledger and by whole names of ours.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,16 +24,26 @@ use super::{CommandError, runtime, settings, state, tell};
 
 /// How users are named unless a scenario says otherwise.
 pub(crate) const DEFAULT_NAMES: &str = "{prefix}_user_{n}";
+/// The directories that this command cleans, as the ledger calls them.
+const KIND: &str = "nextcloud";
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 
 /// Lists, deletes, reports. Exit code 94 if something stayed.
 pub(crate) fn cleanup(args: &CleanupArgs) -> Result<ExitCode, CommandError> {
     let ledger = Ledger::open(&state::ledger_path().map_err(CommandError::usage)?)
         .map_err(|error| CommandError::failed(error.into()))?;
-    let hosts = hosts(args, &ledger).map_err(CommandError::usage)?;
-    if hosts.is_empty() {
+    let Hosts { hosts, registered } = hosts(args, &ledger).map_err(CommandError::usage)?;
+    if hosts.is_empty() && registered.is_empty() {
         super::print("Nothing to clean up: the ledger holds no users.\n")?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if hosts.is_empty() {
+        let lines: Vec<String> = registered
+            .iter()
+            .map(|(url, users)| format!("{}\n", made_by_registering(*users, url)))
+            .collect();
+        super::print(&lines.concat())?;
+        return Ok(ExitCode::from(Verdict::CleanupIncomplete.exit_code()));
     }
     let prefix = args
         .prefix
@@ -50,7 +60,7 @@ pub(crate) fn cleanup(args: &CleanupArgs) -> Result<ExitCode, CommandError> {
     })
     .map_err(|error| CommandError::usage(error.into()))?;
     runtime()?.block_on(async {
-        let mut complete = true;
+        let mut complete = registered.is_empty();
         for host in hosts {
             let client = Client::new(&connector);
             let directory: Arc<dyn Directory> = Arc::new(Nextcloud::new(
@@ -156,26 +166,62 @@ fn describe(report: &CleanupReport, url: &Url) -> String {
         ));
     }
     for (place, users) in &report.elsewhere {
-        say(format!(
-            "  the ledger knows {users} more at {}; clean it with --host {0}",
-            place.url
-        ));
+        say(if place.kind == KIND {
+            format!(
+                "  the ledger knows {users} more at {}; clean it with --host {0}",
+                place.url
+            )
+        } else {
+            format!("  {}", made_by_registering(*users, &place.url))
+        });
     }
     text
 }
 
+/// What is to be said of users whom no administrator's password deletes.
+fn made_by_registering(users: usize, url: &str) -> String {
+    let s = if users == 1 { "" } else { "s" };
+    let were = if users == 1 { "was" } else { "were" };
+    format!(
+        "{users} user{s} at {url} {were} made by registering there; the scenario that made them says whether they can be deleted"
+    )
+}
+
+/// What there is to clean.
+struct Hosts {
+    /// Nextclouds.
+    hosts: BTreeSet<Url>,
+    /// How many users registered where. Nobody's password is ever sent there. None where a host was named.
+    registered: BTreeMap<String, usize>,
+}
+
 /// The directories to clean: the one that is named, else all of the ledger.
-fn hosts(args: &CleanupArgs, ledger: &Ledger) -> anyhow::Result<BTreeSet<Url>> {
+fn hosts(args: &CleanupArgs, ledger: &Ledger) -> anyhow::Result<Hosts> {
     let named = args.host.clone().or_else(|| environment("NEXTCLOUD_HOST"));
     if let Some(host) = named {
         let url = Url::parse(&host).with_context(|| {
             format!("--host {host}: not a URL; write it whole, such as http://localhost:8080")
         })?;
-        return Ok(BTreeSet::from([url]));
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(anyhow!(
+                "--host: this URL has a user name or a password in it; give --admin, and the password in NEXTCLOUD_PASSWORD"
+            ));
+        }
+        return Ok(Hosts {
+            hosts: BTreeSet::from([url]),
+            registered: BTreeMap::new(),
+        });
     }
     let entries = ledger.open_entries()?;
-    let mut hosts = BTreeSet::new();
+    let (mut hosts, mut registered) = (BTreeSet::new(), BTreeMap::new());
     for entry in entries.iter().filter(|entry| entry.kind == Kind::User) {
+        if entry.place.kind != KIND {
+            if entry.is_in_use() && !args.force {
+                continue;
+            }
+            *registered.entry(entry.place.url.clone()).or_insert(0) += 1;
+            continue;
+        }
         hosts.insert(
             Url::parse(&entry.place.url)
                 .with_context(|| format!("the ledger names {}", entry.place.url))?,
@@ -194,7 +240,7 @@ fn hosts(args: &CleanupArgs, ledger: &Ledger) -> anyhow::Result<BTreeSet<Url>> {
             "--prefix needs to know where: give --host or set NEXTCLOUD_HOST"
         ));
     }
-    Ok(hosts)
+    Ok(Hosts { hosts, registered })
 }
 
 fn administrator(args: &CleanupArgs) -> anyhow::Result<(String, Secret)> {

@@ -22,6 +22,8 @@ pub(crate) enum Remains {
     Sandbox(PathBuf),
     /// Users and registrations on the target, which this command removes.
     OnTarget(String),
+    /// Users on the target, which no command of throng's removes.
+    ForGood,
 }
 
 /// All that a third signal would leave behind.
@@ -84,6 +86,9 @@ fn farewell(remains: &Remains) -> String {
         }
         Remains::OnTarget(command) => {
             format!("left without cleaning up; remove what stayed with\n  {command}")
+        }
+        Remains::ForGood => {
+            "left without cleaning up; users that registered at the target stay there".to_owned()
         }
     }
 }

@@ -8,6 +8,7 @@ use std::process::Output;
 use std::thread;
 
 use serde_json::{Value, json};
+use throng_identity::Ledger;
 
 use crate::docs::{said, throng};
 
@@ -148,7 +149,7 @@ fn a_path_that_is_always_404_is_drift_and_no_failing_target() {
 }
 
 /// The built-in scenario of an HTTP API, on the sandbox that speaks like it: users register, log in by cookie, send the CSRF
-/// token with each change, listen to events; and stay, because nothing deletes them.
+/// token with each change, listen to events; nothing deletes them.
 #[test]
 fn integr8scode_runs_on_its_sandbox_and_both_count_the_same() {
     let home = tempfile::tempdir().expect("a directory");
@@ -182,11 +183,187 @@ fn integr8scode_runs_on_its_sandbox_and_both_count_the_same() {
     for (name, step) in steps {
         assert!(step["count"].as_u64() > Some(0), "{name} never ran");
     }
-    let names: Vec<String> = (1..=5).map(|n| format!("loaduser_user_{n}")).collect();
-    assert_eq!(report["cleanup"]["staying"], json!(names));
+    // Nothing deletes them, but they end with the sandbox.
+    assert_eq!(report["cleanup"]["staying"], json!([]));
+    assert_eq!(report["cleanup"]["ended_with_sandbox"], true);
+    assert_eq!(report["cleanup"]["users"]["created"], 5);
     let shown = said(&output);
+    assert!(
+        !shown.contains("for good") && !shown.contains("deleting"),
+        "{shown}"
+    );
     assert!(!shown.contains("testpass123!"), "{shown}");
     assert!(!report.to_string().contains("testpass123!"));
+}
+
+/// Runs a file with users who register and log in at `url`, with further lines for its directory and flags.
+fn run_registering(home: &Path, url: &str, directory: &str, flags: &[&str]) -> Output {
+    let source = format!(
+        "name: small
+target: {{ protocol: http, url: \"{url}\" }}
+directory:
+{directory}
+login: {{ kind: request, request: {{ post: /login }} }}
+users: {{ count: 1, prefix: reg }}
+load: {{ duration: 100ms, warmup: 0s, pause: 10ms }}
+workflows:
+  w:
+    actors: [me]
+    steps:
+      - read: {{ get: /things }}"
+    );
+    let file = home.join("registering.yaml");
+    fs::write(&file, source).expect("written");
+    let mut arguments = vec!["run", file.to_str().expect("a plain path")];
+    arguments.extend(flags);
+    throng(home, &arguments)
+}
+
+const REGISTER: &str = "  kind: http-register\n  register: { post: /register }";
+
+fn open_entries(home: &Path) -> usize {
+    let ledger = Ledger::open(&home.join("throng/ledger.sqlite")).expect("the ledger");
+    ledger.open_entries().expect("entries").len()
+}
+
+#[test]
+fn what_nothing_deletes_is_not_said_to_be_deleted_and_is_nobodys_work() {
+    let home = tempfile::tempdir().expect("a directory");
+    let output = run_registering(home.path(), &serve(), REGISTER, &[]);
+    let shown = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{shown}");
+    assert!(
+        shown.contains("1 users stay") && !shown.contains("deleting"),
+        "{shown}"
+    );
+    let output = run_registering(home.path(), &serve(), REGISTER, &["--no-cleanup"]);
+    let shown = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{shown}");
+    assert!(!shown.contains("throng cleanup"), "{shown}");
+    assert_eq!(open_entries(home.path()), 0);
+}
+
+#[test]
+fn a_request_that_deletes_nobody_leaves_the_cleanup_incomplete() {
+    let home = tempfile::tempdir().expect("a directory");
+    let directory = format!("{REGISTER}\n  delete: {{ delete: /api/gone }}");
+    let output = run_registering(home.path(), &serve(), &directory, &[]);
+    let shown = said(&output);
+    assert_eq!(output.status.code(), Some(94), "{shown}");
+    assert!(shown.contains("no such user, or no such path"), "{shown}");
+    assert!(!shown.contains("throng cleanup"), "{shown}");
+}
+
+/// The administrator's password is for Nextclouds.
+#[test]
+fn a_cleanup_sends_nothing_to_where_users_registered() {
+    let home = tempfile::tempdir().expect("a directory");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("an address"));
+    let ledger = Ledger::open(&home.path().join("throng/ledger.sqlite")).expect("a ledger");
+    let run = ledger.begin_run().expect("a run");
+    let place = throng_identity::ledger::Place {
+        kind: "http-register".to_owned(),
+        url: url.clone(),
+        admin: String::new(),
+    };
+    ledger
+        .plan(
+            &run,
+            throng_identity::ledger::Kind::User,
+            &place,
+            "reg_user_1",
+        )
+        .expect("an entry");
+    ledger.end_run(&run).expect("ended");
+    let credentials = ["--admin", "admin", "--admin-password", "s3same"];
+    let output = throng(home.path(), &[&["cleanup"], &credentials[..]].concat());
+    let shown = said(&output);
+    assert_eq!(output.status.code(), Some(94), "{shown}");
+    assert!(
+        shown.contains(&format!("1 user at {url} was made by registering there")),
+        "{shown}"
+    );
+    listener.set_nonblocking(true).expect("set");
+    assert!(listener.accept().is_err(), "somebody came");
+
+    let host = ["--host", "http://127.0.0.1:9"];
+    let output = throng(
+        home.path(),
+        &[&["cleanup"], &credentials[..], &host[..]].concat(),
+    );
+    let shown = said(&output);
+    assert!(
+        shown.contains("made by registering") && !shown.contains("clean it with"),
+        "{shown}"
+    );
+    assert_eq!(open_entries(home.path()), 1);
+}
+
+#[test]
+fn a_sandbox_run_touches_nothing_but_the_sandbox() {
+    let home = tempfile::tempdir().expect("a directory");
+    let real = "http://127.0.0.1:9";
+    let nextcloud = format!("  kind: nextcloud\n  url: {real}\n  admin: a\n  password: b");
+    let whole = format!("  kind: http-register\n  register: {{ post: \"{real}/register\" }}");
+    let delete = format!("{REGISTER}\n  delete: {{ delete: \"{real}/{{user.name}}\" }}");
+    for directory in [nextcloud, whole, delete] {
+        let output = run_registering(home.path(), real, &directory, &["--sandbox"]);
+        let shown = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{shown}");
+        assert!(
+            shown.contains("the sandbox doesn't stand in for"),
+            "{shown}"
+        );
+    }
+}
+
+#[test]
+fn a_url_with_a_password_is_refused_and_not_shown() {
+    let home = tempfile::tempdir().expect("a directory");
+    let url = "https://bob:hunter2@127.0.0.1:9";
+    let by_flag = throng(home.path(), &["run", "integr8scode", "--url", url]);
+    let by_file = run_registering(home.path(), url, REGISTER, &[]);
+    let host = throng(home.path(), &["cleanup", "--host", url]);
+    for output in [by_flag, by_file, host] {
+        let shown = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{shown}");
+        assert!(
+            shown.contains("a password in it") && !shown.contains("hunter2"),
+            "{shown}"
+        );
+    }
+}
+
+#[test]
+fn a_look_that_would_leave_a_user_is_refused() {
+    let home = tempfile::tempdir().expect("a directory");
+    let file = home.path().join("mcp.yaml");
+    let source = format!(
+        "name: small\ntarget: {{ url: \"http://127.0.0.1:9/mcp\" }}\ndirectory:\n{REGISTER}\nworkflows:\n  w:\n    actors: [me]\n    steps:\n      - read: {{ call: ping, as: me }}\n"
+    );
+    fs::write(&file, source).expect("written");
+    let file = file.to_str().expect("a plain path");
+    let url = ["--url", "http://127.0.0.1:9/mcp"];
+    let tools = throng(home.path(), &[&["tools", file], &url[..]].concat());
+    let check = throng(home.path(), &[&["check", file], &url[..]].concat());
+    for output in [tools, check] {
+        let shown = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{shown}");
+        assert!(shown.contains("would stay for good"), "{shown}");
+    }
+}
+
+#[test]
+fn one_file_that_cannot_be_looked_at_keeps_no_other_from_it() {
+    let home = tempfile::tempdir().expect("a directory");
+    let output = throng(
+        home.path(),
+        &["check", "integr8scode", "nextcloud", "--sandbox"],
+    );
+    let shown = said(&output);
+    assert_eq!(output.status.code(), Some(2), "{shown}");
+    assert!(shown.contains("nextcloud: sound"), "{shown}");
 }
 
 #[test]
@@ -196,7 +373,7 @@ fn an_http_target_is_not_asked_what_it_offers() {
         let output = throng(home.path(), &[command, "integr8scode", "--sandbox"]);
         assert_eq!(output.status.code(), Some(2), "{}", said(&output));
         assert!(
-            said(&output).contains("throng run integr8scode -u 1 -d 1"),
+            said(&output).contains("throng run integr8scode --sandbox -u 1 -d 1"),
             "{}",
             said(&output)
         );

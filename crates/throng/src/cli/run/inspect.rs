@@ -2,6 +2,7 @@
 //! No load, and no report.
 
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::anyhow;
@@ -10,10 +11,10 @@ use throng_client::mcp::Tools;
 use throng_engine::StopSignals;
 use throng_metrics::Verdict;
 use throng_workflow::Problem;
-use throng_workflow::model::{LoginKind, Protocol};
+use throng_workflow::model::{DirectoryKind, LoginKind, Protocol};
 
 use super::job::FileJob;
-use super::prepare::Prepared;
+use super::prepare::{Prepared, shell_word};
 use super::setup::{Made, unless_stopped};
 use super::{start_sandbox, teardown, work};
 use crate::cli::args::{ClientArgs, RunArgs, TargetArgs};
@@ -66,13 +67,63 @@ pub(crate) fn inspect(
         // Before anything is created, since not every target deletes its users.
         if prepared.file.scenario.target.protocol == Protocol::Http {
             return Err(CommandError::usage(anyhow!(
-                "{}: an HTTP target can't be asked what it offers; its paths are known once they are tried: throng run {} -u 1 -d 1",
+                "{}: an HTTP target can't be asked what it offers; its paths are known once they are tried: throng run {}{} -u 1 -d 1",
                 prepared.file.origin,
+                shell_word(&prepared.file.origin),
+                flags(target),
+            )));
+        }
+        if would_leave_a_user(&prepared) {
+            return Err(CommandError::usage(anyhow!(
+                "{}: a look needs a user, who would stay for good: `directory` has no `delete`",
                 prepared.file.origin,
             )));
         }
         look(prepared, &args, &stop, watch).await
     })
+}
+
+/// The flags that name a target, as they were given.
+fn flags(target: &TargetArgs) -> String {
+    let mut text = String::new();
+    let mut add = |flag: &str, value: Option<&str>| {
+        text.push_str(&format!(" {flag}"));
+        if let Some(value) = value {
+            text.push_str(&format!(" {}", shell_word(value)));
+        }
+    };
+    if target.sandbox {
+        add("--sandbox", None);
+    }
+    let path = |path: &PathBuf| path.display().to_string();
+    let knobs = target.sandbox_knobs.as_ref().map(path);
+    let cacert = target.cacert.as_ref().map(path);
+    let given = [
+        ("--sandbox-knobs", &knobs),
+        ("--url", &target.url),
+        ("--host", &target.host),
+        ("--admin", &target.admin),
+        ("--cacert", &cacert),
+    ];
+    for (flag, value) in given {
+        if let Some(value) = value {
+            add(flag, Some(value));
+        }
+    }
+    if target.insecure {
+        add("--insecure", None);
+    }
+    text
+}
+
+/// Whether the user with whom a look is taken could not be taken away again.
+fn would_leave_a_user(prepared: &Prepared<'_>) -> bool {
+    let scenario = &prepared.file.scenario;
+    prepared.place == Place::Target
+        && scenario.login.kind != LoginKind::None
+        && scenario.directory.as_ref().is_some_and(|directory| {
+            directory.kind == DirectoryKind::Register && directory.delete.is_none()
+        })
 }
 
 async fn look(
@@ -108,7 +159,8 @@ async fn look(
         .unwrap_or_else(|panic| Err(work::bug(&*panic)));
     narrator.clear();
     let concurrency = prepared.login_concurrency;
-    let cleanup = teardown::clean_up(&made, concurrency, &stop.abort, &narrator).await;
+    let place = prepared.place;
+    let cleanup = teardown::clean_up(&made, place, concurrency, &stop.abort, &narrator).await;
     watch.would_leave(Remains::Nothing);
     if let Some(sandbox) = sandbox
         && let Err(error) = sandbox.stop().await
@@ -117,10 +169,10 @@ async fn look(
     }
     drop(watch);
     if cleanup.left > 0 {
-        narrator.warn(&format!(
-            "what was created is still on the target; remove it with: {}",
-            prepared.cleanup_command()
-        ));
+        let removal = prepared.cleanup_command().map_or(String::new(), |command| {
+            format!("; remove it with: {command}")
+        });
+        narrator.warn(&format!("what was created is still on the target{removal}"));
     }
     if stop.drain.is_cancelled() {
         return Err(stopped());

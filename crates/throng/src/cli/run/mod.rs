@@ -88,10 +88,11 @@ async fn execute(
 
     let worked = work::work(&prepared, &mut made, stop, &mut narrator).await;
     let cleanup = if prepared.cleans_up {
-        teardown::clean_up(&made, prepared.login_concurrency, &stop.abort, &narrator).await
+        let (place, concurrency) = (prepared.place, prepared.login_concurrency);
+        teardown::clean_up(&made, place, concurrency, &stop.abort, &narrator).await
     } else {
         let (place, command) = (prepared.place, prepared.cleanup_command());
-        teardown::keep(&made, place, &command, &narrator).await
+        teardown::keep(&made, place, command.as_deref(), &narrator).await
     };
     let mut truth = None;
     if let (Some(sandbox), Some(outcome)) = (&sandbox, &worked.outcome) {

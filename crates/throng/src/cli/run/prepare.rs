@@ -12,9 +12,11 @@ use throng_engine::{Executor, Load, Rate};
 use throng_identity::ledger::Ledger;
 use throng_metrics::Threshold;
 use throng_workflow::ScenarioFile;
-use throng_workflow::model::{LoginKind, Protocol};
+use throng_workflow::model::{DirectoryKind, LoginKind, Protocol};
+use url::Url;
 
 use super::export::Export;
+use super::hooks::Places;
 use super::job::Job;
 use super::setup::{LOGIN_CONCURRENCY, Made};
 use crate::cli::args::{HttpChoice, RunArgs};
@@ -71,6 +73,7 @@ impl<'j> Prepared<'j> {
         let file =
             settings::scenario(job, args, pending.as_ref(), seed).map_err(CommandError::usage)?;
         check_login(&file, place).map_err(CommandError::usage)?;
+        check_stays_in(&file, place).map_err(CommandError::usage)?;
         let load = load(&file, args, seed).map_err(CommandError::usage)?;
         let thresholds = thresholds(&file, args).map_err(CommandError::usage)?;
         let connector = connector(args, &file, place).map_err(CommandError::usage)?;
@@ -125,7 +128,8 @@ impl<'j> Prepared<'j> {
     ) -> Result<(), CommandError> {
         self.file = settings::scenario(self.job, args, Some(sandbox), self.seed)
             .map_err(CommandError::usage)?;
-        Ok(())
+        // Against its real address: the one that it was checked with stood for any.
+        check_stays_in(&self.file, self.place).map_err(CommandError::usage)
     }
 
     /// Opens the ledger and enters the run.
@@ -143,6 +147,7 @@ impl<'j> Prepared<'j> {
             client: Client::new(&self.connector),
             oauth_client: None,
             created: Arc::new(AtomicU32::new(0)),
+            reused: Arc::new(AtomicU32::new(0)),
             phases: Vec::new(),
         })
     }
@@ -179,13 +184,20 @@ impl<'j> Prepared<'j> {
     pub(crate) fn remains(&self) -> Remains {
         match &self.scratch {
             Some(directory) => Remains::Sandbox(directory.path().to_owned()),
-            None => Remains::OnTarget(self.cleanup_command()),
+            None => self
+                .cleanup_command()
+                .map_or(Remains::ForGood, Remains::OnTarget),
         }
     }
 
-    /// The command that removes what this run may leave.
-    pub(crate) fn cleanup_command(&self) -> String {
+    /// The command that removes what this run may leave; none where users register at the target, since a later cleanup
+    /// doesn't know how this scenario deletes them.
+    pub(crate) fn cleanup_command(&self) -> Option<String> {
         let scenario = &self.file.scenario;
+        let kind = scenario.directory.as_ref().map(|directory| directory.kind);
+        if kind == Some(DirectoryKind::Register) {
+            return None;
+        }
         let host = scenario
             .directory
             .as_ref()
@@ -195,16 +207,16 @@ impl<'j> Prepared<'j> {
             DEFAULT_NAMES => String::new(),
             names => format!(" --names {}", shell_word(names)),
         };
-        format!(
+        Some(format!(
             "throng cleanup --prefix {}{names}{host}",
             shell_word(&scenario.users.prefix.value)
-        )
+        ))
     }
 }
 
 /// A word as a shell must be given it.
-fn shell_word(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_.@-".contains(c);
+pub(super) fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_.@-/:".contains(c);
     if word.chars().all(plain) {
         word.to_owned()
     } else {
@@ -228,6 +240,50 @@ fn check_login(file: &ScenarioFile, place: Place) -> anyhow::Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Whether an HTTP scenario's users come from the sandbox and from nowhere else: what the file says of other places would
+/// be meant for a real system, and a sandbox's ledger ends with it.
+fn check_stays_in(file: &ScenarioFile, place: Place) -> anyhow::Result<()> {
+    let scenario = &file.scenario;
+    if place == Place::Target || scenario.target.protocol != Protocol::Http {
+        return Ok(());
+    }
+    let directory = scenario.directory.as_ref();
+    if directory.is_some_and(|directory| directory.kind != DirectoryKind::Register) {
+        return Err(anyhow!(
+            "{}: the sandbox doesn't stand in for this `directory`, which would be used as it is: an HTTP scenario's users must register themselves there (`kind: http-register`); run it without --sandbox",
+            file.origin
+        ));
+    }
+    let places = Places::of(scenario)?;
+    let origin = Url::parse(&scenario.target.url)?.origin();
+    let register = directory.and_then(|directory| directory.register.as_ref());
+    let delete = directory.and_then(|directory| directory.delete.as_ref());
+    let login = &scenario.login;
+    let named = [
+        ("directory.register", register),
+        ("directory.delete", delete),
+        ("login.request", login.request.as_ref()),
+    ]
+    .into_iter()
+    .filter_map(|(name, request)| Some((name, request?)))
+    .chain(
+        login
+            .after
+            .iter()
+            .map(|named| (named.name.value.as_str(), &named.request)),
+    );
+    for (name, request) in named {
+        let url = places.hook(name, request)?.url;
+        if !Url::parse(&url).is_ok_and(|url| url.origin() == origin) {
+            return Err(anyhow!(
+                "{}: the request {name} has an address of its own, which the sandbox doesn't stand in for; give a path of the target, such as /users, or run it without --sandbox",
+                file.origin,
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn load(file: &ScenarioFile, args: &RunArgs, seed: u64) -> anyhow::Result<Load> {

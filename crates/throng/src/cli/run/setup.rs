@@ -53,6 +53,8 @@ pub(crate) struct Made {
     pub(crate) oauth_client: Option<Arc<OAuthClient>>,
     /// Users that were, or may have been, created.
     pub(crate) created: Arc<AtomicU32>,
+    /// Users that were there already and are used.
+    pub(crate) reused: Arc<AtomicU32>,
     /// How long the parts of the set-up took.
     pub(crate) phases: Vec<PhaseTally>,
 }
@@ -64,7 +66,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) prefix: Prefix,
     pub(crate) connector: Connector,
     pub(crate) login_concurrency: u32,
-    pub(crate) cleanup_command: String,
+    /// What removes users that are left; none where nothing can.
+    pub(crate) cleanup_command: Option<String>,
     pub(crate) stop: &'a StopSignals,
 }
 
@@ -155,11 +158,16 @@ async fn check_directory(
         .collect();
     leftovers.sort_unstable();
     if let Some(first) = leftovers.first() {
+        let removal = wanted
+            .cleanup_command
+            .as_ref()
+            .map_or(String::new(), |command| {
+                format!("remove them with\n  {command}\nor ")
+            });
         bail!(
-            "{} of the users to be created exist already ({first}{}); remove them with\n  {}\nor take another --user-prefix",
+            "{} of the users to be created exist already ({first}{}); {removal}take another --user-prefix",
             leftovers.len(),
             if leftovers.len() > 1 { ", ..." } else { "" },
-            wanted.cleanup_command,
         );
     }
     narrator.done(&done);
@@ -317,7 +325,7 @@ async fn log_users_in(
         bail!("{}", lines.join("\n"));
     }
     let tell = narrator.teller(users);
-    let created = made.created.clone();
+    let (created, reused) = (made.created.clone(), made.reused.clone());
     let ready = AtomicU32::new(0);
     let provisioned = provision(
         &plan,
@@ -327,6 +335,9 @@ async fn log_users_in(
             match &event {
                 ProvisionEvent::Created(..) => {
                     created.fetch_add(1, Ordering::Relaxed);
+                }
+                ProvisionEvent::Reused(_) => {
+                    reused.fetch_add(1, Ordering::Relaxed);
                 }
                 ProvisionEvent::Ready(_) => {
                     ready.fetch_add(1, Ordering::Relaxed);

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use throng_identity::cleanup::{CleanupEvent, CleanupOptions, CleanupReport, clean_run};
+use throng_identity::ledger::{Kind, State};
 use throng_metrics::{Cleanup, CleanupCount};
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +22,7 @@ const HURRIED: (Duration, Duration) = (Duration::from_secs(15), Duration::from_m
 /// What is still there when that is spent is left, named, and kept in the ledger. A third signal leaves at once.
 pub(crate) async fn clean_up(
     made: &Made,
+    place: Place,
     concurrency: u32,
     abort: &CancellationToken,
     narrator: &Narrator,
@@ -33,7 +35,9 @@ pub(crate) async fn clean_up(
             Err(error) => failed(created, &error.to_string(), narrator),
         };
     };
-    narrator.say(&format!("Cleaning up: deleting {created} users..."));
+    if created > 0 && directory.can_delete() {
+        narrator.say(&format!("Cleaning up: deleting {created} users..."));
+    }
     let registration = made
         .oauth_client
         .as_ref()
@@ -77,7 +81,10 @@ pub(crate) async fn clean_up(
         never = time => match never {},
     };
     match result {
-        Ok(report) => told(created, report, narrator),
+        Ok(report) => {
+            let reused = made.reused.load(Ordering::Relaxed);
+            told((created, reused), place, report, narrator)
+        }
         Err(error) => failed(created, &error.to_string(), narrator),
     }
 }
@@ -88,14 +95,47 @@ async fn end_without_directory(made: &Made) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn told(created: u64, report: CleanupReport, narrator: &Narrator) -> Cleanup {
-    if !report.staying.is_empty() {
+/// Ends the run where nothing can delete its users, so that the ledger doesn't hold them for somebody's work.
+async fn end_staying(made: &Made) -> anyhow::Result<()> {
+    let run = made.run.clone();
+    made.ledger
+        .run(move |ledger| {
+            for entry in ledger.open_entries_of(&run)? {
+                if entry.kind == Kind::User {
+                    ledger.set_state(entry.id, State::Stays)?;
+                }
+            }
+            ledger.end_run(&run)
+        })
+        .await?;
+    Ok(())
+}
+
+fn told(
+    (created, reused): (u64, u32),
+    place: Place,
+    report: CleanupReport,
+    narrator: &Narrator,
+) -> Cleanup {
+    let ended_with_sandbox = place == Place::Sandbox && !report.staying.is_empty();
+    let staying = report.staying.len();
+    if ended_with_sandbox {
+        narrator.done(&format!("{staying} users end with the sandbox"));
+    } else if staying > 0 {
         narrator.done(&format!(
-            "{} users stay: the target has no way to delete them",
-            report.staying.len()
+            "{staying} users stay: the target has no way to delete them"
         ));
-    } else if report.left.is_empty() {
+    } else if report.left.is_empty() && (created > 0 || !report.found.is_empty()) {
         narrator.done(&format!("Deleted {} users", report.deleted.len()));
+    }
+    if reused > 0 && place == Place::Target {
+        narrator.done(&format!("{reused} users were there already and stay"));
+    }
+    if !report.unknown.is_empty() && place == Place::Target {
+        narrator.warn(&format!(
+            "nobody knows whether these users were created, since the target failed to say so; they are left alone: {}",
+            report.unknown.join(", ")
+        ));
     }
     let users_left = users_left(&report);
     let users = CleanupCount {
@@ -114,7 +154,12 @@ fn told(created: u64, report: CleanupReport, narrator: &Narrator) -> Cleanup {
     };
     Cleanup {
         names: report.left.into_iter().map(|left| left.name).collect(),
-        staying: report.staying,
+        staying: if ended_with_sandbox {
+            Vec::new()
+        } else {
+            report.staying
+        },
+        ended_with_sandbox,
         ..Cleanup::new(users, clients)
     }
 }
@@ -141,10 +186,14 @@ fn failed(created: u64, error: &str, narrator: &Narrator) -> Cleanup {
 pub(crate) async fn keep(
     made: &Made,
     place: Place,
-    cleanup_command: &str,
+    cleanup_command: Option<&str>,
     narrator: &Narrator,
 ) -> Cleanup {
-    if let Err(error) = end_without_directory(made).await {
+    let ended = match &made.directory {
+        Some(directory) if !directory.can_delete() => end_staying(made).await,
+        _ => end_without_directory(made).await,
+    };
+    if let Err(error) = ended {
         narrator.warn(&format!(
             "the ledger couldn't be told that the run is over: {error}"
         ));
@@ -158,9 +207,12 @@ pub(crate) async fn keep(
     if ended_with_sandbox {
         narrator.say("Nothing to clean up: all that was created ends with the sandbox");
     } else if created > 0 {
-        narrator.say(&format!(
-            "{created} users stay, as asked for; remove them with:\n  {cleanup_command}"
-        ));
+        narrator.say(&match cleanup_command {
+            Some(command) => {
+                format!("{created} users stay, as asked for; remove them with:\n  {command}")
+            }
+            None => format!("{created} users stay, as asked for"),
+        });
     }
     let all = |created| CleanupCount {
         created,
