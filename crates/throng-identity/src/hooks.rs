@@ -135,13 +135,13 @@ pub enum HookError {
         /// Address without secrets.
         url: String,
         /// What would have been right.
-        expected: String,
+        expected: Box<str>,
         /// What came.
         status: StatusCode,
         /// How long the server wants us to wait.
         retry_after: Option<Duration>,
         /// What the body says.
-        said: String,
+        said: Box<str>,
     },
     /// The answer lacks a value that is to be saved.
     #[error("hook {hook}: the answer has no text or number at {path} (to be saved as {name})")]
@@ -259,10 +259,10 @@ pub(crate) fn refused(
         hook: hook.name.clone(),
         method: hook.method.clone(),
         url: redact::url(&url),
-        expected: expectation(hook),
+        expected: expectation(hook).into(),
         status: exchange.status,
         retry_after: retry::retry_after(&exchange.headers),
-        said: said(exchange, values),
+        said: said(exchange, values).into(),
     })
 }
 

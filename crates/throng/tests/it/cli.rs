@@ -315,7 +315,7 @@ async fn every_template_is_written_sound_and_never_over_a_file() {
 
 #[tokio::test]
 async fn an_unknown_template_is_met_with_the_known_ones() {
-    assert_refused!(alone(&["init", "--template", "nextclod"]).await, @"error: there's no template `nextclod`; there are mcp-oauth, nextcloud, permission-escalation");
+    assert_refused!(alone(&["init", "--template", "nextclod"]).await, @"error: there's no template `nextclod`; there are mcp-oauth, nextcloud, integr8scode, permission-escalation");
 }
 
 #[tokio::test]
