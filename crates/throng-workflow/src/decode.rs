@@ -284,6 +284,22 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// The schema of a number or a boolean, which may also be a text with `${NAME}` in it.
+pub(crate) fn or_environment(schema: Schema) -> Schema {
+    let plain =
+        |kind: &serde_json::Value| matches!(kind.as_str(), Some("integer" | "number" | "boolean"));
+    let is_plain = match schema.get("type") {
+        Some(serde_json::Value::Array(kinds)) => kinds.iter().any(plain),
+        Some(kind) => plain(kind),
+        None => false,
+    };
+    if is_plain {
+        json_schema!({ "anyOf": [schema, { "type": "string", "pattern": "\\$\\{" }] })
+    } else {
+        schema
+    }
+}
+
 /// Declares a map of the file: its struct, how it is read and its schema, from one list of keys.
 ///
 /// `"key" field: Type = default;` — a key without a default is required unless its type is optional by nature.
@@ -317,7 +333,8 @@ macro_rules! record {
                 let mut properties = serde_json::Map::new();
                 let mut required: Vec<&str> = Vec::new();
                 $(
-                    let mut property = generator.subschema_for::<$type>();
+                    let mut property =
+                        $crate::decode::or_environment(generator.subschema_for::<$type>());
                     property.insert("description".to_owned(), concat!($($field_doc),*).trim().into());
                     properties.insert($key.to_owned(), property.into());
                     let default: Option<$type> = record!(@default $($default)?);
