@@ -16,7 +16,7 @@ const LEFT_AT_ONCE: i32 = 130;
 /// What a third signal leaves behind, as far as it's known by then.
 #[derive(Clone, Debug)]
 pub(crate) enum Remains {
-    /// Nothing has been made yet.
+    /// Nothing has been made yet, or all of it has been removed.
     Nothing,
     /// What was made ends with the sandbox, which ends with this process. Its ledger doesn't: this directory.
     Sandbox(PathBuf),
@@ -80,7 +80,7 @@ pub(crate) fn watch(stop: StopSignals) -> io::Result<SignalWatch> {
 
 fn farewell(remains: &Remains) -> String {
     match remains {
-        Remains::Nothing => "left at once; nothing had been created".to_owned(),
+        Remains::Nothing => "left at once; nothing that was created is left".to_owned(),
         Remains::Sandbox(_) => {
             "left at once; all that was created is gone with the sandbox".to_owned()
         }
