@@ -147,7 +147,8 @@ async fn check_directory(
         .as_ref()
         .context("the scenario names no `directory`, so there's nowhere to create users")?;
     let (directory, done) = directory_of(described, wanted, made)?;
-    narrator.step(&format!("Checking the directory {}...", directory.url()));
+    let address = directory.url().as_str().trim_end_matches('/');
+    narrator.step(&format!("Checking the directory {address}..."));
     unless_stopped(wanted.stop, directory.check()).await??;
     let stem = wanted.names.name.stem(&wanted.prefix);
     let listed = unless_stopped(wanted.stop, directory.list(&stem)).await??;
