@@ -313,21 +313,9 @@ pub(super) fn refuse_http(step: &Step, problems: &mut Problems) -> bool {
         ("expect", step.expect.0.first().map(|at| at.mark)),
         ("query", step.query.0.first().map(|(name, _)| name.mark)),
         ("headers", step.headers.0.first().map(|(name, _)| name.mark)),
-        ("json", step.json.as_ref().map(|_| step.mark)),
-        (
-            "form",
-            step.form.as_ref().map(|form| first_mark(form, step.mark)),
-        ),
-        (
-            "multipart",
-            step.multipart
-                .as_ref()
-                .map(|parts| first_mark(parts, step.mark)),
-        ),
-        ("body", step.body.as_ref().map(|body| body.mark)),
         ("redirects", step.redirects.map(|_| step.mark)),
     ];
-    for (key, mark) in keys {
+    for (key, mark) in keys.into_iter().chain(bodies(step)) {
         if let Some(mark) = mark {
             problems.add_with_help(
                 mark,
@@ -555,9 +543,9 @@ fn pairs(
     }
 }
 
-/// The body, and the header that says what it is.
-fn body(step: &Step, headers: &mut HeaderMap, values: &mut Values<'_>) -> Content {
-    let marks = [
+/// The keys that give a body, and where they stand.
+fn bodies(step: &Step) -> [(&'static str, Option<Mark>); 4] {
+    [
         ("json", step.json.as_ref().map(|_| step.mark)),
         (
             "form",
@@ -570,8 +558,12 @@ fn body(step: &Step, headers: &mut HeaderMap, values: &mut Values<'_>) -> Conten
                 .map(|parts| first_mark(parts, step.mark)),
         ),
         ("body", step.body.as_ref().map(|body| body.mark)),
-    ];
-    let given: Vec<_> = marks
+    ]
+}
+
+/// The body, and the header that says what it is.
+fn body(step: &Step, headers: &mut HeaderMap, values: &mut Values<'_>) -> Content {
+    let given: Vec<_> = bodies(step)
         .into_iter()
         .filter_map(|(key, mark)| Some((key, mark?)))
         .collect();

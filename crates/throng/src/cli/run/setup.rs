@@ -311,16 +311,15 @@ async fn log_users_in(
         stop_at_failure: true,
         run: made.run.clone(),
     };
-    let has_token = matches!(plan.login, LoginWay::OAuth(_));
-    let mut mistakes = hooks::check(&plan.after_login, has_token);
-    if let LoginWay::Request(request) = &plan.login {
-        // What it saves, those after it may use; looked at in one piece.
-        let all: Vec<_> = std::iter::once(&**request)
-            .chain(&*plan.after_login)
-            .cloned()
-            .collect();
-        mistakes = hooks::check(&all, false);
-    }
+    let mistakes = match &plan.login {
+        LoginWay::OAuth(_) => hooks::check(&plan.after_login, true),
+        // What it saves, those after it may use: looked at in one piece.
+        LoginWay::Request(request) => {
+            let after = plan.after_login.iter().cloned();
+            let all: Vec<_> = std::iter::once((**request).clone()).chain(after).collect();
+            hooks::check(&all, false)
+        }
+    };
     if !mistakes.is_empty() {
         let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
         bail!("{}", lines.join("\n"));
