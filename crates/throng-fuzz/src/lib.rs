@@ -1,0 +1,3 @@
+//! Requests that nobody planned, and what their answers prove.
+
+pub mod value;

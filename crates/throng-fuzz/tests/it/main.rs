@@ -1,0 +1,3 @@
+//! What is generated, held against the rules that it is generated from.
+
+mod values;
