@@ -25,7 +25,7 @@ pub(crate) struct Programs {
     python: PathBuf,
     /// oha.
     #[arg(long, default_value = "oha")]
-    oha: PathBuf,
+    pub(crate) oha: PathBuf,
     /// The directory `benches` of the checkout.
     #[arg(long)]
     pub(crate) benches: PathBuf,
@@ -233,7 +233,7 @@ impl Programs {
     }
 }
 
-fn wrk_script(call: &CapturedCall) -> String {
+pub(crate) fn wrk_script(call: &CapturedCall) -> String {
     let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
     let mut script = format!("wrk.method = \"POST\"\nwrk.body = {}\n", quoted(&call.body));
     for (name, value) in &call.headers {
@@ -243,7 +243,7 @@ fn wrk_script(call: &CapturedCall) -> String {
 }
 
 /// The first line that a command prints, whatever it ends with (`wrk -v` ends with 1).
-fn first_line(command: &mut Command) -> Result<String> {
+pub(crate) fn first_line(command: &mut Command) -> Result<String> {
     let output = command
         .output()
         .with_context(|| format!("cannot start {}", command.get_program().display()))?;

@@ -4,6 +4,10 @@
 mod aims;
 mod child;
 mod clients;
+mod echo;
+mod echo_process;
+mod http;
+mod integr8scode_process;
 mod logins;
 mod machine;
 mod mcp;
@@ -14,6 +18,7 @@ mod stall;
 mod statistics;
 mod target;
 mod target_process;
+mod window;
 
 use std::process::ExitCode;
 
@@ -25,12 +30,16 @@ use clap::Parser;
 enum Command {
     /// Compare what an MCP tool call costs, and what a session takes.
     Mcp(mcp::Options),
+    /// Compare what a plain HTTP POST costs, and a request of the user swarm.
+    Http(http::Options),
     /// Measure many users' creation and login.
     Logins(logins::Options),
     /// Check the response times that throng reports of a server that stalls.
     Stall(stall::Options),
     /// Serve the MCP server that the clients are measured against.
     Target(target::Options),
+    /// Serve the HTTP server that plain POSTs are measured against.
+    Echo,
     /// Be a load generator on the `rmcp` crate's client.
     PeerRmcp(peer_rmcp::Options),
     /// Be a load generator on throng's client library alone.
@@ -40,6 +49,8 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Mcp(options) => mcp::run(&options),
+        Command::Http(options) => http::run(&options),
+        Command::Echo => echo::run(),
         Command::Logins(options) => logins::run(&options),
         Command::Stall(options) => stall::run(&options),
         Command::Target(options) => target::run(&options),

@@ -5,9 +5,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -16,14 +16,10 @@ use crate::child::{Child, GENERATOR};
 use crate::clients::{Client, Programs, Work};
 use crate::machine;
 use crate::sandbox_process::Sandbox;
-use crate::statistics::median;
 use crate::target::Replies;
 use crate::target_process::{CapturedCall, TargetProcess};
+use crate::window::{self, SETTLING, Series, Target, Window};
 
-/// How long a client may take to open its sessions: the slowest needs 60 ms for each.
-const OPENING: Duration = Duration::from_secs(120);
-/// How long it calls before the window begins.
-const SETTLING: Duration = Duration::from_millis(700);
 /// The sessions whose memory is compared with that of one.
 const MANY: usize = 500;
 /// How often a client's memory is looked at; the median counts.
@@ -55,7 +51,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for replies in [Replies::Json, Replies::Sse] {
         measure_calls(options, &sandbox, replies, &mut rows)?;
     }
-    scale(&mut rows);
+    window::scale(rows.iter_mut().map(|row| &mut row.series));
     let memory = measure_memory(options, &sandbox)?;
 
     println!(
@@ -89,66 +85,16 @@ struct Row {
     client: Client,
     replies: Replies,
     sessions: usize,
-    windows: Vec<Window>,
-}
-
-/// What was seen in one window.
-struct Window {
-    seconds: f64,
-    calls: f64,
-    /// Processor seconds; scaled once all windows are there.
-    cpu: f64,
-    /// The share of the window in which the server was busy: near 1, it is the server that bounds the calls.
-    server_busy: f64,
-    /// Seconds that the speed probe took beside this window.
-    probe: f64,
-}
-
-impl Window {
-    fn cpu_per_1000(&self) -> f64 {
-        self.cpu / self.calls * 1000.0
-    }
+    series: Series,
 }
 
 impl Row {
-    fn calls_per_second(&self) -> f64 {
-        median(
-            &self
-                .windows
-                .iter()
-                .map(|window| window.calls / window.seconds)
-                .collect::<Vec<_>>(),
-        )
-    }
-
-    fn cpu_per_1000(&self) -> f64 {
-        median(
-            &self
-                .windows
-                .iter()
-                .map(Window::cpu_per_1000)
-                .collect::<Vec<_>>(),
-        )
-    }
-
-    /// How many times the processor time of `other` a call takes: the median over the rounds.
-    fn against(&self, other: &Self) -> f64 {
-        let pairs = self.windows.iter().zip(&other.windows);
-        median(
-            &pairs
-                .map(|(mine, theirs)| mine.cpu_per_1000() / theirs.cpu_per_1000())
-                .collect::<Vec<_>>(),
-        )
-    }
-
     fn as_json(&self) -> Value {
-        let windows: Vec<_> = self.windows.iter().map(|window| {
-            json!({"seconds": window.seconds, "calls": window.calls, "cpu_seconds": window.cpu, "probe_seconds": window.probe, "server_busy": window.server_busy})
-        }).collect();
         json!({
             "client": self.client.name(), "replies": name(self.replies), "sessions": self.sessions,
-            "calls_per_second": self.calls_per_second(), "cpu_seconds_per_1000_calls": self.cpu_per_1000(),
-            "windows": windows,
+            "calls_per_second": self.series.calls_per_second(),
+            "cpu_seconds_per_1000_calls": self.series.cpu_per_1000(),
+            "windows": self.series.as_json(),
         })
     }
 }
@@ -169,7 +115,7 @@ fn rows(options: &Options) -> Vec<Row> {
                     client,
                     replies,
                     sessions,
-                    windows: Vec::new(),
+                    series: Series::default(),
                 });
             }
         }
@@ -212,7 +158,7 @@ fn measure_calls(
                     row.client.name()
                 );
                 let window = window(options, sandbox, &target, row, &call);
-                row.windows
+                row.series
                     .push(window.with_context(|| format!("measuring {}", row.client.name()))?);
             }
         }
@@ -248,50 +194,10 @@ fn window(
     };
     let before = target.calls()?;
     let mut child = start(&options.programs, row.client, &work)?;
-    wait_for_calls(target, &mut child, before + 1)?;
+    window::wait_for_calls(target, &mut child, before + 1)?;
     std::thread::sleep(SETTLING);
 
-    let look =
-        |child: &Child| anyhow::Ok((Instant::now(), target.calls()?, child.cpu()?, target.cpu()?));
-    let (started, calls, cpu, server) = look(&child)?;
-    std::thread::sleep(Duration::from_secs(options.seconds));
-    let (ended, calls_then, cpu_then, server_then) = look(&child)?;
-    let (took, calls) = (ended - started, calls_then - calls);
-    child.must_run()?;
-    ensure!(calls > 0, "no call in the window");
-    child.finish(Duration::from_secs(30))?;
-    let probe = f64::midpoint(probe_before, machine::probe(GENERATOR)?);
-    #[allow(clippy::cast_precision_loss, reason = "calls of a few seconds")]
-    let calls = calls as f64;
-    Ok(Window {
-        seconds: took.as_secs_f64(),
-        calls,
-        cpu: (cpu_then - cpu).as_secs_f64(),
-        server_busy: (server_then - server).as_secs_f64() / took.as_secs_f64(),
-        probe,
-    })
-}
-
-fn wait_for_calls(target: &TargetProcess, child: &mut Child, calls: u64) -> Result<()> {
-    let deadline = Instant::now() + OPENING;
-    while target.calls()? < calls {
-        child.must_run()?;
-        ensure!(Instant::now() < deadline, "it does not call");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
-}
-
-/// Bring every window's processor time to the speed of the median probe.
-fn scale(rows: &mut [Row]) {
-    let probes: Vec<f64> = rows
-        .iter()
-        .flat_map(|row| row.windows.iter().map(|window| window.probe))
-        .collect();
-    let usual = median(&probes);
-    for window in rows.iter_mut().flat_map(|row| &mut row.windows) {
-        window.cpu *= usual / window.probe;
-    }
+    window::watch(child, target, options.seconds, probe_before)
 }
 
 /// Resident bytes of a client with one session, and with many that call once a second.
@@ -331,7 +237,7 @@ fn measure_memory(options: &Options, sandbox: &Sandbox) -> Result<Vec<Memory>> {
         };
         let before = target.calls()?;
         let mut child = start(&options.programs, client, &work)?;
-        wait_for_calls(&target, &mut child, before + 3 * u64::try_from(sessions)?)?;
+        window::wait_for_calls(&target, &mut child, before + 3 * u64::try_from(sessions)?)?;
         // The sessions call in bursts, a second apart: looks that are spread over two of them.
         let mut looks = Vec::with_capacity(LOOKS);
         for _ in 0..LOOKS {
@@ -370,8 +276,8 @@ fn print_calls(options: &Options, rows: &[Row]) {
             {
                 print!(
                     "{:>10.0}{:>10.4}",
-                    row.calls_per_second(),
-                    row.cpu_per_1000()
+                    row.series.calls_per_second(),
+                    row.series.cpu_per_1000()
                 );
             }
             println!();
@@ -407,7 +313,8 @@ fn aims(options: &Options, rows: &[Row], memory: &[Memory]) -> Vec<Aim> {
             let Some(throng) = find(Client::Throng) else {
                 continue;
             };
-            let against = |client| find(client).map_or(f64::NAN, |row| throng.against(row));
+            let against =
+                |client| find(client).map_or(f64::NAN, |row| throng.series.against(&row.series));
             let at = format!("{} replies, {sessions} sessions", name(replies));
             let rmcp = against(Client::RmcpShared).max(against(Client::RmcpEach));
             aims.push(Aim {

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::child::{Child, SERVER};
 use crate::sandbox_process::Sandbox;
 use crate::target::Replies;
+use crate::window::Target;
 
 /// How long the server may take to start, and to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -75,13 +76,6 @@ impl TargetProcess {
         })
     }
 
-    /// Calls completed so far.
-    pub(crate) fn calls(&self) -> Result<u64> {
-        self.ask("GET", "/calls")?
-            .parse()
-            .context("the target's count of calls")
-    }
-
     /// When each call was received and completed, in ns of CLOCK_MONOTONIC, in the order of completion.
     pub(crate) fn journal(&self) -> Result<Vec<(u64, u64)>> {
         let line = |line: &str| {
@@ -114,13 +108,20 @@ impl TargetProcess {
         Ok(CapturedCall { headers, body })
     }
 
-    /// Its processor time so far.
-    pub(crate) fn cpu(&self) -> Result<Duration> {
-        self.child.cpu()
-    }
-
     fn ask(&self, method: &str, path: &str) -> Result<String> {
         http(&self.address, method, path).with_context(|| format!("{method} {path} of the target"))
+    }
+}
+
+impl Target for TargetProcess {
+    fn calls(&self) -> Result<u64> {
+        self.ask("GET", "/calls")?
+            .parse()
+            .context("the target's count of calls")
+    }
+
+    fn cpu(&self) -> Result<Duration> {
+        self.child.cpu()
     }
 }
 

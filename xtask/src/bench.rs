@@ -24,6 +24,8 @@ pub(crate) struct Options {
 enum Benchmark {
     /// One MCP tool call, beside the `rmcp` crate's client, the Python SDK's, oha and wrk.
     Mcp,
+    /// One plain HTTP POST, beside oha, wrk and k6; and one request of the user swarm.
+    Http,
     /// A thousand users created and logged in on the sandbox.
     Logins,
     /// The response times that throng reports of a server that stalls, beside the truth.
@@ -44,6 +46,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
             Benchmark::Starts,
             Benchmark::Stall,
             Benchmark::Logins,
+            Benchmark::Http,
             Benchmark::Mcp,
         ],
         one => vec![one],
@@ -57,9 +60,11 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
             Benchmark::Starts => starts(workspace)?,
             _ => throng_bench(workspace, name.get_name())?,
         };
-        if benchmark == Benchmark::Mcp {
-            command.args(peers(workspace)?);
-        }
+        match benchmark {
+            Benchmark::Mcp => command.args(peers(workspace)?),
+            Benchmark::Http => command.args(http_peers(workspace)?),
+            _ => &mut command,
+        };
         process::run(command.args(&options.arguments))?;
     }
     Ok(())
@@ -103,6 +108,16 @@ fn peers(workspace: &Workspace) -> Result<Vec<PathBuf>> {
         setup::python(workspace),
         "--oha".into(),
         oha,
+    ])
+}
+
+/// The same for plain HTTP.
+fn http_peers(workspace: &Workspace) -> Result<Vec<PathBuf>> {
+    Ok(vec![
+        "--oha".into(),
+        setup::install_oha(workspace)?,
+        "--k6".into(),
+        setup::install_k6(workspace)?,
     ])
 }
 

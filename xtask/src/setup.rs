@@ -11,6 +11,7 @@
 //! | `THRONG_TEST_CONFORMANCE` | `conformance/node_modules/@modelcontextprotocol/conformance/dist/index.js` |
 
 mod debian;
+mod k6;
 mod oha;
 
 use std::fs::{self, File};
@@ -19,6 +20,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+pub(crate) use k6::install as install_k6;
 pub(crate) use oha::install as install_oha;
 
 use crate::process;
