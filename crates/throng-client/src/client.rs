@@ -9,7 +9,6 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, Version, header};
 use hyper::body::{Body as _, Incoming};
-use url::Url;
 
 use crate::{
     connection::{Connection, Idle},
@@ -212,9 +211,10 @@ impl Client {
         if let Some(jar) = &self.cookies
             && !jar.never_used()
             && !headers.contains_key(header::COOKIE)
-            && let Some(url) = cookie_url(outgoing.target())
-            && let Some(sent) =
-                jar.sent_to(&url, outgoing.double_submit().map(|csrf| &*csrf.cookie))
+            && let Some(sent) = jar.sent_to(
+                outgoing.target(),
+                outgoing.double_submit().map(|csrf| &*csrf.cookie),
+            )
         {
             headers.insert(header::COOKIE, sent.header);
             if let (Some(csrf), Some(token)) = (outgoing.double_submit(), sent.picked) {
@@ -248,7 +248,7 @@ impl Client {
         );
         if let Some(jar) = &self.cookies
             && parts.headers.contains_key(header::SET_COOKIE)
-            && let Some(url) = cookie_url(target)
+            && let Some(url) = target.url()
         {
             jar.store(&url, &parts.headers);
         }
@@ -371,10 +371,6 @@ fn keeps_alive(version: Version, headers: &HeaderMap) -> bool {
         Version::HTTP_10 => says("keep-alive"),
         _ => !says("close"),
     }
-}
-
-fn cookie_url(target: &Target) -> Option<Url> {
-    Url::parse(&target.absolute.to_string()).ok()
 }
 
 /// How far an exchange has come. It outlives the future that does the work, so that a timeout can tell.

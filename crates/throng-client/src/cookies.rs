@@ -6,26 +6,81 @@
 use std::{
     fmt,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, SystemTime},
 };
 
-use cookie_store::{CookieStore, RawCookie};
+use cookie_store::{CookieExpiration, CookieStore, RawCookie};
 use http::{HeaderMap, HeaderValue, header};
 use url::Url;
+
+use crate::request::Target;
 
 /// Cookies as a browser would keep them: by domain and path, with expiry, `Secure` and host-only rules.
 ///
 /// Ports do not separate cookies (RFC 6265, section 8.5). `Debug` shows only how many there are: values are secrets.
 #[derive(Default)]
 pub struct Jar {
-    store: Mutex<CookieStore>,
+    state: Mutex<State>,
     /// Something has been stored. Spares most users of a target without cookies the look.
     used: AtomicBool,
 }
 
+#[derive(Default)]
+struct State {
+    store: CookieStore,
+    /// What went with the last request, where it may go with the next one too.
+    kept: Option<Kept>,
+}
+
+/// What goes with each request to an origin, whatever its path. Looking it up anew for each request costs as much as
+/// everything else that a client does with its headers.
+struct Kept {
+    origin: Arc<str>,
+    pick: Option<String>,
+    sent: Option<Sent>,
+    /// When the first cookie of the jar ends.
+    until: Option<SystemTime>,
+}
+
+impl Kept {
+    /// `None` where the path matters: some cookie of the jar, wherever it goes, is for a part of its host only.
+    fn of(
+        store: &CookieStore,
+        origin: &Arc<str>,
+        pick: Option<&str>,
+        sent: Option<&Sent>,
+    ) -> Option<Self> {
+        let mut until = None;
+        for cookie in store.iter_unexpired() {
+            if &*cookie.path != "/" {
+                return None;
+            }
+            if let CookieExpiration::AtUtc(end) = cookie.expires {
+                let seconds = u64::try_from(end.unix_timestamp()).ok()?;
+                let end = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+                until = Some(until.map_or(end, |first: SystemTime| first.min(end)));
+            }
+        }
+        Some(Self {
+            origin: origin.clone(),
+            pick: pick.map(str::to_owned),
+            sent: sent.cloned(),
+            until,
+        })
+    }
+
+    fn serves(&self, origin: &Arc<str>, pick: Option<&str>) -> bool {
+        (Arc::ptr_eq(&self.origin, origin) || self.origin == *origin)
+            && self.pick.as_deref() == pick
+            && self.until.is_none_or(|end| SystemTime::now() < end)
+    }
+}
+
 /// What of a jar goes with a request.
+#[derive(Clone)]
 pub(crate) struct Sent {
     /// The value of the `Cookie` header.
     pub(crate) header: HeaderValue,
@@ -41,31 +96,21 @@ impl Jar {
 
     /// The value of the `Cookie` header for a request to `url`, or `None` if no cookie applies.
     pub fn header(&self, url: &Url) -> Option<HeaderValue> {
-        self.sent_to(url, None).map(|sent| sent.header)
+        put_together(&self.lock().store, url, None).map(|sent| sent.header)
     }
 
     /// The `Cookie` header, and the value in it of the cookie `pick`.
-    pub(crate) fn sent_to(&self, url: &Url, pick: Option<&str>) -> Option<Sent> {
-        let store = self.lock();
-        let mut text = String::new();
-        let mut picked = None;
-        for (name, value) in store.get_request_values(url) {
-            if picked.is_none() && pick == Some(name) {
-                picked = HeaderValue::from_str(value).ok().map(sensitive);
-            }
-            if !text.is_empty() {
-                text.push_str("; ");
-            }
-            text.push_str(name);
-            text.push('=');
-            text.push_str(value);
+    pub(crate) fn sent_to(&self, target: &Target, pick: Option<&str>) -> Option<Sent> {
+        let mut state = self.lock();
+        let origin = target.origin.text();
+        if let Some(kept) = &state.kept
+            && kept.serves(origin, pick)
+        {
+            return kept.sent.clone();
         }
-        if text.is_empty() {
-            return None;
-        }
-        // A server may have set bytes that no header may carry; such a cookie could never be sent back.
-        let header = HeaderValue::from_str(&text).ok().map(sensitive)?;
-        Some(Sent { header, picked })
+        let sent = put_together(&state.store, &target.url()?, pick);
+        state.kept = Kept::of(&state.store, origin, pick, sent.as_ref());
+        sent
     }
 
     /// Whether no server has ever set a cookie.
@@ -84,12 +129,14 @@ impl Jar {
             .filter_map(|text| RawCookie::parse(text.to_owned()).ok())
             .filter(keeps_its_prefix);
         self.used.store(true, Ordering::Relaxed);
-        self.lock().store_response_cookies(cookies, url);
+        let mut state = self.lock();
+        state.kept = None;
+        state.store.store_response_cookies(cookies, url);
     }
 
     /// The value of the cookie `name` that a request to `url` would carry.
     pub fn get(&self, url: &Url, name: &str) -> Option<String> {
-        let store = self.lock();
+        let store = &self.lock().store;
         store
             .get_request_values(url)
             .find(|(found, _)| *found == name)
@@ -99,7 +146,7 @@ impl Jar {
     /// The text with the values of all cookies struck out, except short ones, which are no secrets and may stand anywhere.
     pub fn mask(&self, text: &str) -> String {
         const SHORTEST: usize = 8;
-        let store = self.lock();
+        let store = &self.lock().store;
         let values = store.iter_unexpired().map(|cookie| cookie.value());
         values
             .filter(|value| value.len() >= SHORTEST)
@@ -108,25 +155,47 @@ impl Jar {
 
     /// Forgets every cookie.
     pub fn clear(&self) {
-        self.lock().clear();
+        *self.lock() = State::default();
     }
 
     /// How many unexpired cookies there are.
     pub fn len(&self) -> usize {
-        self.lock().iter_unexpired().count()
+        self.lock().store.iter_unexpired().count()
     }
 
     /// Whether there is no unexpired cookie.
     pub fn is_empty(&self) -> bool {
-        self.lock().iter_unexpired().next().is_none()
+        self.lock().store.iter_unexpired().next().is_none()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, CookieStore> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         // The store is never left half-changed by a panic of ours: no foreign code runs under the lock.
-        self.store
+        self.state
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+fn put_together(store: &CookieStore, url: &Url, pick: Option<&str>) -> Option<Sent> {
+    let mut text = String::new();
+    let mut picked = None;
+    for (name, value) in store.get_request_values(url) {
+        if picked.is_none() && pick == Some(name) {
+            picked = HeaderValue::from_str(value).ok().map(sensitive);
+        }
+        if !text.is_empty() {
+            text.push_str("; ");
+        }
+        text.push_str(name);
+        text.push('=');
+        text.push_str(value);
+    }
+    if text.is_empty() {
+        return None;
+    }
+    // A server may have set bytes that no header may carry; such a cookie could never be sent back.
+    let header = HeaderValue::from_str(&text).ok().map(sensitive)?;
+    Some(Sent { header, picked })
 }
 
 /// The text without `secret`, and without the start of it at the end of a text that was cut off (which `…` tells).

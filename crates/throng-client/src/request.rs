@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header, uri};
 use http_body_util::Full;
+use url::Url;
 
 use crate::{error::TransportFailure, message::DoubleSubmit};
 
@@ -106,6 +107,11 @@ impl Target {
             absolute,
             host,
         })
+    }
+
+    /// The whole URL, as cookies are matched by it.
+    pub(crate) fn url(&self) -> Option<Url> {
+        Url::parse(&self.absolute.to_string()).ok()
     }
 }
 

@@ -102,3 +102,63 @@ fn what_is_left_of_a_secret_where_a_text_was_cut_is_struck_out_too() {
         assert_eq!(strike_out(text.to_owned(), "s3cr3t-value"), expected);
     }
 }
+
+/// A jar remembers what it sent last; nothing that changes what it should send next may be missed.
+#[tokio::test]
+async fn what_was_sent_last_is_not_sent_when_it_should_not_be() {
+    let server = Script::start(|_, mut peer| async move {
+        let mut asked = 0;
+        while let Some(request) = peer.request().await {
+            asked += 1;
+            let cookies = if request.starts_with("GET /set") {
+                format!("set-cookie: n={asked}; Path=/\r\n")
+            } else if request.starts_with("GET /short") {
+                "set-cookie: short=1; Path=/; Max-Age=1\r\n".to_owned()
+            } else if request.starts_with("GET /part") {
+                "set-cookie: part=1; Path=/part\r\n".to_owned()
+            } else {
+                String::new()
+            };
+            peer.send(&format!(
+                "HTTP/1.1 200 OK\r\n{cookies}content-length: 0\r\n\r\n"
+            ))
+            .await;
+        }
+    })
+    .await;
+    let client = Client::with_cookies(&connector());
+    let ask = async |path: &str| {
+        let url = format!("{}{path}", server.url);
+        client.send(get(&url), LONG).await.unwrap();
+        cookie(server.seen().last().unwrap())
+    };
+    assert_eq!(ask("/set").await, None);
+    assert_eq!(ask("/a").await.as_deref(), Some("n=1"));
+    // Set anew: the answer to a request that carried the old one.
+    assert_eq!(ask("/set").await.as_deref(), Some("n=1"));
+    assert_eq!(ask("/a").await.as_deref(), Some("n=3"));
+    assert_eq!(ask("/b").await.as_deref(), Some("n=3"));
+    // Another port is the same host (RFC 6265, section 8.5), another host is none of its business.
+    let jar = client.cookies().unwrap();
+    let elsewhere: Url = "http://example.com/".parse().unwrap();
+    assert_eq!(jar.header(&elsewhere), None);
+    // A cookie that ends by its time, while the last answer is remembered.
+    ask("/short").await;
+    let with_both = ask("/a").await.unwrap();
+    assert!(with_both.contains("short=1"), "{with_both}");
+    while !jar.is_empty() && jar.len() > 1 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(ask("/a").await.as_deref(), Some("n=3"));
+    // One for a part of the host: from now on the path matters.
+    ask("/part/1").await;
+    assert_eq!(ask("/a").await.as_deref(), Some("n=3"));
+    let at_part = ask("/part/2").await.unwrap();
+    assert!(
+        at_part.contains("part=1") && at_part.contains("n=3"),
+        "{at_part}"
+    );
+    assert_eq!(ask("/a").await.as_deref(), Some("n=3"));
+    jar.clear();
+    assert_eq!(ask("/a").await, None);
+}
