@@ -1,3 +1,5 @@
-//! What is generated, held against the rules that it is generated from.
+//! The crate against the sandbox and against servers of the tests' own; and what is generated, held against the rules that it is
+//! generated from.
 
+mod documents;
 mod values;
