@@ -44,6 +44,7 @@ const DUPLICATES: &[(&str, &str)] = &[
     ("crypto-common", "follows digest"),
     ("digest", "follows sha2"),
     ("getrandom", "follows rand and rand_core; ring is on 0.2"),
+    ("miniz_oxide", "png is on 0.8, flate2 on 0.9"),
     ("pem", "rcgen (tests) is ahead of jsonwebtoken"),
     (
         "rand",
@@ -70,6 +71,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("throng-metrics", &[]),
     ("throng-client", &[]),
     ("throng-sandbox", &[]),
+    ("throng-charts", &["throng-metrics"]),
     ("throng-engine", &["throng-metrics"]),
     ("throng-identity", &["throng-client"]),
     (
