@@ -56,6 +56,20 @@ impl Font {
             .sum()
     }
 
+    /// The room that a text is given. An SVG is shown in the font that the viewer has: in DejaVu Sans, which most Linux
+    /// machines call `sans-serif` and which is wider than the other usual ones, it needs so much more.
+    pub(crate) fn room(&self, text: &str, size: f64, weight: Weight) -> f64 {
+        self.width(text, size, weight) * Self::spare(weight)
+    }
+
+    /// How many times wider a text may become in another font.
+    pub(crate) fn spare(weight: Weight) -> f64 {
+        match weight {
+            Weight::Regular => 1.12,
+            Weight::Bold => 1.17,
+        }
+    }
+
     /// How far the next letter stands from this one.
     pub(crate) fn advance(&self, letter: char, size: f64, weight: Weight) -> f64 {
         let face = self.face(weight);

@@ -59,7 +59,8 @@ fn directories(path: &str) -> Vec<&str> {
     parts
 }
 
-/// Shortens a text to a width, with an ellipsis in the middle: both ends of a name tell it apart.
+/// Shortens a text to the room there is, with an ellipsis in the middle: both ends of a name tell it apart. Nothing if
+/// there's room for all of it.
 pub(crate) fn shortened(
     text: &str,
     room: f64,
@@ -67,11 +68,12 @@ pub(crate) fn shortened(
     size: f64,
     weight: Weight,
 ) -> Option<String> {
-    if font.width(text, size, weight) <= room {
+    if font.room(text, size, weight) <= room {
         return None;
     }
     let letters: Vec<char> = text.chars().collect();
-    let advance = |letter: char| font.advance(letter, size, weight);
+    let spare = Font::spare(weight);
+    let advance = |letter: char| font.advance(letter, size, weight) * spare;
     let mut left = room - advance('…');
     let (mut head, mut tail) = (0, 0);
     while head + tail < letters.len() {
@@ -175,7 +177,7 @@ mod tests {
         fn what_was_cut_fits(text in "\\PC{0,80}", room in 20.0..400.0_f64) {
             let font = Font::embedded();
             let short = shortened(&text, room, &font, 12.0, Weight::Regular).unwrap_or(text);
-            prop_assert!(font.width(&short, 12.0, Weight::Regular) <= room + 1e-6);
+            prop_assert!(font.room(&short, 12.0, Weight::Regular) <= room + 1e-6);
         }
 
         #[test]

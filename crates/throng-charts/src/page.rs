@@ -7,14 +7,14 @@ use throng_metrics::{Report, Verdict, clean};
 use crate::drawing::{Anchor, Drawing, Mark, Point, Rect, Text};
 use crate::font::{Font, Weight};
 use crate::label::shortened;
-use crate::palette::{BAD, Colour, INK, QUIET};
+use crate::palette::{ALARM, Colour, INK, QUIET};
 use crate::unit;
 
 /// The width of every picture.
 pub(crate) const WIDTH: f64 = 960.0;
 /// What stays free at the edges.
 pub(crate) const MARGIN: f64 = 28.0;
-/// Texts and what they stand beside keep so far apart. Other fonts than the embedded one may be a little wider.
+/// Texts and what they stand beside keep so far apart.
 pub(crate) const GAP: f64 = 10.0;
 
 const TITLE: f64 = 19.0;
@@ -84,7 +84,7 @@ impl Page {
             let words = report.verdict.name.words();
             page.line(
                 &format!("Not a pass: {words}{}", reason.unwrap_or_default()),
-                BAD,
+                ALARM,
             );
         }
         page.bottom += 8.0;
@@ -148,9 +148,9 @@ impl Page {
         });
     }
 
-    /// The width of an ordinary text.
-    pub(crate) fn width(&self, text: &str) -> f64 {
-        self.font.width(text, SIZE, Weight::Regular)
+    /// The room that an ordinary text needs.
+    pub(crate) fn room(&self, text: &str) -> f64 {
+        self.font.room(text, SIZE, Weight::Regular)
     }
 
     /// A heading with the legend of what stands below it; the legend goes on in further lines where it must.
@@ -165,7 +165,7 @@ impl Page {
             text: heading.to_owned(),
             full: None,
         });
-        let width = self.font.width(heading, HEADING, Weight::Bold);
+        let width = self.font.room(heading, HEADING, Weight::Bold);
         self.keys(keys, MARGIN + width + 2.0 * GAP);
         self.bottom += 6.0;
     }
@@ -173,7 +173,7 @@ impl Page {
     /// A legend from here on, in as many lines as it needs.
     pub(crate) fn keys(&mut self, keys: &[Key], mut left: f64) {
         for key in keys {
-            let width = self.key_width(&key.text);
+            let width = self.key_room(&key.text);
             if left > MARGIN && left + width > WIDTH - MARGIN {
                 left = MARGIN;
                 self.bottom += LINE;
@@ -184,8 +184,8 @@ impl Page {
     }
 
     /// How much room an entry of a legend takes.
-    pub(crate) fn key_width(&self, text: &str) -> f64 {
-        SWATCH + 6.0 + self.width(text)
+    pub(crate) fn key_room(&self, text: &str) -> f64 {
+        SWATCH + 6.0 + self.room(text)
     }
 
     /// An entry of a legend that begins here, on this base line.

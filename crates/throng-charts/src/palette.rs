@@ -43,6 +43,8 @@ pub(crate) const GOOD: Colour = rgb(0x0072b2);
 pub(crate) const REFUSED: Colour = rgb(0x7cc4ee);
 /// What failed.
 pub(crate) const BAD: Colour = rgb(0xd55e00);
+/// Words about what failed: darker, so that they can be read on paper.
+pub(crate) const ALARM: Colour = rgb(0xb04a00);
 /// What was cut off before its end.
 pub(crate) const UNFINISHED: Colour = rgb(0xb8c0c8);
 

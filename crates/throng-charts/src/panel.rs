@@ -43,20 +43,16 @@ where
     whole.apply_coord_spec(Cartesian2d::new(x.clone(), y, (across, up)))
 }
 
-/// Lines without words are fainter than those with.
-pub(crate) fn grid(tick: &Tick) -> Colour {
-    GRID.faded(if tick.text.is_empty() { 0.55 } else { 1.0 })
-}
-
-/// The marks of an axis that have words.
-pub(crate) fn worded(axis: &Scale) -> impl Iterator<Item = &Tick> {
-    axis.ticks().iter().filter(|tick| !tick.text.is_empty())
+/// The colour of a line of the grid: fainter where it has no words.
+pub(crate) fn grid(tick: &Tick, worded: &[&Tick]) -> Colour {
+    let has_words = worded.iter().any(|other| std::ptr::eq(*other, tick));
+    GRID.faded(if has_words { 1.0 } else { 0.55 })
 }
 
 /// How much room the words beside these y axes need, so that panels above each other begin at the same place.
 pub(crate) fn gutter<'a>(page: &Page, axes: impl IntoIterator<Item = &'a Scale>) -> f64 {
     let ticks = axes.into_iter().flat_map(Scale::ticks);
-    let widest = ticks.map(|tick| page.width(&tick.text)).fold(0.0, f64::max);
+    let widest = ticks.map(|tick| page.room(&tick.text)).fold(0.0, f64::max);
     MARGIN + widest + GAP
 }
 
@@ -78,13 +74,14 @@ impl Panel {
         };
         let panel = Self { area, x, y };
         let (start, end) = (0.0, panel.x.end());
+        let worded = panel.y.worded(height, |_| SIZE * 1.4);
         let plot = panel.plot(&mut page.drawing);
         for tick in panel.y.ticks() {
             let line = vec![(start, tick.value), (end, tick.value)];
-            plot.draw(&PathElement::new(line, stroke(grid(tick), 1.0)))?;
+            plot.draw(&PathElement::new(line, stroke(grid(tick, &worded), 1.0)))?;
         }
         drop(plot);
-        for tick in worded(&panel.y) {
+        for tick in worded {
             let y = area.bottom - panel.y.fraction(tick.value) * area.height() + SIZE * 0.36;
             page.write(&tick.text, (left - GAP, y), Anchor::End, QUIET);
         }
@@ -113,7 +110,8 @@ impl Panel {
     /// The words of the x axis, and what it counts.
     pub(crate) fn x_words(&self, page: &mut Page, title: &str) {
         page.bottom = self.area.bottom + 4.0 + SIZE + 4.0;
-        for tick in self.x.ticks() {
+        let room = |text: &str| page.room(text) + GAP;
+        for tick in self.x.worded(self.area.width(), room) {
             let at = (self.across(tick.value), page.bottom);
             page.write(&tick.text, at, Anchor::Middle, QUIET);
         }

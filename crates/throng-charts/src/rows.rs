@@ -7,14 +7,14 @@ use crate::drawing::{Anchor, Drawing, Mark, Rect};
 use crate::error::ChartError;
 use crate::page::{GAP, Key, MARGIN, Page, SIZE, WIDTH};
 use crate::palette::{BASE, Colour, GRID, INK, QUIET};
-use crate::panel::{Plot, grid, plot, worded};
+use crate::panel::{Plot, grid, plot};
 use crate::pen::stroke;
-use crate::scale::Scale;
+use crate::scale::{Scale, Tick};
 
 /// The height of a row.
 const ROW: f64 = 24.0;
 /// No name is wider.
-const WIDEST_NAME: f64 = 320.0;
+const WIDEST_NAME: f64 = 340.0;
 /// With more rows than this the axis is written above them, too.
 const LONG: usize = 16;
 
@@ -90,7 +90,7 @@ pub(crate) struct Rows {
 impl Table {
     /// Writes names, figures and axes below what is on the page already. What the plot shows is drawn afterwards.
     pub(crate) fn lay_out(&self, page: &mut Page) -> Result<Rows, ChartError> {
-        let names = self.rows.iter().map(|row| page.width(&row.name));
+        let names = self.rows.iter().map(|row| page.room(&row.name));
         let name_width = names.fold(0.0, f64::max).min(WIDEST_NAME);
         let widths: Vec<f64> = (0..self.columns.len())
             .map(|index| self.column_width(page, index))
@@ -123,16 +123,16 @@ impl Table {
                 page.write(&cell.text, (right, base), Anchor::End, cell.colour);
             }
         }
-        page.bottom = area.bottom + 5.0 + SIZE + 4.0;
+        page.bottom = area.bottom;
+        if self.axis.ticks().is_empty() {
+            return Ok(rows);
+        }
+        page.bottom += 5.0 + SIZE + 4.0;
         self.axis_words(page, &rows, page.bottom);
         page.bottom += SIZE + 7.0;
         let middle = (area.left + area.right) / 2.0;
-        page.write(
-            &self.axis_title,
-            (middle, page.bottom),
-            Anchor::Middle,
-            QUIET,
-        );
+        let title = &self.axis_title;
+        page.write(title, (middle, page.bottom), Anchor::Middle, QUIET);
         Ok(rows)
     }
 
@@ -155,12 +155,12 @@ impl Table {
 
     fn column_width(&self, page: &Page, index: usize) -> f64 {
         let heading = match &self.columns[index] {
-            Column::Plain(text) => page.width(text),
-            Column::Legend(key) => page.key_width(&key.text),
+            Column::Plain(text) => page.room(text),
+            Column::Legend(key) => page.key_room(&key.text),
         };
         let cells = self.rows.iter().filter_map(|row| row.cells.get(index));
         cells
-            .map(|cell| page.width(&cell.text))
+            .map(|cell| page.room(&cell.text))
             .fold(heading, f64::max)
     }
 
@@ -172,7 +172,7 @@ impl Table {
             match column {
                 Column::Plain(text) => page.write(*text, (right, base), Anchor::End, QUIET),
                 Column::Legend(key) => {
-                    let left = right - page.key_width(&key.text);
+                    let left = right - page.key_room(&key.text);
                     page.key(key, (left, base));
                 }
             }
@@ -180,21 +180,24 @@ impl Table {
     }
 
     fn axis_words(&self, page: &mut Page, rows: &Rows, base: f64) {
-        for tick in worded(&self.axis) {
+        for tick in self.worded(page, rows) {
             let x = rows.area.left + self.axis.fraction(tick.value) * rows.area.width();
             page.write(&tick.text, (x, base), Anchor::Middle, QUIET);
         }
     }
 
+    fn worded(&self, page: &Page, rows: &Rows) -> Vec<&Tick> {
+        let room = |text: &str| page.room(text) + GAP;
+        self.axis.worded(rows.area.width(), room)
+    }
+
     fn grid(&self, page: &mut Page, rows: &Rows) -> Result<(), ChartError> {
+        let worded = self.worded(page, rows);
+        let marks = self.axis.ticks().iter();
+        let marks = marks.map(|tick| (tick.value, grid(tick, &worded)));
+        let lines: Vec<_> = marks.chain([(self.axis.start(), BASE)]).collect();
         let plot = rows.plot(&mut page.drawing);
-        let base = (self.axis.start(), BASE);
-        let marks = self
-            .axis
-            .ticks()
-            .iter()
-            .map(|tick| (tick.value, grid(tick)));
-        for (value, colour) in marks.chain([base]) {
+        for (value, colour) in lines {
             let line = vec![(value, 0.0), (value, rows.count as f64)];
             plot.draw(&PathElement::new(line, stroke(colour, 1.0)))?;
         }

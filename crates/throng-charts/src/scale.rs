@@ -21,7 +21,7 @@ pub(crate) struct Scale {
     ticks: Vec<Tick>,
 }
 
-/// A mark on an axis. Between those with words a logarithmic axis has some without.
+/// A mark on an axis, and its words.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Tick {
     pub(crate) value: f64,
@@ -57,44 +57,36 @@ impl Scale {
         scale
     }
 
-    /// Logarithmic, from and to 1, 2 or 5 times a power of ten. Where those would be more than `most` marks, only
-    /// powers of ten have words.
-    pub(crate) fn logarithmic(range: Range<f64>, most: usize, words: fn(f64) -> String) -> Self {
+    /// Logarithmic, from and to 1, 2 or 5 times a power of ten.
+    pub(crate) fn logarithmic(range: Range<f64>, words: fn(f64) -> String) -> Self {
         let start = round_down(range.start.max(SHORTEST));
-        // One step at least, and a whole one where all values are the same.
+        // One step at least, where all values are the same.
         let end = round_up(range.end.max(start)).max(round_up(start * 1.5));
-        let all: Vec<f64> = steps_between(start, end);
-        let is_power = |value: f64| (value.log10() - value.log10().round()).abs() < 1e-6;
-        let powers: Vec<f64> = all
-            .iter()
-            .copied()
-            .filter(|value| is_power(*value))
-            .collect();
-        let mut marks = ticks(all.iter().copied(), words);
-        if all.len() > most && powers.len() >= 2 {
-            let every = powers.len().div_ceil(most);
-            let worded: Vec<f64> = powers.into_iter().step_by(every).collect();
-            for mark in &mut marks {
-                if !worded.contains(&mark.value) {
-                    mark.text.clear();
-                }
-            }
-        }
         Self {
             start,
             end,
             logarithmic: true,
-            ticks: marks,
+            ticks: ticks(steps_between(start, end).into_iter(), words),
+        }
+    }
+
+    /// An axis for values that there are none of: it says nothing.
+    pub(crate) fn blank() -> Self {
+        Self {
+            start: 0.0,
+            end: 1.0,
+            logarithmic: false,
+            ticks: Vec::new(),
         }
     }
 
     /// For durations in seconds: logarithmic where `largest` is many times `typical`.
-    pub(crate) fn durations(typical: f64, largest: f64, most: usize) -> Self {
+    pub(crate) fn durations(typical: f64, largest: f64, steps: usize) -> Self {
         let typical = typical.max(SHORTEST);
         if largest > typical * WIDE {
-            Self::logarithmic(typical..largest, most, unit::round_duration)
+            Self::logarithmic(typical..largest, unit::round_duration)
         } else {
-            Self::linear(largest, most, unit::round_duration)
+            Self::linear(largest, steps, unit::round_duration)
         }
     }
 
@@ -147,6 +139,34 @@ impl Scale {
 
     pub(crate) fn ticks(&self) -> &[Tick] {
         &self.ticks
+    }
+
+    /// Which marks get their words on an axis of this length, so that no words touch: all of them, or else powers of ten
+    /// alone (logarithmic), or else every second, third ... of those.
+    pub(crate) fn worded(&self, length: f64, room: impl Fn(&str) -> f64) -> Vec<&Tick> {
+        let is_power =
+            |tick: &&Tick| (tick.value.log10() - tick.value.log10().round()).abs() < 1e-6;
+        let all: Vec<&Tick> = self.ticks.iter().collect();
+        let powers: Vec<&Tick> = self.ticks.iter().filter(is_power).collect();
+        let fit = |chosen: &[&Tick]| {
+            chosen.windows(2).all(|pair| {
+                let apart = (self.fraction(pair[1].value) - self.fraction(pair[0].value)) * length;
+                apart >= (room(&pair[0].text) + room(&pair[1].text)) / 2.0
+            })
+        };
+        if fit(&all) {
+            return all;
+        }
+        let chosen = if self.logarithmic && powers.len() > 1 {
+            powers
+        } else {
+            all
+        };
+        let every = |step| chosen.iter().copied().step_by(step).collect::<Vec<_>>();
+        (1..chosen.len())
+            .map(every)
+            .find(|some| fit(some))
+            .unwrap_or_else(|| every(chosen.len().max(1)))
     }
 
     /// Where a value is between the axis' start (0) and end (1). Values beyond are at the nearer end.
@@ -236,9 +256,12 @@ mod tests {
 
     use super::*;
 
+    fn texts(ticks: Vec<&Tick>) -> Vec<&str> {
+        ticks.into_iter().map(|tick| tick.text.as_str()).collect()
+    }
+
     fn words(scale: &Scale) -> Vec<&str> {
-        let words = scale.ticks.iter().map(|tick| tick.text.as_str());
-        words.filter(|text| !text.is_empty()).collect()
+        texts(scale.ticks.iter().collect())
     }
 
     #[test]
@@ -280,21 +303,37 @@ mod tests {
         );
         let far = Scale::durations(0.003, 1.7, 8);
         assert!(far.is_logarithmic());
-        assert_eq!(words(&far), ["10 ms", "100 ms", "1 s"]);
         assert_eq!((far.start, far.end), (0.002, 2.0));
-        let medium = Scale::durations(0.003, 0.09, 8);
         assert_eq!(
-            words(&medium),
-            ["2 ms", "5 ms", "10 ms", "20 ms", "50 ms", "100 ms"]
+            words(&far),
+            [
+                "2 ms", "5 ms", "10 ms", "20 ms", "50 ms", "100 ms", "200 ms", "500 ms", "1 s",
+                "2 s"
+            ]
         );
-        let huge = Scale::durations(0.0, 3_000.0, 8);
-        assert_eq!(huge.ticks.first().map(|tick| tick.value), Some(1e-6));
-        assert!(words(&huge).len() <= 8, "{huge:?}");
+        let nothing = Scale::durations(0.0, 3_000.0, 8);
+        assert_eq!((nothing.start, nothing.end), (1e-6, 5_000.0));
+    }
+
+    #[test]
+    fn words_that_would_touch_are_left_out() {
+        let scale = Scale::durations(0.003, 1.7, 8);
+        let shown = |length| texts(scale.worded(length, |_| 40.0));
+        assert_eq!(shown(600.0).len(), 10);
+        assert_eq!(shown(300.0), ["10 ms", "100 ms", "1 s"]);
+        assert_eq!(shown(100.0), ["10 ms", "1 s"]);
+        assert_eq!(shown(10.0), ["10 ms"]);
+        let scale = Scale::linear(10.0, 5, unit::round_number);
+        let shown = |length| texts(scale.worded(length, |_| 40.0));
+        assert_eq!(shown(300.0), ["0", "2", "4", "6", "8", "10"]);
+        assert_eq!(shown(150.0), ["0", "4", "8"]);
+        assert_eq!(shown(0.0), ["0"]);
+        assert!(Scale::blank().worded(100.0, |_| 1.0).is_empty());
     }
 
     #[test]
     fn a_logarithmic_axis_gives_each_power_the_same_room() {
-        let scale = Scale::logarithmic(0.001..1.0, 8, unit::round_duration);
+        let scale = Scale::logarithmic(0.001..1.0, unit::round_duration);
         assert_eq!(scale.fraction(0.001), 0.0);
         assert!((scale.fraction(0.01) - 1.0 / 3.0).abs() < 1e-9);
         assert!((scale.fraction(0.1) - 2.0 / 3.0).abs() < 1e-9);

@@ -77,9 +77,9 @@ pub(crate) fn percent(part: u64, whole: u64) -> String {
     }
 }
 
-/// A length of time in whole seconds at most: 20 s, 2 min 5 s, 1 h 30 min.
+/// A length of time: 20.5 s, 2 min 5 s, 1 h 30 min.
 pub(crate) fn span(seconds: f64) -> String {
-    if seconds < 9.95 {
+    if seconds < 59.95 {
         return format!("{} s", round_number((seconds * 10.0).round() / 10.0));
     }
     let seconds = seconds.round() as u64;
@@ -179,6 +179,8 @@ mod tests {
             (0.44, "0.4 s"),
             (5.0, "5 s"),
             (20.04, "20 s"),
+            (20.504, "20.5 s"),
+            (59.96, "1 min"),
             (125.0, "2 min 5 s"),
             (7_200.0, "2 h"),
             (5_400.0, "1 h 30 min"),

@@ -13,8 +13,8 @@ use crate::rows::{Cell, Column, Row, Rows, Table};
 use crate::scale::Scale;
 use crate::unit;
 
-/// About so many words under the axis.
-const TICKS: usize = 6;
+/// About so many steps of the axis.
+const STEPS: usize = 6;
 
 /// The percentiles that are shown: what they're called, their colour, and where they stand in a [`Line`].
 const PERCENTILES: [(&str, Colour); 3] = [("p50", MEDIAN), ("p90", SLOW), ("p99", SLOWEST)];
@@ -100,9 +100,9 @@ fn axis(lines: &[Line<'_>]) -> Scale {
     let fastest = times().map(|[p50, _, _]| p50).fold(f64::INFINITY, f64::min);
     let slowest = times().map(|[_, _, p99]| p99).fold(0.0, f64::max);
     if fastest.is_finite() {
-        Scale::durations(fastest, slowest, TICKS)
+        Scale::durations(fastest, slowest, STEPS)
     } else {
-        Scale::durations(1.0, 1.0, TICKS)
+        Scale::blank()
     }
 }
 

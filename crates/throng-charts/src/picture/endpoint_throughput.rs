@@ -7,14 +7,14 @@ use crate::drawing::Drawing;
 use crate::error::ChartError;
 use crate::label::Names;
 use crate::page::{Key, MARGIN, Page, Swatch};
-use crate::palette::{BAD, Colour, GOOD, REFUSED, UNFINISHED};
+use crate::palette::{ALARM, BAD, Colour, GOOD, REFUSED, UNFINISHED};
 use crate::pen::fill;
 use crate::rows::{Cell, Column, Row, Rows, Table};
 use crate::scale::Scale;
 use crate::unit;
 
-/// About so many words under the axis.
-const TICKS: usize = 5;
+/// About so many steps of the axis.
+const STEPS: usize = 5;
 /// Half the height of a bar, as a share of its row.
 const HALF: f64 = 0.29;
 /// A single error among thousands of requests is still seen: no part of a bar is thinner.
@@ -28,7 +28,7 @@ const FATES: [Fate; 4] = [
     ("succeeded", GOOD, succeeded),
     ("refused as expected", REFUSED, |endpoint| endpoint.refused),
     ("errors", BAD, |endpoint| endpoint.errors),
-    ("cut off by the end", UNFINISHED, |endpoint| {
+    ("cut off by a signal", UNFINISHED, |endpoint| {
         endpoint.unfinished
     }),
 ];
@@ -59,7 +59,7 @@ pub(super) fn draw(report: &Report) -> Result<Drawing, ChartError> {
     endpoints.truncate(super::MOST_ROWS);
     let busiest = endpoints.iter().map(|(_, endpoint)| rate(endpoint));
     let table = Table {
-        axis: Scale::reaching(busiest.fold(0.0, f64::max), TICKS, unit::round_number),
+        axis: Scale::reaching(busiest.fold(0.0, f64::max), STEPS, unit::round_number),
         rows: endpoints
             .iter()
             .map(|(name, endpoint)| row(name, endpoint, &names))
@@ -118,7 +118,7 @@ fn row(name: &str, endpoint: &EndpointReport, names: &Names) -> Row {
     };
     let errors = match endpoint.errors {
         0 => Cell::quiet("0"),
-        errors => Cell::in_colour(share(errors), BAD),
+        errors => Cell::in_colour(share(errors), ALARM),
     };
     let full = clean(name);
     let said: Vec<_> = FATES

@@ -12,9 +12,10 @@ use crate::unit;
 
 /// More steps than this would be thinner than two or three pixels.
 const MOST_STEPS: usize = 300;
-/// About so many words beside an axis.
-const TIME_TICKS: usize = 12;
-const RESPONSE_TICKS: usize = 5;
+/// About so many steps of an axis.
+const TIME_STEPS: usize = 12;
+const RATE_STEPS: usize = 5;
+const RESPONSE_STEPS: usize = 5;
 
 /// A part of the run.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,12 +56,13 @@ pub(super) fn draw(report: &Report) -> Result<Drawing, ChartError> {
         width,
         entry,
     } = Timeline::of(report);
-    let Some(end) = buckets.last().map(|bucket| bucket.to) else {
-        return Ok(super::empty(page, "No requests were measured."));
+    let end = match buckets.last() {
+        Some(last) if buckets.iter().any(|bucket| bucket.calls > 0) => last.to,
+        _ => return Ok(super::empty(page, "No requests were measured.")),
     };
-    let (time, unit) = Scale::time(end, TIME_TICKS);
+    let (time, unit) = Scale::time(end, TIME_STEPS);
     let busiest = buckets.iter().map(|bucket| bucket.per_second(bucket.calls));
-    let requests = Scale::linear(busiest.fold(0.0, f64::max), 5, unit::round_number);
+    let requests = Scale::linear(busiest.fold(0.0, f64::max), RATE_STEPS, unit::round_number);
     let response = response_scale(&buckets);
     let left = gutter(
         &page,
@@ -94,7 +96,7 @@ pub(super) fn draw(report: &Report) -> Result<Drawing, ChartError> {
     let keys = response_keys((width > entry).then_some(entry));
     page.heading(&response_heading(response.as_ref()), &keys);
     let has_responses = response.is_some();
-    let response = response.unwrap_or_else(|| Scale::linear(0.0, 1, |_| String::new()));
+    let response = response.unwrap_or_else(Scale::blank);
     let panel = Panel::new(&mut page, left, 170.0, time, response)?;
     if has_responses {
         let of = |value: fn(&Bucket) -> Option<f64>| -> Vec<Step> {
@@ -190,11 +192,11 @@ fn response_scale(buckets: &[Bucket]) -> Option<Scale> {
     let middle = *typical.get(typical.len() / 2)?;
     let slowest = buckets.iter().filter_map(Bucket::worst_p99);
     let largest = slowest.chain(typical.last().copied()).fold(0.0, f64::max);
-    let scale = Scale::durations(middle, largest, RESPONSE_TICKS);
+    let scale = Scale::durations(middle, largest, RESPONSE_STEPS);
     // What is far below the middle belongs on a logarithmic axis, too.
     Some(match typical.first() {
         Some(fastest) if scale.is_logarithmic() => {
-            Scale::logarithmic(fastest.min(middle)..largest, 8, unit::round_duration)
+            Scale::logarithmic(fastest.min(middle)..largest, unit::round_duration)
         }
         _ => scale,
     })

@@ -59,6 +59,46 @@ fn no_text_overlaps_another_or_leaves_the_picture() {
     }
 }
 
+/// The labels in a font that's wider than the embedded one, as DejaVu Sans is.
+fn wider(drawing: &Drawing) -> Vec<Label> {
+    let svg = drawing.to_svg();
+    let document = Document::parse(&svg).expect("it is well formed");
+    let texts = document
+        .descendants()
+        .filter(|node| node.has_tag_name("text"));
+    texts
+        .zip(drawing.labels())
+        .map(|(text, label)| {
+            let bold = text.attribute("font-weight") == Some("bold");
+            let more = (label.right - label.left) * if bold { 0.17 } else { 0.12 };
+            let (left, right) = match text.attribute("text-anchor") {
+                None => (0.0, more),
+                Some("end") => (more, 0.0),
+                _ => (more / 2.0, more / 2.0),
+            };
+            Label {
+                left: label.left - left,
+                right: label.right + right,
+                ..label
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn nothing_overlaps_where_the_viewer_has_a_wider_font() {
+    for Drawn { name, drawing, .. } in PICTURES.iter() {
+        let labels = wider(drawing);
+        for (index, label) in labels.iter().enumerate() {
+            let fits = label.left >= 0.0 && label.right <= drawing.width();
+            assert!(fits, "{name}: {label:?} is not within the picture");
+            for other in &labels[index + 1..] {
+                assert!(!overlap(label, other), "{name}: {label:?} and {other:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn every_endpoint_is_named() {
     for Drawn {
@@ -299,8 +339,14 @@ fn where_nothing_succeeded_the_picture_says_so() {
         13
     );
     let nothing = sample::Run::of([], 0.0).report();
-    for picture in Picture::ALL {
-        assert!(has(&texts(&nothing, picture), "No requests were measured."));
+    let silent = sample::Run {
+        quiet: 0..100,
+        ..sample::Run::http_api(10.0)
+    };
+    for report in [nothing, silent.report()] {
+        for picture in Picture::ALL {
+            assert!(has(&texts(&report, picture), "No requests were measured."));
+        }
     }
 }
 
