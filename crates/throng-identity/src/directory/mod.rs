@@ -16,7 +16,8 @@ use http::StatusCode;
 use throng_client::TransportError;
 use url::Url;
 
-use crate::hooks::{self, HookError};
+use crate::hooks::HookError;
+use crate::login::{LoginError, Problem};
 use crate::secret::Secret;
 
 /// A user to be created.
@@ -129,6 +130,9 @@ pub enum DirectoryError {
     /// The declared request could not be made, or refused the user.
     #[error(transparent)]
     Request(Box<HookError>),
+    /// The form could not be sent, or refused the user.
+    #[error("registering failed{}", .0.reason())]
+    Form(#[source] LoginError),
     /// It has no way to delete users.
     #[error("{url} has no way to delete users; {name} stays")]
     NoDeletion {
@@ -195,16 +199,19 @@ impl From<HookError> for DirectoryError {
     }
 }
 
+impl From<LoginError> for DirectoryError {
+    fn from(error: LoginError) -> Self {
+        Self::Form(error)
+    }
+}
+
 impl DirectoryError {
     /// A further attempt may succeed.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Transport { .. } | Self::Busy { .. } => true,
-            Self::Request(error) => match &**error {
-                HookError::Transport { .. } => true,
-                HookError::Status { status, .. } => hooks::is_passing(*status),
-                _ => false,
-            },
+            Self::Request(error) => error.is_passing(),
+            Self::Form(error) => error.problem().is_passing(),
             _ => false,
         }
     }
@@ -217,6 +224,7 @@ impl DirectoryError {
                 HookError::Status { retry_after, .. } => *retry_after,
                 _ => None,
             },
+            Self::Form(error) => error.problem().retry_after(),
             _ => None,
         }
     }
@@ -236,6 +244,14 @@ impl DirectoryError {
                 // Nothing could be sent.
                 _ => true,
             },
+            Self::Form(error) => {
+                let refused = match error.problem() {
+                    Problem::Again => true,
+                    Problem::Status { status, .. } => status.is_client_error(),
+                    _ => false,
+                };
+                refused || !error.sent_a_form()
+            }
             // Without a connection nothing was sent.
             Self::Transport { source, .. } => source.is_connect(),
         }

@@ -1,4 +1,4 @@
-//! Targets where everybody may register: one declared request makes a user, another may delete it.
+//! Targets where everybody may register: one declared request or a form makes a user, another request may delete it.
 //!
 //! There is no list of users and no administrator. Where nothing deletes users, those of a run stay; with a password that is
 //! the same in every run they can be used again.
@@ -13,6 +13,8 @@ use url::Url;
 
 use super::{Creation, Deletion, Directory, DirectoryError, NewUser};
 use crate::hooks::{self, Hook, HookError, Values};
+use crate::login::form::{self, Registered};
+use crate::login::{FormRegistration, Walker};
 use crate::retry::RetryPolicy;
 use crate::secret::Secret;
 
@@ -20,15 +22,24 @@ use crate::secret::Secret;
 /// since a later cleanup knows no more.
 #[derive(Debug, Clone)]
 pub struct RegisterRequests {
-    /// Makes a user.
-    pub register: Hook,
-    /// The statuses by which `register` says that there is such a user.
+    /// What makes a user.
+    pub register: Registering,
+    /// The statuses by which a declared request says that there is such a user.
     pub exists: Vec<u16>,
     /// Whether such a user is used, with the password given: it is the same in every run.
     pub reuse: bool,
     /// Deletes a user. Its `expect` is what it answers where there was one; a 404 or 410 that is not in it means that there
     /// was none, or that the request is wrong.
     pub delete: Option<Hook>,
+}
+
+/// How a user is made.
+#[derive(Debug, Clone)]
+pub enum Registering {
+    /// By a declared request.
+    Request(Hook),
+    /// By a form on a page, with the cookies and the token that come with it.
+    Form(FormRegistration),
 }
 
 /// A target where everybody may register.
@@ -62,16 +73,23 @@ impl Register {
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value))
         .collect();
-        let requests = &self.requests;
-        let answer =
-            hooks::attempt(&requests.register, &self.client, &values, self.timeout).await?;
-        if requests.register.expects(answer.status) {
+        let made = match &self.requests.register {
+            Registering::Request(request) => self.request(request, &values).await?,
+            Registering::Form(form) => {
+                // One user's form and its token are not another's.
+                let client = self.client.with_new_cookies();
+                let walker = Walker {
+                    client: &client,
+                    user: &user.name,
+                    password: &user.password,
+                };
+                form::register(form, walker, &values, self.timeout).await?
+            }
+        };
+        if made == Registered::Made {
             return Ok(Creation::Created);
         }
-        if !requests.exists.contains(&answer.status.as_u16()) {
-            return Err(hooks::refused(&requests.register, &answer, &values)?.into());
-        }
-        if requests.reuse {
+        if self.requests.reuse {
             return Ok(Creation::Reused);
         }
         Err(DirectoryError::Exists {
@@ -79,6 +97,17 @@ impl Register {
             url: self.url.to_string(),
             cleanable: false,
         })
+    }
+
+    async fn request(&self, request: &Hook, values: &Values) -> Result<Registered, DirectoryError> {
+        let answer = hooks::attempt(request, &self.client, values, self.timeout).await?;
+        if request.expects(answer.status) {
+            Ok(Registered::Made)
+        } else if self.requests.exists.contains(&answer.status.as_u16()) {
+            Ok(Registered::Exists)
+        } else {
+            Err(hooks::refused(request, &answer, values)?.into())
+        }
     }
 
     async fn delete(&self, name: &str) -> Result<Deletion, DirectoryError> {

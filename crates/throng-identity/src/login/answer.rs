@@ -6,11 +6,9 @@ use http::header::HeaderName;
 use throng_client::Exchange;
 use url::{Url, form_urlencoded};
 
-use super::LoginPlan;
-use super::callback;
 use super::error::{Failure, Problem};
-use super::walk::{Next, Purpose, Step};
-use crate::pages::form::{Login, Submission};
+use super::walk::{Purpose, Step};
+use crate::pages::form::{Form, Login, Submission};
 use crate::pages::nextcloud::{ConsentPage, LoginPage};
 use crate::pages::{self, Document, FormMethod, Page};
 use crate::secret::Secret;
@@ -18,9 +16,14 @@ use crate::wire;
 
 /// What has been answered so far in one attempt.
 pub(super) struct Answers<'a> {
-    plan: &'a LoginPlan,
     user: &'a str,
     password: &'a Secret,
+    /// What the scenario puts into which field, by the field's name; none where it has no say.
+    fields: Option<&'a [(String, Secret)]>,
+    /// Which of `fields` found their place.
+    placed: Vec<bool>,
+    /// The longest delay that a page may ask for.
+    budget: Duration,
     sent_user: bool,
     sent_password: bool,
     /// The last request to a Nextcloud authorization endpoint, which its redirect page wants repeated.
@@ -28,15 +31,29 @@ pub(super) struct Answers<'a> {
 }
 
 impl<'a> Answers<'a> {
-    pub(super) fn new(plan: &'a LoginPlan, user: &'a str, password: &'a Secret) -> Self {
+    pub(super) fn new(user: &'a str, password: &'a Secret, budget: Duration) -> Self {
         Self {
-            plan,
             user,
             password,
+            fields: None,
+            placed: Vec::new(),
+            budget,
             sent_user: false,
             sent_password: false,
             authorize: None,
         }
+    }
+
+    /// With what the scenario puts into fields by their names.
+    pub(super) fn with_fields(mut self, fields: &'a [(String, Secret)]) -> Self {
+        self.placed = vec![false; fields.len()];
+        self.fields = Some(fields);
+        self
+    }
+
+    /// Whether the password was sent.
+    pub(super) fn sent_password(&self) -> bool {
+        self.sent_password
     }
 
     /// Remembers what may have to be repeated.
@@ -47,9 +64,19 @@ impl<'a> Answers<'a> {
     }
 
     /// Reads the page found at `url` and says what to do.
-    pub(super) async fn page(&mut self, url: &Url, exchange: &Exchange) -> Result<Next, Failure> {
+    pub(super) async fn page(&mut self, url: &Url, exchange: &Exchange) -> Result<Step, Failure> {
         let html = String::from_utf8_lossy(&exchange.body);
-        match pages::read(url, &html) {
+        self.answer(url, pages::read(url, &html), exchange).await
+    }
+
+    /// Says what to do with a page that was read.
+    pub(super) async fn answer(
+        &mut self,
+        url: &Url,
+        page: Page,
+        exchange: &Exchange,
+    ) -> Result<Step, Failure> {
+        match page {
             Page::NextcloudLogin(page) => self.nextcloud_login(url, &page).await,
             Page::NextcloudRedirect(page) => {
                 let remembered = self
@@ -58,20 +85,20 @@ impl<'a> Answers<'a> {
                     .filter(|known| known.origin() == url.origin());
                 let again = remembered.or_else(|| page.authorize_url(url));
                 let again = again.ok_or(Problem::Page { needs_script: true })?;
-                Ok(Next::Step(Step::get(Purpose::Authorize, again)))
+                Ok(Step::get(Purpose::Authorize, again))
             }
-            Page::NextcloudConsent(page) => Ok(Next::Step(nextcloud_consent(url, &page))),
+            Page::NextcloudConsent(page) => Ok(nextcloud_consent(url, &page)),
             Page::Login(document, login) | Page::Identifier(document, login) => {
                 self.credentials(url, &document, &login)
             }
             Page::Consent(_, consent) => {
                 let submission = consent.form.submit(&[], Some(consent.button));
-                self.submitted(url, Purpose::Consent, submission)
+                Self::submitted(url, Purpose::Consent, submission)
             }
             Page::AutoSubmit(_, form) => {
-                self.submitted(url, Purpose::Forward, form.submit(&[], None))
+                Self::submitted(url, Purpose::Forward, form.submit(&[], None))
             }
-            Page::Refresh(target) => Ok(Next::Step(Step::get(Purpose::Follow, target))),
+            Page::Refresh(target) => Ok(Step::get(Purpose::Follow, target)),
             Page::Unknown(document) => Err(self.unknown(&document, exchange)),
         }
     }
@@ -97,12 +124,13 @@ impl<'a> Answers<'a> {
         Failure::saying(problem, &said, &[self.password])
     }
 
-    fn credentials(
+    /// Fills in the form that takes user name, password or both, or all that the scenario says.
+    pub(super) fn credentials(
         &mut self,
         url: &Url,
         document: &Document,
         login: &Login,
-    ) -> Result<Next, Failure> {
+    ) -> Result<Step, Failure> {
         let asks_again = match login.password {
             Some(_) => self.sent_password,
             None => self.sent_user,
@@ -123,39 +151,47 @@ impl<'a> Answers<'a> {
             filled.push((password, self.password.expose()));
             self.sent_password = true;
         }
-        let submission = login.form.submit(&filled, login.button);
-        if let Some(submission) = submission.as_ref().filter(|_| login.password.is_some())
-            && url.scheme() == "https"
-            && submission.url.scheme() == "http"
-        {
-            return Err(Problem::Unsafe(crate::redact::url(&submission.url)).into());
+        if let Some(fields) = self.fields {
+            place(&login.form, fields, &mut self.placed, &mut filled);
+            // A form found by the scenario's fields alone has the password among them.
+            self.sent_password |= login.user.is_none() && login.password.is_none();
+            let missing = fields
+                .iter()
+                .zip(&self.placed)
+                .find(|(_, placed)| !**placed);
+            if let Some(((name, _), _)) = missing.filter(|_| self.sent_password) {
+                return Err(Problem::Field {
+                    name: name.clone(),
+                    known: login.form.names().join(", "),
+                }
+                .into());
+            }
+            check_required(&login.form, &filled)?;
         }
-        self.submitted(url, Purpose::Credentials, submission)
+        let submission = login.form.submit(&filled, login.button);
+        if let Some(submission) = submission.as_ref().filter(|_| self.sent_password) {
+            keeps_safe(url, submission)?;
+        }
+        Self::submitted(url, Purpose::Credentials, submission)
     }
 
-    fn submitted(
-        &self,
+    /// The request that a filled-in form is.
+    pub(super) fn submitted(
         page: &Url,
         purpose: Purpose,
         submission: Option<Submission>,
-    ) -> Result<Next, Failure> {
+    ) -> Result<Step, Failure> {
         let submission = submission.ok_or(Problem::Page { needs_script: true })?;
-        if callback::is_callback(&submission.url, &self.plan.redirect_uri) {
-            return Ok(Next::Arrived(callback::parameters(
-                &submission.url,
-                &submission.body,
-            )));
-        }
         let step = match (submission.method, submission.content_type) {
             (FormMethod::Post, Some(content_type)) => {
                 Step::post(purpose, submission.url, &content_type, submission.body)
             }
             _ => Step::get(purpose, submission.url),
         };
-        Ok(Next::Step(step.sent_from(page)))
+        Ok(step.sent_from(page))
     }
 
-    async fn nextcloud_login(&mut self, url: &Url, page: &LoginPage) -> Result<Next, Failure> {
+    async fn nextcloud_login(&mut self, url: &Url, page: &LoginPage) -> Result<Step, Failure> {
         if self.sent_password {
             let said = page
                 .errors
@@ -181,7 +217,7 @@ impl<'a> Answers<'a> {
             ));
         }
         let delay = Duration::from_millis(page.throttle_delay_ms);
-        if delay > self.plan.retry.budget {
+        if delay > self.budget {
             let status = http::StatusCode::OK;
             let said = "too many wrong passwords came from this address; the login is throttled";
             return Err(Failure::saying(
@@ -216,12 +252,45 @@ impl<'a> Answers<'a> {
         target.set_fragment(None);
         let step = Step::post(Purpose::Credentials, target, wire::FORM, body);
         // The server itself holds the answer back for as long again.
-        Ok(Next::Step(Step {
+        Ok(Step {
             patience: delay,
             nextcloud_login: true,
             ..step.sent_from(url)
-        }))
+        })
     }
+}
+
+/// Puts the scenario's values into the fields of their names, over whatever else was meant for these.
+pub(super) fn place<'v>(
+    form: &Form,
+    fields: &'v [(String, Secret)],
+    placed: &mut [bool],
+    filled: &mut Vec<(usize, &'v str)>,
+) {
+    for ((name, value), placed) in fields.iter().zip(placed) {
+        if let Some(at) = form.fields.iter().position(|field| field.name == *name) {
+            filled.retain(|(other, _)| *other != at);
+            filled.push((at, value.expose()));
+            *placed = true;
+        }
+    }
+}
+
+/// A browser sends no form with a required field left empty; neither do we.
+pub(super) fn check_required(form: &Form, filled: &[(usize, &str)]) -> Result<(), Failure> {
+    let unfilled = form.unfilled(filled);
+    if unfilled.is_empty() {
+        return Ok(());
+    }
+    Err(Problem::Unfilled(unfilled.join(", ")).into())
+}
+
+/// A password that came by an encrypted page must not leave in the clear.
+pub(super) fn keeps_safe(page: &Url, submission: &Submission) -> Result<(), Failure> {
+    if page.scheme() == "https" && submission.url.scheme() == "http" {
+        return Err(Problem::Unsafe(crate::redact::url(&submission.url)).into());
+    }
+    Ok(())
 }
 
 fn nextcloud_consent(url: &Url, page: &ConsentPage) -> Step {

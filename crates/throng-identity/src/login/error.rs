@@ -7,7 +7,8 @@ use http::StatusCode;
 use throng_client::TransportError;
 
 use super::id_token::IdTokenError;
-use super::walk::Hop;
+use super::walk::{Hop, Purpose};
+use crate::hooks::HookError;
 use crate::redact;
 use crate::secret::Secret;
 
@@ -76,6 +77,46 @@ pub enum Problem {
         /// It has scripts and no form.
         needs_script: bool,
     },
+    /// The page that the scenario names has no such form.
+    #[error("expected a {wanted} on the page{}, found {found}{}; say the right page, or with `fields` what goes into which field", titled(.title), script(.needs_script))]
+    NoForm {
+        /// Which form.
+        wanted: &'static str,
+        /// The page's title.
+        title: String,
+        /// The forms that are there.
+        found: String,
+        /// It has scripts and no form.
+        needs_script: bool,
+    },
+    /// The scenario fills a field that the form doesn't have.
+    #[error("expected a field `{name}`, which `fields` names, in the form; it has {known}")]
+    Field {
+        /// The field.
+        name: String,
+        /// Those that it has.
+        known: String,
+    },
+    /// The form has required fields that nothing fills.
+    #[error(
+        "expected to fill all that the form requires, but nothing is known for {0}: add it to `fields`"
+    )]
+    Unfilled(String),
+    /// The registration's form came back.
+    #[error("expected the registration to be accepted, got its form again")]
+    Again,
+    /// The form was accepted, but no cookie came.
+    #[error("expected the login to set a cookie, got none: there is no session that could be kept")]
+    NoCookie,
+    /// The request that tells whether a user is logged in says no.
+    #[error("expected to be logged in after the form was accepted, but {0}")]
+    NotLoggedIn(#[source] HookError),
+    /// A declared text cannot be filled in, or a declared request not be made.
+    #[error(transparent)]
+    Declared(HookError),
+    /// Redirects or pages without end.
+    #[error("expected to arrive within {0} redirects and pages")]
+    TooManyPages(u32),
     /// A redirect that cannot be followed.
     #[error("expected a redirect to an http(s) address, got {0}")]
     Redirect(String),
@@ -120,6 +161,14 @@ fn asked(wait: &Option<Duration>) -> String {
     })
 }
 
+fn titled(title: &str) -> String {
+    if title.is_empty() {
+        String::new()
+    } else {
+        format!(" \"{title}\"")
+    }
+}
+
 fn script(needs_script: &bool) -> &'static str {
     if *needs_script {
         "; the page needs script, and is none that throng knows: log in with a browser instead"
@@ -136,6 +185,7 @@ impl Problem {
                 true
             }
             Self::IdToken(error) => error.is_passing(),
+            Self::Declared(error) => error.is_passing(),
             _ => false,
         }
     }
@@ -178,9 +228,25 @@ impl LoginError {
         &self.0.problem
     }
 
+    /// [`LoginError::problem`], for keeping.
+    pub fn into_problem(self) -> Problem {
+        self.0.problem
+    }
+
     /// Number of the hop that failed, from 1 within its attempt.
     pub fn hop(&self) -> Option<u32> {
         self.0.at.as_ref().map(|at| at.number)
+    }
+
+    /// Whether a form was sent off, so that something may have come of it.
+    pub(crate) fn sent_a_form(&self) -> bool {
+        let mut hops = self.0.hops.iter();
+        hops.any(|hop| hop.purpose == Purpose::Credentials)
+    }
+
+    /// Where it failed and why, without whose login it was.
+    pub(crate) fn reason(&self) -> Reason<'_> {
+        Reason(self)
     }
 
     /// What the page said, cleaned.
@@ -201,8 +267,16 @@ impl LoginError {
 
 impl fmt::Display for LoginError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let inner = &self.0;
-        write!(f, "login of {} failed", inner.user)?;
+        write!(f, "login of {} failed{}", self.0.user, self.reason())
+    }
+}
+
+/// What an error says after "failed".
+pub(crate) struct Reason<'a>(&'a LoginError);
+
+impl fmt::Display for Reason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &self.0.0;
         if let Some(at) = &inner.at {
             write!(f, " at hop {} ({} {})", at.number, at.method, at.url)?;
         }

@@ -2,27 +2,37 @@
 //!
 //! [`log_in`] walks from the authorization endpoint to the redirect URI as a browser would, hop by hop with the identity's own
 //! cookies, answers the pages on the way ([`crate::pages`]) and exchanges the code. It retries what may be passing (a
-//! dead connection, 429, 5xx), never a refused password.
+//! dead connection, 429, 5xx), never a refused password. [`log_in_by_form`] does the same from a login page to a session of
+//! cookies.
 
 mod answer;
 mod callback;
 mod error;
+pub mod form;
 pub mod id_token;
+mod oauth;
 pub mod token;
 mod walk;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use throng_client::Client;
 use url::Url;
 
 pub use error::{LoginError, Problem};
+pub use form::{FormLogin, FormPage, FormRegistration};
 pub use id_token::{IdClaims, Keys};
 pub use token::Tokens;
 pub use walk::{Hop, Purpose};
 
+use self::error::Failure;
+pub(crate) use self::walk::Walker;
+use self::walk::{Limits, Walk};
 use crate::discovery::Authorization;
+use crate::hooks::Values;
 use crate::pkce::{Pkce, random_token};
 use crate::registration::OAuthClient;
 use crate::retry::RetryPolicy;
@@ -131,16 +141,94 @@ pub async fn log_in(
     user: &str,
     password: &Secret,
 ) -> Result<Login, LoginError> {
+    let walker = Walker {
+        client,
+        user,
+        password,
+    };
+    let limits = Limits {
+        timeout: plan.timeout,
+        max_hops: plan.max_hops,
+    };
+    let back = Some(&plan.redirect_uri);
+    let done = persist(walker, limits, back, &plan.retry, |walk| {
+        attempt(walk, plan).boxed()
+    })
+    .await?;
+    Ok(Login {
+        tokens: done.came,
+        hops: done.hops,
+        attempts: done.attempts,
+        took: done.took,
+    })
+}
+
+/// A login by a form that succeeded: the session is in the client's cookies.
+#[derive(Debug)]
+pub struct FormSession {
+    /// Every request of it, failed attempts included.
+    pub hops: Vec<Hop>,
+    /// Attempts made, 1 if the first succeeded.
+    pub attempts: u32,
+    /// From the first request to the last, waiting between attempts included.
+    pub took: Duration,
+}
+
+/// Logs `user` in by a form. `client` is that identity's own, with a cookie jar; `values` fill the placeholders.
+///
+/// # Errors
+/// A [`LoginError`] says at which page, what was expected, and what the page said.
+pub async fn log_in_by_form(
+    login: &FormLogin,
+    client: &Client,
+    user: &str,
+    password: &Secret,
+    values: &Values,
+) -> Result<FormSession, LoginError> {
+    let walker = Walker {
+        client,
+        user,
+        password,
+    };
+    let limits = Limits::of_form(login.timeout);
+    let done = persist(walker, limits, None, &login.retry, |walk| {
+        form::attempt(walk, login, values).boxed()
+    })
+    .await?;
+    Ok(FormSession {
+        hops: done.hops,
+        attempts: done.attempts,
+        took: done.took,
+    })
+}
+
+/// What came of a login in the end.
+struct Done<T> {
+    came: T,
+    hops: Vec<Hop>,
+    attempts: u32,
+    took: Duration,
+}
+
+/// Attempts until one succeeds, what went wrong will not pass, or the policy ends it.
+async fn persist<'a, T>(
+    walker: Walker<'a>,
+    limits: Limits,
+    back: Option<&'a Url>,
+    retry: &RetryPolicy,
+    mut attempt: impl for<'w> FnMut(&'w mut Walk<'a>) -> BoxFuture<'w, Result<T, Failure>>,
+) -> Result<Done<T>, LoginError> {
+    let Walker { client, user, .. } = walker;
     let started = Instant::now();
-    let mut attempts = plan.retry.start();
+    let mut attempts = retry.start();
     let mut hops = Vec::new();
     loop {
-        let mut walk = walk::Walk::new(plan, client, user, password, attempts.made(), started);
+        let mut walk = Walk::new(walker, limits, back, attempts.made(), started);
         let result = attempt(&mut walk).await;
         let at = walk.at();
         hops.append(&mut walk.hops);
         let (problem, said) = match result {
-            Ok(tokens) => {
+            Ok(came) => {
                 tracing::info!(
                     user,
                     hops = hops.len(),
@@ -148,8 +236,8 @@ pub async fn log_in(
                     took = ?started.elapsed(),
                     "logged in"
                 );
-                return Ok(Login {
-                    tokens,
+                return Ok(Done {
+                    came,
                     hops,
                     attempts: attempts.made(),
                     took: started.elapsed(),
@@ -163,14 +251,8 @@ pub async fn log_in(
             None
         };
         let Some(wait) = wait else {
-            return Err(LoginError::new(
-                user,
-                at,
-                problem,
-                said,
-                attempts.made(),
-                hops,
-            ));
+            let made = attempts.made();
+            return Err(LoginError::new(user, at, problem, said, made, hops));
         };
         tracing::info!(user, problem = %problem, ?wait, "login failed, trying again");
         tokio::time::sleep(wait).await;
@@ -181,14 +263,13 @@ pub async fn log_in(
     }
 }
 
-async fn attempt(walk: &mut walk::Walk<'_>) -> Result<Tokens, error::Failure> {
-    let plan = walk.plan;
+async fn attempt(walk: &mut Walk<'_>, plan: &LoginPlan) -> Result<Tokens, Failure> {
     let (state, nonce, pkce) = (random_token(), random_token(), Pkce::generate());
     let response = walk
-        .reach_callback(plan.authorize_url(&state, &nonce, &pkce))
+        .reach_callback(plan, plan.authorize_url(&state, &nonce, &pkce))
         .await?;
     let code = callback::verify(&response, &state, &plan.authorization)?;
-    let (tokens, id_token) = walk.redeem(&code, &pkce).await?;
+    let (tokens, id_token) = walk.redeem(plan, &code, &pkce).await?;
     if let (Some(keys), Some(id_token)) = (&plan.keys, id_token) {
         let expected = id_token::Expected {
             issuer: &plan.authorization.issuer,

@@ -1,4 +1,5 @@
-//! From the authorization endpoint to the redirect URI, one request at a time.
+//! From page to page, one request at a time: what is sent, and where an answer leads by its status. What a page wants is read
+//! in [`super::answer`].
 
 use std::time::{Duration, Instant};
 
@@ -6,12 +7,8 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use throng_client::{Client, Exchange};
 use url::Url;
 
-use super::LoginPlan;
-use super::answer::Answers;
-use super::callback::{self, Response, is_callback};
+use super::callback::is_callback;
 use super::error::{At, Failure, Problem};
-use super::token::{self, Tokens};
-use crate::pkce::Pkce;
 use crate::redact;
 use crate::retry;
 use crate::secret::Secret;
@@ -20,11 +17,13 @@ use crate::wire;
 /// What a request of a login was for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
+    /// The page with the form fetched, where the scenario says which it is.
+    Page,
     /// The authorization request, first or repeated.
     Authorize,
     /// A redirect or a refresh followed.
     Follow,
-    /// The user name or the password sent.
+    /// The user name or the password sent, or a registration's form.
     Credentials,
     /// Consent given.
     Consent,
@@ -115,38 +114,52 @@ impl Step {
     }
 }
 
-/// What follows from an answer.
-pub(super) enum Next {
-    Step(Step),
-    Arrived(Response),
+/// How far and how long a walk may go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Time allowed for each hop.
+    pub(super) timeout: Duration,
+    /// Hops allowed in one attempt; an endless redirect ends there.
+    pub(super) max_hops: u32,
 }
 
-/// One attempt at a login.
+/// Who walks.
+#[derive(Clone, Copy)]
+pub(crate) struct Walker<'a> {
+    /// Connections and cookies.
+    pub(crate) client: &'a Client,
+    pub(crate) user: &'a str,
+    pub(crate) password: &'a Secret,
+}
+
+/// One attempt at a login or a registration.
 pub(super) struct Walk<'a> {
-    pub(super) plan: &'a LoginPlan,
     pub(super) client: &'a Client,
     pub(super) user: &'a str,
     pub(super) password: &'a Secret,
     pub(super) hops: Vec<Hop>,
+    limits: Limits,
+    /// Where the walk ends without a request; none where it ends at a page.
+    redirect_uri: Option<&'a Url>,
     attempt: u32,
     started: Instant,
 }
 
 impl<'a> Walk<'a> {
     pub(super) fn new(
-        plan: &'a LoginPlan,
-        client: &'a Client,
-        user: &'a str,
-        password: &'a Secret,
+        walker: Walker<'a>,
+        limits: Limits,
+        redirect_uri: Option<&'a Url>,
         attempt: u32,
         started: Instant,
     ) -> Self {
         Self {
-            plan,
-            client,
-            user,
-            password,
+            client: walker.client,
+            user: walker.user,
+            password: walker.password,
             hops: Vec::new(),
+            limits,
+            redirect_uri,
             attempt,
             started,
         }
@@ -161,35 +174,18 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// Walks until the redirect URI is reached, which is not requested.
-    pub(super) async fn reach_callback(&mut self, authorize: Url) -> Result<Response, Failure> {
-        let mut answers = Answers::new(self.plan, self.user, self.password);
-        let mut step = Step::get(Purpose::Authorize, authorize);
-        loop {
-            answers.note(&step);
-            let exchange = self.send(&step).await?;
-            let next = match self.redirected(&step, &exchange)? {
-                Some(next) => next,
-                None => {
-                    self.check_status(&exchange)?;
-                    answers.page(&step.url, &exchange).await?
-                }
-            };
-            let next = match next {
-                Next::Arrived(response) => return Ok(response),
-                Next::Step(next) => next,
-            };
-            if is_callback(&next.url, &self.plan.redirect_uri) {
-                let body = next.form.as_ref().map_or("", |(_, body)| body);
-                return Ok(callback::parameters(&next.url, body));
-            }
-            step = next;
-        }
+    pub(super) fn leads_back(&self, url: &Url) -> bool {
+        self.redirect_uri.is_some_and(|uri| is_callback(url, uri))
     }
 
-    async fn send(&mut self, step: &Step) -> Result<Exchange, Failure> {
-        if self.hops.len() >= self.plan.max_hops as usize {
-            return Err(Problem::TooManyHops(self.plan.max_hops).into());
+    pub(super) async fn send(&mut self, step: &Step) -> Result<Exchange, Failure> {
+        if self.hops.len() >= self.limits.max_hops as usize {
+            let most = self.limits.max_hops;
+            return Err(match self.redirect_uri {
+                Some(_) => Problem::TooManyHops(most),
+                None => Problem::TooManyPages(most),
+            }
+            .into());
         }
         let mut builder = wire::request(step.method(), &step.url)
             .header(
@@ -220,7 +216,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Sends a request and notes the hop, whatever comes of it.
-    async fn perform(
+    pub(super) async fn perform(
         &mut self,
         purpose: Purpose,
         method: Method,
@@ -230,7 +226,7 @@ impl<'a> Walk<'a> {
         patience: Duration,
     ) -> Result<Exchange, Failure> {
         let begun = Instant::now();
-        let result = client.send(request, self.plan.timeout + patience).await;
+        let result = client.send(request, self.limits.timeout + patience).await;
         let hop = Hop {
             attempt: self.attempt,
             number: self.hops.len() as u32 + 1,
@@ -260,15 +256,20 @@ impl<'a> Walk<'a> {
     }
 
     /// The step that a redirect asks for; nothing if the answer is none.
-    fn redirected(&self, step: &Step, exchange: &Exchange) -> Result<Option<Next>, Failure> {
+    pub(super) fn redirected(
+        &self,
+        step: &Step,
+        exchange: &Exchange,
+    ) -> Result<Option<Step>, Failure> {
         let status = exchange.status;
         if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
             return Ok(None);
         }
         let target = wire::location(exchange, &step.url)
             .ok_or_else(|| Problem::Redirect(format!("{status} without a usable Location")))?;
-        if is_callback(&target, &self.plan.redirect_uri) {
-            return Ok(Some(Next::Arrived(callback::parameters(&target, ""))));
+        if self.leads_back(&target) {
+            // Whatever its scheme: it will not be asked for.
+            return Ok(Some(Step::get(Purpose::Follow, target)));
         }
         if !matches!(target.scheme(), "http" | "https") {
             // The scheme alone: what follows it may be a code for somebody's application.
@@ -285,7 +286,7 @@ impl<'a> Walk<'a> {
             StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
         );
         let Some((content_type, body)) = step.form.clone().filter(|_| keeps_method) else {
-            return Ok(Some(Next::Step(Step::get(Purpose::Follow, target))));
+            return Ok(Some(Step::get(Purpose::Follow, target)));
         };
         if target.origin() != step.url.origin() {
             return Err(Problem::Unsafe(redact::url(&target)).into());
@@ -295,10 +296,10 @@ impl<'a> Walk<'a> {
             nextcloud_login: step.nextcloud_login,
             ..Step::post(step.purpose, target, &content_type, body)
         };
-        Ok(Some(Next::Step(again)))
+        Ok(Some(again))
     }
 
-    fn check_status(&self, exchange: &Exchange) -> Result<(), Failure> {
+    pub(super) fn check_status(&self, exchange: &Exchange) -> Result<(), Failure> {
         let status = exchange.status;
         let retry_after = retry::retry_after(&exchange.headers);
         let problem = if status == StatusCode::TOO_MANY_REQUESTS
@@ -318,49 +319,6 @@ impl<'a> Walk<'a> {
             &wire::said(exchange, &[self.password]),
             &[self.password],
         ))
-    }
-
-    /// Exchanges the code (RFC 6749 section 4.1.3, RFC 7636 section 4.5, RFC 8707 section 2.2). Returns the tokens and the id
-    /// token, which is not yet believed.
-    pub(super) async fn redeem(
-        &mut self,
-        code: &Secret,
-        pkce: &Pkce,
-    ) -> Result<(Tokens, Option<Secret>), Failure> {
-        let form = [
-            ("grant_type", "authorization_code"),
-            ("code", code.expose()),
-            ("redirect_uri", self.plan.redirect_uri.as_str()),
-            ("code_verifier", pkce.verifier.expose()),
-        ];
-        let request = token::request(&self.plan.authorization, &self.plan.oauth_client, &form);
-        // A token endpoint is an API: the login's cookies are none of its business.
-        let bare = self.client.without_cookies();
-        let url = &self.plan.authorization.token_endpoint;
-        let exchange = self
-            .perform(
-                Purpose::Token,
-                Method::POST,
-                url,
-                request,
-                &bare,
-                Duration::ZERO,
-            )
-            .await?;
-        self.check_status(&exchange)?;
-        let secrets = [self.password, code, &pkce.verifier];
-        if exchange.status != StatusCode::OK {
-            let problem = Problem::Status {
-                expected: "200 with tokens",
-                status: exchange.status,
-            };
-            return Err(Failure::saying(
-                problem,
-                &wire::said(&exchange, &secrets),
-                &secrets,
-            ));
-        }
-        token::parse(&exchange.body).map_err(|problem| Problem::Tokens(problem).into())
     }
 }
 

@@ -174,6 +174,31 @@ impl Form {
             && self.fields.iter().any(|f| f.kind == FieldKind::Hidden)
     }
 
+    /// The names of the fields that something can be put into, in document order.
+    pub fn names(&self) -> Vec<&str> {
+        let fields = self.fields.iter();
+        let mut names: Vec<&str> = fields
+            .filter(|field| field.kind != FieldKind::Submit && !field.name.is_empty())
+            .map(|field| &*field.name)
+            .collect();
+        names.dedup();
+        names
+    }
+
+    /// The names of the fields for typing that are required and have nothing in them, neither from the page nor `filled`.
+    pub fn unfilled(&self, filled: &[(usize, &str)]) -> Vec<&str> {
+        let typed = |kind| matches!(kind, FieldKind::Text | FieldKind::Password);
+        let fields = self.fields.iter().enumerate();
+        fields
+            .filter(|(_, field)| field.required && typed(field.kind) && !field.name.is_empty())
+            .filter(|(at, field)| match filled.iter().find(|(of, _)| of == at) {
+                Some((_, value)) => value.is_empty(),
+                None => field.value.is_empty(),
+            })
+            .map(|(_, field)| &*field.name)
+            .collect()
+    }
+
     /// The pairs that a browser would send: hidden and preset fields as they are, `filled` values in place of the page's,
     /// required boxes ticked, and the pressed button's name and value at its place.
     pub fn entries<'a>(
@@ -339,7 +364,7 @@ fn grants(button: &Field) -> usize {
 }
 
 /// A button that neither refuses nor leads elsewhere; the first, as the Enter key would press.
-fn default_button(form: &Form) -> Option<usize> {
+pub(super) fn default_button(form: &Form) -> Option<usize> {
     let mut buttons = form
         .fields
         .iter()
@@ -396,7 +421,7 @@ fn user_score(field: &Field) -> u32 {
     }
 }
 
-fn best_user_field(form: &Form, before: usize) -> Option<(usize, u32)> {
+pub(super) fn best_user_field(form: &Form, before: usize) -> Option<(usize, u32)> {
     let mut best = None;
     for (i, field) in form.fields.iter().enumerate().take(before) {
         let score = user_score(field);
@@ -445,6 +470,33 @@ pub fn find_login(forms: &[Form]) -> Option<Login> {
         }
     }
     best.map(|(_, login)| login)
+}
+
+impl Login {
+    /// It asks for a new password: a registration, or a change of password.
+    pub fn asks_for_new_password(&self) -> bool {
+        let passwords = self.form.fields.iter();
+        let mut passwords = passwords.filter(|field| field.kind == FieldKind::Password);
+        let new = |field: &Field| field.autocomplete.contains("new-password");
+        passwords.clone().any(new) || passwords.nth(1).is_some()
+    }
+}
+
+/// The first shown form that has fields of all these names.
+pub fn find_with<'n>(
+    forms: &[Form],
+    names: impl Iterator<Item = &'n str> + Clone,
+) -> Option<Login> {
+    let has = |form: &Form, name| form.fields.iter().any(|field| field.name == name);
+    let mut shown = forms.iter().filter(|form| !form.hidden && !form.scripted);
+    names.clone().next()?;
+    let form = shown.find(|form| names.clone().all(|name| has(form, name)))?;
+    Some(Login {
+        form: form.clone(),
+        user: None,
+        password: None,
+        button: default_button(form),
+    })
 }
 
 /// A shown form that asks for the user's name but for no password.

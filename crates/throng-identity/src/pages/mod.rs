@@ -7,6 +7,7 @@ pub mod document;
 pub mod form;
 pub mod markers;
 pub mod nextcloud;
+pub mod registration;
 
 pub use document::Document;
 pub use form::{Field, FieldKind, Form, FormMethod};

@@ -7,6 +7,7 @@
 
 mod clean;
 mod discovery;
+mod forms;
 mod keys;
 mod login;
 mod provider;

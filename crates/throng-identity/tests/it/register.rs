@@ -12,9 +12,9 @@ use http::{Method, Request, StatusCode, header};
 use serde_json::{Value, json};
 use throng_identity::cleanup::{CleanupOptions, CleanupReport, clean_run};
 use throng_identity::directory::names::{NameTemplates, Prefix};
-use throng_identity::directory::register::{Register, RegisterRequests};
+use throng_identity::directory::register::{Register, RegisterRequests, Registering};
 use throng_identity::directory::{Directory, NewUser};
-use throng_identity::hooks::{Hook, HookAuth, HookBody};
+use throng_identity::hooks::{Hook, HookAuth, HookBody, SaveFrom};
 use throng_identity::provision::{LoginWay, ProvisionPlan, Provisioned, provision};
 use throng_identity::retry::RetryPolicy;
 use throng_identity::{Ledger, Secret};
@@ -118,6 +118,7 @@ fn hook(name: &str, method: Method, url: String, body: HookBody) -> Hook {
         body,
         expect: Vec::new(),
         save: Vec::new(),
+        csrf: None,
     }
 }
 
@@ -149,12 +150,12 @@ impl World {
         let url = &self.url;
         let body = json!({"username": "{name}", "email": "{email}", "password": "{password}"});
         let requests = RegisterRequests {
-            register: hook(
+            register: Registering::Request(hook(
                 "register",
                 Method::POST,
                 format!("{url}register"),
                 HookBody::Json(body),
-            ),
+            )),
             exists: vec![409],
             reuse,
             delete: path.map(|path| {
@@ -187,7 +188,7 @@ impl World {
         let form = form.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let login = Hook {
             expect: vec![200],
-            save: vec![("csrf".to_owned(), "$.csrf_token".to_owned())],
+            save: vec![("csrf".to_owned(), SaveFrom::Path("$.csrf_token".to_owned()))],
             ..hook(
                 "login",
                 Method::POST,
@@ -200,9 +201,9 @@ impl World {
             users: 3,
             prefix: Prefix::new("load").unwrap(),
             names: NameTemplates::new("{prefix}_user_{n}", "User {n}", emails).unwrap_or(names),
-            directory: directory.clone(),
+            directory: Some(directory.clone()),
             connector: connector(),
-            login: LoginWay::Request(Arc::new(login)),
+            login: LoginWay::Requests(Arc::new([login])),
             password,
             after_login: Arc::new([]),
             timeout: Duration::from_secs(10),
@@ -222,7 +223,7 @@ impl World {
     async fn clean(&self, run: &Run) -> CleanupReport {
         clean_run(
             &run.plan.run,
-            &run.plan.directory,
+            run.plan.directory.as_ref().unwrap(),
             None,
             &self.ledger,
             &CleanupOptions::default(),

@@ -15,7 +15,7 @@ use throng_identity::directory::names::{NameTemplates, Prefix};
 use throng_identity::directory::nextcloud::Nextcloud;
 use throng_identity::directory::{Deletion, Directory, DirectoryError, NewUser};
 use throng_identity::discovery::discover_issuer;
-use throng_identity::hooks::{Hook, HookAuth, HookBody};
+use throng_identity::hooks::{Hook, HookAuth, HookBody, SaveFrom};
 use throng_identity::ledger::{Ledger, RunId};
 use throng_identity::login::{LoginPlan, Problem, Purpose, log_in};
 use throng_identity::provision::{
@@ -113,13 +113,17 @@ impl World {
             },
             body: HookBody::None,
             expect: vec![200],
-            save: vec![("app_password".into(), "$.ocs.data.apppassword".into())],
+            save: vec![(
+                "app_password".into(),
+                SaveFrom::Path("$.ocs.data.apppassword".into()),
+            )],
+            csrf: None,
         };
         ProvisionPlan {
             users,
             prefix: Prefix::new("loadtest").unwrap(),
             names: NameTemplates::default(),
-            directory: self.directory.clone(),
+            directory: Some(self.directory.clone()),
             connector: connector(),
             login: LoginWay::OAuth(login),
             password: None,

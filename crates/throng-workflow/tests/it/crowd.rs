@@ -12,7 +12,7 @@ use throng_client::{Client, Connector, ConnectorOptions};
 use throng_engine::{EndedBy, IterCx, Load, RunOutcome, Scenario, StopSignals, UserCx};
 use throng_identity::directory::Directory;
 use throng_identity::directory::nextcloud::Nextcloud;
-use throng_identity::hooks::{Hook, HookAuth, HookBody};
+use throng_identity::hooks::{Hook, HookAuth, HookBody, SaveFrom};
 use throng_identity::ledger::Ledger;
 use throng_identity::login::{DEFAULT_REDIRECT_URI, LoginPlan};
 use throng_identity::provision::{Identity, LoginWay, ProvisionPlan, provision};
@@ -111,13 +111,14 @@ async fn identities(sandbox: &NextcloudSandbox, file: &ScenarioFile) -> Vec<Iden
         body: HookBody::None,
         expect: vec![200, 404],
         save: Vec::new(),
+        csrf: None,
     };
     let app_password = format!("{}/ocs/v2.php/core/getapppassword", sandbox.url());
     let plan = ProvisionPlan {
         users: file.scenario.users.count.value,
         prefix,
         names,
-        directory,
+        directory: Some(directory),
         connector,
         login: LoginWay::OAuth(Arc::new(login)),
         password: None,
@@ -126,7 +127,7 @@ async fn identities(sandbox: &NextcloudSandbox, file: &ScenarioFile) -> Vec<Iden
             Hook {
                 save: vec![(
                     "app_password".to_owned(),
-                    "$.ocs.data.apppassword".to_owned(),
+                    SaveFrom::Path("$.ocs.data.apppassword".to_owned()),
                 )],
                 ..hook("app_password", Method::GET, app_password, "{password}")
             },

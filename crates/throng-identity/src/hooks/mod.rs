@@ -3,14 +3,21 @@
 //! [`Hook`] is plain data for whoever reads scenario files; [`check`] finds its mistakes before anything is touched, [`run`] makes
 //! the requests that follow a login. Those carry no cookies: with the login's session, APIs would demand the page's CSRF token.
 
+mod request;
+mod save;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{Method, StatusCode};
 use serde_json::Value;
-use throng_client::{Client, Exchange, TransportError};
-use url::{Url, form_urlencoded};
+use throng_client::{Client, DoubleSubmit, Exchange, TransportError};
 
+pub use self::save::SaveFrom;
+
+use self::request::request;
+pub(crate) use self::request::{fill_text, fill_url};
+use crate::login::FormPage;
 use crate::redact;
 use crate::retry::{self, RetryPolicy};
 use crate::secret::Secret;
@@ -34,8 +41,10 @@ pub struct Hook {
     pub body: HookBody,
     /// The statuses that count as success; empty means any 2xx.
     pub expect: Vec<u16>,
-    /// Names, and where in the JSON answer their values are: `/ocs/data/apppassword` (RFC 6901) or `$.ocs.data.apppassword`.
-    pub save: Vec<(String, String)>,
+    /// Names, and where in the answer their values are.
+    pub save: Vec<(String, SaveFrom)>,
+    /// The cookie that a header repeats, if the client keeps cookies and has it.
+    pub csrf: Option<DoubleSubmit>,
 }
 
 /// How a hook authenticates.
@@ -144,15 +153,26 @@ pub enum HookError {
         said: Box<str>,
     },
     /// The answer lacks a value that is to be saved.
-    #[error("hook {hook}: the answer has no text or number at {path} (to be saved as {name})")]
+    #[error("hook {hook}: the answer has no {wanted} (to be saved as {name})")]
     Missing {
         /// The hook.
         hook: String,
         /// The value's name.
         name: String,
-        /// Where it was looked for.
-        path: String,
+        /// What was looked for.
+        wanted: String,
     },
+}
+
+impl HookError {
+    /// A further attempt may succeed.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Transport { .. } => true,
+            Self::Status { status, .. } => is_passing(*status),
+            _ => false,
+        }
+    }
 }
 
 /// Finds mistakes that need no server, in all hooks at once. They are made in this order; `has_token` is whether there is
@@ -168,18 +188,21 @@ pub fn check(hooks: &[Hook], has_token: bool) -> Vec<HookError> {
         if let Err(problem) = request(hook, &values) {
             problems.push(problem);
         }
-        for (name, path) in &hook.save {
-            if pointer(path).is_none() {
-                problems.push(HookError::Path {
-                    hook: hook.name.clone(),
-                    name: name.clone(),
-                    path: path.clone(),
-                });
-            }
+        for (name, from) in &hook.save {
+            problems.extend(from.problem(&hook.name, name));
             values.insert(name.clone(), Secret::new("1"));
         }
     }
     problems
+}
+
+/// Finds mistakes in a form's page that need no server.
+pub fn check_page(page: &FormPage) -> Vec<HookError> {
+    let values = GIVEN
+        .iter()
+        .map(|key| ((*key).to_owned(), Secret::new("1")));
+    let values: Values = values.collect();
+    page.filled(&values).err().into_iter().collect()
 }
 
 /// Makes the requests one after the other, without cookies; adds what they save to `values`.
@@ -225,7 +248,7 @@ pub async fn send(
             None => return Err(error),
         }
     };
-    save(hook, &exchange.body, values)?;
+    save::save(hook, client, &exchange, values)?;
     Ok(attempts.made())
 }
 
@@ -236,7 +259,14 @@ pub(crate) async fn attempt(
     values: &Values,
     timeout: Duration,
 ) -> Result<Exchange, HookError> {
-    let (url, request) = request(hook, values)?;
+    let (url, mut request) = request(hook, values)?;
+    if let Some(csrf) = &hook.csrf
+        && let Some(token) = client.cookies().and_then(|jar| jar.get(&url, &csrf.cookie))
+        && !request.headers().contains_key(&csrf.header)
+    {
+        let token = wire::sensitive(&token);
+        request.headers_mut().insert(csrf.header.clone(), token);
+    }
     client
         .send(request, timeout)
         .await
@@ -307,183 +337,9 @@ fn expectation(hook: &Hook) -> String {
         .join(" or ")
 }
 
-fn request(hook: &Hook, values: &Values) -> Result<(Url, http::Request<bytes::Bytes>), HookError> {
-    let text = |template: &str| fill(hook, template, values, |out, value| out.push_str(value));
-    let url = fill(hook, &hook.url, values, percent_encode)?;
-    let url = Url::parse(&url)
-        .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    let url = url.ok_or_else(|| HookError::Url {
-        hook: hook.name.clone(),
-        url: hook.url.clone(),
-    })?;
-    let mut builder =
-        wire::request(hook.method.clone(), &url).header(header::ACCEPT, "application/json");
-    for (name, value) in &hook.headers {
-        let bad = || HookError::Header {
-            hook: hook.name.clone(),
-            header: name.clone(),
-        };
-        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
-        let mut value = HeaderValue::from_str(&text(value)?).map_err(|_| bad())?;
-        value.set_sensitive(true);
-        builder = builder.header(header, value);
-    }
-    match &hook.auth {
-        HookAuth::None => {}
-        HookAuth::Basic { user, password } => {
-            builder = builder.header(
-                header::AUTHORIZATION,
-                wire::basic(&text(user)?, &Secret::new(text(password)?)),
-            );
-        }
-        HookAuth::Bearer => {
-            builder = builder.header(
-                header::AUTHORIZATION,
-                wire::sensitive(&format!("Bearer {}", text("{token}")?)),
-            );
-        }
-    }
-    let request = match &hook.body {
-        HookBody::None => wire::finish(builder, ""),
-        HookBody::Json(value) => {
-            let body = fill_json(value, &text)?.to_string();
-            wire::finish(
-                builder.header(header::CONTENT_TYPE, "application/json"),
-                body,
-            )
-        }
-        HookBody::Form(pairs) => {
-            let mut form = form_urlencoded::Serializer::new(String::new());
-            for (name, value) in pairs {
-                form.append_pair(name, &text(value)?);
-            }
-            wire::finish(
-                builder.header(header::CONTENT_TYPE, wire::FORM),
-                form.finish(),
-            )
-        }
-    };
-    Ok((url, request))
-}
-
-fn fill_json(
-    value: &Value,
-    text: &dyn Fn(&str) -> Result<String, HookError>,
-) -> Result<Value, HookError> {
-    Ok(match value {
-        Value::String(template) => Value::String(text(template)?),
-        Value::Array(items) => Value::Array(
-            items
-                .iter()
-                .map(|item| fill_json(item, text))
-                .collect::<Result<_, _>>()?,
-        ),
-        Value::Object(map) => {
-            let filled = map
-                .iter()
-                .map(|(key, item)| Ok((key.clone(), fill_json(item, text)?)));
-            Value::Object(filled.collect::<Result<_, HookError>>()?)
-        }
-        other => other.clone(),
-    })
-}
-
-/// Fills `{word}`; any other brace is text.
-fn fill(
-    hook: &Hook,
-    template: &str,
-    values: &Values,
-    put: impl Fn(&mut String, &str),
-) -> Result<String, HookError> {
-    let mut out = String::with_capacity(template.len());
-    let mut rest = template;
-    while let Some(at) = rest.find('{') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let end = rest[1..]
-            .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-            .map_or(rest.len(), |end| end + 1);
-        if end == 1 || !rest[end..].starts_with('}') {
-            out.push('{');
-            rest = &rest[1..];
-            continue;
-        }
-        let key = &rest[1..end];
-        let value = values.get(key).ok_or_else(|| HookError::Placeholder {
-            hook: hook.name.clone(),
-            found: key.to_owned(),
-            known: values
-                .keys()
-                .map(String::as_str)
-                .collect::<Vec<_>>()
-                .join(", "),
-        })?;
-        put(&mut out, value.expose());
-        rest = &rest[end + 1..];
-    }
-    out.push_str(rest);
-    Ok(out)
-}
-
-/// Everything but unreserved characters (RFC 3986 section 2.3), so that a value is one segment or one query value.
-fn percent_encode(out: &mut String, value: &str) {
-    for byte in value.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                out.push(char::from(byte))
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-}
-
-fn save(hook: &Hook, body: &[u8], values: &mut Values) -> Result<(), HookError> {
-    if hook.save.is_empty() {
-        return Ok(());
-    }
-    let json: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
-    for (name, path) in &hook.save {
-        let found = pointer(path).and_then(|pointer| match json.pointer(&pointer)? {
-            Value::String(text) => Some(text.clone()),
-            Value::Number(number) => Some(number.to_string()),
-            _ => None,
-        });
-        let missing = || HookError::Missing {
-            hook: hook.name.clone(),
-            name: name.clone(),
-            path: path.clone(),
-        };
-        values.insert(name.clone(), Secret::new(found.ok_or_else(missing)?));
-    }
-    Ok(())
-}
-
-/// `$.a.b[0]` and `/a/b/0` as a JSON pointer.
-fn pointer(path: &str) -> Option<String> {
-    if path.starts_with('/') {
-        return Some(path.to_owned());
-    }
-    let mut pointer = String::new();
-    for part in path.strip_prefix("$.")?.split('.') {
-        let (name, mut indices) = part.split_at(part.find('[').unwrap_or(part.len()));
-        if name.is_empty() {
-            return None;
-        }
-        pointer.push('/');
-        pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
-        while !indices.is_empty() {
-            let (index, rest) = indices.strip_prefix('[')?.split_once(']')?;
-            let index: usize = index.parse().ok()?;
-            pointer.push_str(&format!("/{index}"));
-            indices = rest;
-        }
-    }
-    Some(pointer)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::save::pointer;
     use super::*;
 
     fn hook(url: &str) -> Hook {
@@ -496,6 +352,7 @@ mod tests {
             body: HookBody::None,
             expect: Vec::new(),
             save: Vec::new(),
+            csrf: None,
         }
     }
 
@@ -504,7 +361,7 @@ mod tests {
         let good = Hook {
             save: vec![(
                 "app_password".to_owned(),
-                "$.ocs.data.apppassword".to_owned(),
+                SaveFrom::Path("$.ocs.data.apppassword".to_owned()),
             )],
             ..hook("http://h/{name}")
         };
@@ -525,7 +382,7 @@ mod tests {
             [HookError::Url { .. }]
         ));
         let bad = Hook {
-            save: vec![("x".into(), "a.b".into())],
+            save: vec![("x".into(), SaveFrom::Path("a.b".into()))],
             headers: vec![("a b".into(), "v".into())],
             ..hook("http://h")
         };

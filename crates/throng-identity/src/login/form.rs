@@ -1,0 +1,314 @@
+//! Forms that the scenario names: a login whose session is the cookies, and a registration.
+//!
+//! Both walk as an OAuth login does ([`super::walk`]) and read pages with the same eyes ([`crate::pages`]); what differs is
+//! where they begin, and how is known that they have arrived.
+
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use regex::Regex;
+use throng_client::Exchange;
+use url::Url;
+
+use super::DEFAULT_MAX_HOPS;
+use super::answer::{Answers, check_required, keeps_safe, place};
+use super::error::{Failure, LoginError, Problem};
+use super::walk::{Limits, Purpose, Step, Walk, Walker};
+use crate::hooks::{self, Hook, HookError, Values};
+use crate::pages::form::{self, Form};
+use crate::pages::{self, Document, Page, registration};
+use crate::retry::RetryPolicy;
+use crate::secret::Secret;
+
+/// A page with a form. Its texts have the placeholders of a [`Hook`].
+#[derive(Debug, Clone)]
+pub struct FormPage {
+    /// What it is called in messages.
+    pub name: String,
+    /// Absolute http(s) address of the page.
+    pub page: String,
+    /// What goes into which field, by the field's name; the others are found by what they are for.
+    pub fields: Vec<(String, String)>,
+}
+
+/// How users log in by a form. Shared, never changed.
+#[derive(Debug, Clone)]
+pub struct FormLogin {
+    /// The page.
+    pub form: FormPage,
+    /// A request that succeeds only for whoever is logged in; where there is none, it is enough that the form is gone.
+    pub logged_in: Option<Hook>,
+    /// Time allowed for each hop.
+    pub timeout: Duration,
+    /// Attempts and time for one user's login.
+    pub retry: RetryPolicy,
+}
+
+/// How users register by a form.
+#[derive(Debug, Clone)]
+pub struct FormRegistration {
+    /// The page.
+    pub form: FormPage,
+    /// The page that comes back for a user who is there already matches this.
+    pub exists: Option<Regex>,
+}
+
+/// What a registration came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Registered {
+    /// There is such a user now.
+    Made,
+    /// There was one.
+    Exists,
+}
+
+impl FormPage {
+    /// Address and fields for one user.
+    pub(crate) fn filled(
+        &self,
+        values: &Values,
+    ) -> Result<(Url, Vec<(String, Secret)>), HookError> {
+        let url = hooks::fill_url(&self.name, &self.page, values)?;
+        let fields = self.fields.iter().map(|(field, template)| {
+            let value = hooks::fill_text(&self.name, template, values)?;
+            Ok((field.clone(), Secret::new(value)))
+        });
+        Ok((url, fields.collect::<Result<_, HookError>>()?))
+    }
+}
+
+impl Limits {
+    pub(super) fn of_form(timeout: Duration) -> Self {
+        Self {
+            timeout,
+            max_hops: DEFAULT_MAX_HOPS,
+        }
+    }
+}
+
+/// One attempt at a login. Arrived means: the password was sent, its form did not come back, and there is a cookie.
+pub(super) async fn attempt(
+    walk: &mut Walk<'_>,
+    login: &FormLogin,
+    values: &Values,
+) -> Result<(), Failure> {
+    let (url, fields) = login.form.filled(values).map_err(Problem::Declared)?;
+    let budget = login.retry.budget;
+    let mut answers = Answers::new(walk.user, walk.password, budget).with_fields(&fields);
+    let mut step = Step::get(Purpose::Page, url);
+    loop {
+        let exchange = walk.send(&step).await?;
+        if let Some(next) = walk.redirected(&step, &exchange)? {
+            step = next;
+            continue;
+        }
+        walk.check_status(&exchange)?;
+        let html = String::from_utf8_lossy(&exchange.body);
+        let page = pages::read(&step.url, &html);
+        let next = if answers.sent_password() {
+            match page {
+                // Nextcloud's page says itself what is wrong with it.
+                Page::NextcloudLogin(_) | Page::AutoSubmit(..) => page,
+                Page::Login(document, login) if !login.asks_for_new_password() => {
+                    return Err(walk.saying(Problem::Credentials, &document.says()));
+                }
+                _ => {
+                    let document = Document::parse(&step.url, &html);
+                    walk.let_in(&step, &exchange, &document)?;
+                    break;
+                }
+            }
+        } else {
+            login_page(walk, page, &step, &exchange, &fields)?
+        };
+        step = answers.answer(&step.url, next, &exchange).await?;
+    }
+    if walk.client.cookies().is_none_or(|jar| jar.is_empty()) {
+        return Err(Problem::NoCookie.into());
+    }
+    match &login.logged_in {
+        Some(probe) => holds(walk, probe, values, login.timeout).await,
+        None => Ok(()),
+    }
+}
+
+/// The page as one that takes a user's name or password, by what it is or by the scenario's fields.
+fn login_page(
+    walk: &Walk<'_>,
+    page: Page,
+    step: &Step,
+    exchange: &Exchange,
+    fields: &[(String, Secret)],
+) -> Result<Page, Failure> {
+    if matches!(
+        page,
+        Page::Login(..)
+            | Page::Identifier(..)
+            | Page::NextcloudLogin(_)
+            | Page::AutoSubmit(..)
+            | Page::Refresh(_)
+    ) {
+        return Ok(page);
+    }
+    let document = Document::parse(&step.url, &String::from_utf8_lossy(&exchange.body));
+    let names = fields.iter().map(|(name, _)| &**name);
+    match form::find_with(&document.forms, names) {
+        Some(login) => Ok(Page::Login(document, login)),
+        None => Err(walk.no_form("login form", exchange, &document)),
+    }
+}
+
+/// Makes sure that whoever logged in is.
+async fn holds(
+    walk: &Walk<'_>,
+    probe: &Hook,
+    values: &Values,
+    timeout: Duration,
+) -> Result<(), Failure> {
+    let answer = hooks::attempt(probe, walk.client, values, timeout)
+        .await
+        .map_err(Problem::Declared)?;
+    if probe.expects(answer.status) {
+        return Ok(());
+    }
+    let error = hooks::refused(probe, &answer, values).map_err(Problem::Declared)?;
+    Err(Problem::NotLoggedIn(error).into())
+}
+
+/// Registers a user, in one attempt. `client` has a cookie jar of its own: the form's token is bound to a cookie.
+pub(crate) async fn register(
+    registration: &FormRegistration,
+    walker: Walker<'_>,
+    values: &Values,
+    timeout: Duration,
+) -> Result<Registered, LoginError> {
+    let started = Instant::now();
+    let mut walk = Walk::new(walker, Limits::of_form(timeout), None, 1, started);
+    let result = send_registration(&mut walk, registration, values).await;
+    result.map_err(|failure| {
+        let (at, hops) = (walk.at(), std::mem::take(&mut walk.hops));
+        LoginError::new(walker.user, at, failure.problem, failure.said, 1, hops)
+    })
+}
+
+async fn send_registration(
+    walk: &mut Walk<'_>,
+    registration: &FormRegistration,
+    values: &Values,
+) -> Result<Registered, Failure> {
+    let (url, fields) = registration
+        .form
+        .filled(values)
+        .map_err(Problem::Declared)?;
+    let (step, exchange) = walk.arrive(Step::get(Purpose::Page, url)).await?;
+    let document = Document::parse(&step.url, &String::from_utf8_lossy(&exchange.body));
+    let wanted: Vec<&str> = fields.iter().map(|(name, _)| &**name).collect();
+    let found = registration::find(&document.forms, &wanted)
+        .ok_or_else(|| walk.no_form("registration form", &exchange, &document))?;
+    let mut filled: Vec<(usize, &str)> = Vec::new();
+    let mail = values.get("email").map_or("", Secret::expose);
+    filled.extend(found.user.map(|at| (at, walk.user)));
+    filled.extend(found.email.map(|at| (at, mail)));
+    let password = walk.password.expose();
+    filled.extend(found.passwords.iter().map(|at| (*at, password)));
+    let mut placed = vec![false; fields.len()];
+    place(&found.form, &fields, &mut placed, &mut filled);
+    if let Some(((name, _), _)) = fields.iter().zip(&placed).find(|(_, placed)| !**placed) {
+        let known = found.form.names().join(", ");
+        let name = name.clone();
+        return Err(Problem::Field { name, known }.into());
+    }
+    check_required(&found.form, &filled)?;
+    let submission = found.form.submit(&filled, found.button);
+    if let Some(submission) = &submission {
+        keeps_safe(&step.url, submission)?;
+    }
+    let step = Answers::submitted(&step.url, Purpose::Credentials, submission)?;
+    let (step, exchange) = walk.arrive(step).await?;
+    let html = String::from_utf8_lossy(&exchange.body);
+    let document = Document::parse(&step.url, &html);
+    let again = document.forms.iter().any(|form| is_same(form, &found.form));
+    let refused = again || exchange.status.is_client_error();
+    let matches = |exists: &Regex| exists.is_match(&html);
+    if refused && registration.exists.as_ref().is_some_and(matches) {
+        return Ok(Registered::Exists);
+    }
+    if again {
+        return Err(walk.saying(Problem::Again, &document.says()));
+    }
+    walk.let_in(&step, &exchange, &document)?;
+    Ok(Registered::Made)
+}
+
+/// Whether one form asks for what the other did.
+fn is_same(form: &Form, other: &Form) -> bool {
+    form.names() == other.names()
+}
+
+impl Walk<'_> {
+    /// Follows redirects to a page.
+    async fn arrive(&mut self, mut step: Step) -> Result<(Step, Exchange), Failure> {
+        loop {
+            let exchange = self.send(&step).await?;
+            match self.redirected(&step, &exchange)? {
+                Some(next) => step = next,
+                None => {
+                    self.check_status(&exchange)?;
+                    return Ok((step, exchange));
+                }
+            }
+        }
+    }
+
+    /// Whether the answer to a form, or what it led to, says that all is well. A page further on may well be missing: many
+    /// applications lead to one that nobody made.
+    fn let_in(&self, step: &Step, exchange: &Exchange, page: &Document) -> Result<(), Failure> {
+        let status = exchange.status;
+        let shut_out = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        if status.is_success() || (step.purpose == Purpose::Follow && !shut_out) {
+            return Ok(());
+        }
+        let problem = Problem::Status {
+            expected: "the form to be accepted",
+            status,
+        };
+        Err(self.saying(problem, &page.says()))
+    }
+
+    fn no_form(&self, wanted: &'static str, exchange: &Exchange, page: &Document) -> Failure {
+        let status = exchange.status;
+        let problem = if status.is_success() {
+            Problem::NoForm {
+                wanted,
+                title: crate::redact::text(&page.title, &[self.password]),
+                found: found(&page.forms),
+                needs_script: page.needs_script,
+            }
+        } else {
+            let expected = "the page with the form";
+            Problem::Status { expected, status }
+        };
+        self.saying(problem, &page.says())
+    }
+
+    fn saying(&self, problem: Problem, said: &str) -> Failure {
+        Failure::saying(problem, said, &[self.password])
+    }
+}
+
+/// The forms of a page, in words.
+fn found(forms: &[Form]) -> String {
+    let shown: Vec<String> = forms
+        .iter()
+        .filter(|form| !form.hidden)
+        .map(|form| match form.names().join(", ") {
+            names if names.is_empty() => "a form without fields".to_owned(),
+            names => format!("a form with {names}"),
+        })
+        .collect();
+    if shown.is_empty() {
+        "no form".to_owned()
+    } else {
+        crate::redact::text(&shown.join("; "), &[])
+    }
+}

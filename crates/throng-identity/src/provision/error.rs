@@ -1,0 +1,70 @@
+//! Why a user is not ready.
+
+use crate::directory::DirectoryError;
+use crate::hooks::{self, HookError};
+use crate::ledger::LedgerError;
+use crate::login::{LoginError, Problem};
+
+/// Where provisioning a user failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProvisionError {
+    /// The ledger could not be written; nothing was created.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The directory did not create the user.
+    #[error("creating {name}: {source}")]
+    Create {
+        /// The user.
+        name: String,
+        /// What went wrong.
+        source: DirectoryError,
+    },
+    /// The user could not log in.
+    #[error(transparent)]
+    Login(#[from] LoginError),
+    /// The declared request of the login failed.
+    #[error("logging in {name}: {source}")]
+    SignIn {
+        /// The user.
+        name: String,
+        /// What went wrong.
+        source: HookError,
+    },
+    /// A hook failed.
+    #[error("after the login of {name}: {source}")]
+    Hook {
+        /// The user.
+        name: String,
+        /// What went wrong.
+        source: HookError,
+    },
+    /// Given up because the run was.
+    #[error("{name}: interrupted")]
+    Interrupted {
+        /// The user.
+        name: String,
+    },
+    /// The user's task died, which is a bug.
+    #[error("provisioning user {n} ended without a result: {reason}")]
+    Lost {
+        /// Number in the name.
+        n: u32,
+        /// What the runtime says.
+        reason: String,
+    },
+}
+
+impl ProvisionError {
+    /// The login failed because the password is another one, as far as can be told.
+    pub(super) fn refuses_password(&self) -> bool {
+        match self {
+            Self::Login(error) => matches!(error.problem(), Problem::Credentials),
+            Self::SignIn { source, .. } => matches!(
+                source,
+                HookError::Status { status, .. } if status.is_client_error() && !hooks::is_passing(*status)
+            ),
+            _ => false,
+        }
+    }
+}

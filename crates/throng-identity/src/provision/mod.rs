@@ -1,0 +1,234 @@
+//! Creates a run's users, logs them in and runs their hooks: all in parallel, bounded, measured, written to the ledger first.
+//!
+//! A failed user does not undo the others; whatever was created is in the ledger, and [`crate::cleanup`] removes it.
+
+mod client;
+mod error;
+mod user;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use throng_client::{Client, Connector};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use self::client::{ClientError, oauth_client};
+pub use self::error::ProvisionError;
+
+use self::user::User;
+use crate::directory::Directory;
+use crate::directory::names::{NameTemplates, Prefix, UserName};
+use crate::hooks::{Hook, Values};
+use crate::ledger::{Ledger, RunId};
+use crate::login::{FormLogin, Hop, LoginPlan};
+use crate::retry::RetryPolicy;
+use crate::secret::Secret;
+use crate::tokens::TokenCell;
+
+/// What is to be provisioned.
+#[derive(Debug, Clone)]
+pub struct ProvisionPlan {
+    /// How many users.
+    pub users: u32,
+    /// What their names begin with.
+    pub prefix: Prefix,
+    /// How they are named.
+    pub names: NameTemplates,
+    /// Where they are created; none where they are there already, with the password that all have.
+    pub directory: Option<Arc<dyn Directory>>,
+    /// What makes each user's own connections.
+    pub connector: Connector,
+    /// How they log in.
+    pub login: LoginWay,
+    /// Their password, where it is not to be made up for each: the same in every run, so that users who stay can be used again.
+    pub password: Option<Secret>,
+    /// What happens after each login.
+    pub after_login: Arc<[Hook]>,
+    /// Time allowed for each declared request.
+    pub timeout: Duration,
+    /// Users worked on at once, at least 1.
+    pub concurrency: usize,
+    /// Attempts and time for one user's creation, and for each hook.
+    pub retry: RetryPolicy,
+    /// Start no further users once one has failed.
+    pub stop_at_failure: bool,
+    /// The run they belong to.
+    pub run: RunId,
+}
+
+/// How users log in.
+#[derive(Debug, Clone)]
+pub enum LoginWay {
+    /// OAuth 2 / OpenID Connect: the session is a token.
+    OAuth(Arc<LoginPlan>),
+    /// Declared requests, the last of which logs in: the session is the cookies that their answers set. What one saves, later
+    /// ones may use.
+    Requests(Arc<[Hook]>),
+    /// A form on a page: the session is the cookies that come of it.
+    Form(Arc<FormLogin>),
+}
+
+/// A user that is logged in and ready to work.
+#[derive(Clone)]
+pub struct Identity {
+    /// Dense number from 0, in the order of names.
+    pub index: u32,
+    /// Number in the name, from 1.
+    pub n: u32,
+    /// Login name.
+    pub name: String,
+    /// Shown name.
+    pub display_name: String,
+    /// Mail address.
+    pub email: String,
+    /// Login password.
+    pub password: Secret,
+    /// Connections and cookies of this user alone.
+    pub client: Client,
+    /// The access token; none where the cookies are the session.
+    pub tokens: Option<TokenCell>,
+    /// What the login's own requests and the hooks saved.
+    pub saved: Values,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("index", &self.index)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How long one user took. A stage that did not succeed has its time until it failed.
+#[derive(Debug, Clone)]
+pub struct UserTimings {
+    /// Number in the name, from 1.
+    pub n: u32,
+    /// Login name.
+    pub name: String,
+    /// Creating, retries included.
+    pub create: Option<Duration>,
+    /// Logging in, retries included.
+    pub login: Option<Duration>,
+    /// All hooks.
+    pub after_login: Option<Duration>,
+    /// Attempts at the login.
+    pub login_attempts: u32,
+    /// The login's requests.
+    pub hops: Vec<Hop>,
+}
+
+/// Something to show while it goes on.
+#[derive(Debug)]
+pub enum ProvisionEvent<'a> {
+    /// Work on a user begins.
+    Started(&'a UserName),
+    /// The user exists now.
+    Created(&'a UserName, Duration),
+    /// The user was there already, with the password that all of the run's users have.
+    Reused(&'a UserName),
+    /// The user is logged in.
+    LoggedIn(&'a UserName, Duration),
+    /// The user is ready to work.
+    Ready(&'a UserName),
+    /// The user is not.
+    Failed(&'a UserName, &'a ProvisionError),
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Provisioned {
+    /// Those who are ready, by number, densely indexed.
+    pub identities: Vec<Identity>,
+    /// Those who are not, and why, by number.
+    pub failures: Vec<(u32, ProvisionError)>,
+    /// How long each took that was started, by number.
+    pub timings: Vec<UserTimings>,
+    /// Users never started: after a failure or an interruption.
+    pub not_started: u32,
+    /// The whole phase.
+    pub took: Duration,
+}
+
+type OnEvent = Arc<dyn Fn(ProvisionEvent<'_>) + Send + Sync>;
+
+/// Provisions all users. Returns when every started one is ready or has failed; `cancel` gives up logins and hooks at once, while
+/// creations under way are waited for, so that the ledger tells the truth.
+pub async fn provision(
+    plan: &ProvisionPlan,
+    ledger: &Ledger,
+    cancel: &CancellationToken,
+    on_event: OnEvent,
+) -> Provisioned {
+    let started = Instant::now();
+    let plan = Arc::new(plan.clone());
+    let permits = Arc::new(Semaphore::new(plan.concurrency.max(1)));
+    let failed = Arc::new(AtomicBool::new(false));
+    let mut tasks = JoinSet::new();
+    let mut numbers = std::collections::HashMap::new();
+    for n in 1..=plan.users {
+        let user = User {
+            names: plan.names.user(&plan.prefix, n),
+            plan: plan.clone(),
+            ledger: ledger.clone(),
+            cancel: cancel.clone(),
+            on_event: on_event.clone(),
+        };
+        let (permits, failed) = (permits.clone(), failed.clone());
+        let handle = tasks.spawn(async move {
+            // Never closed.
+            let _permit = permits.acquire().await.ok()?;
+            if user.cancel.is_cancelled()
+                || (user.plan.stop_at_failure && failed.load(Ordering::Relaxed))
+            {
+                return None;
+            }
+            let outcome = user.bring_up().await;
+            failed.fetch_or(outcome.1.is_err(), Ordering::Relaxed);
+            Some(outcome)
+        });
+        numbers.insert(handle.id(), n);
+    }
+    let mut provisioned = Provisioned {
+        identities: Vec::new(),
+        failures: Vec::new(),
+        timings: Vec::new(),
+        not_started: 0,
+        took: Duration::ZERO,
+    };
+    while let Some(joined) = tasks.join_next_with_id().await {
+        match joined {
+            Ok((_, None)) => provisioned.not_started += 1,
+            Ok((_, Some((timings, result)))) => {
+                match result {
+                    Ok(identity) => provisioned.identities.push(identity),
+                    Err(error) => provisioned.failures.push((timings.n, error)),
+                }
+                provisioned.timings.push(timings);
+            }
+            Err(error) => {
+                let n = numbers.get(&error.id()).copied().unwrap_or(0);
+                provisioned.failures.push((
+                    n,
+                    ProvisionError::Lost {
+                        n,
+                        reason: error.to_string(),
+                    },
+                ));
+            }
+        }
+    }
+    provisioned.identities.sort_by_key(|identity| identity.n);
+    for (index, identity) in provisioned.identities.iter_mut().enumerate() {
+        identity.index = index as u32;
+    }
+    provisioned.failures.sort_by_key(|(n, _)| *n);
+    provisioned.timings.sort_by_key(|timings| timings.n);
+    provisioned.took = started.elapsed();
+    provisioned
+}

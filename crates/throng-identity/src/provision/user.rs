@@ -1,0 +1,365 @@
+//! One user on the way: created, logged in, hooks run.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use throng_client::Client;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Identity, LoginWay, OnEvent, ProvisionError, ProvisionEvent, ProvisionPlan, UserTimings,
+};
+use crate::directory::names::UserName;
+use crate::directory::{Creation, Directory, DirectoryError, NewUser, password};
+use crate::hooks::{self, Hook, Values};
+use crate::ledger::{EntryId, Kind, Ledger, LedgerError, Place, State};
+use crate::login::token::Tokens;
+use crate::login::{FormLogin, Hop, LoginError, LoginPlan, log_in, log_in_by_form};
+use crate::secret::Secret;
+use crate::tokens::TokenCell;
+
+/// How a user came to be there.
+#[derive(Debug, Clone, Copy)]
+enum Came {
+    /// Nobody asked: there is no directory.
+    There,
+    /// By this run.
+    Created,
+    /// Before this run.
+    Reused,
+    /// By an attempt of this run that looked like a failure, or before it; the entry is that of the attempt.
+    Perhaps(EntryId),
+}
+
+/// One user on the way.
+pub(super) struct User {
+    pub(super) names: UserName,
+    pub(super) plan: Arc<ProvisionPlan>,
+    pub(super) ledger: Ledger,
+    pub(super) cancel: CancellationToken,
+    pub(super) on_event: OnEvent,
+}
+
+impl User {
+    pub(super) async fn bring_up(&self) -> (UserTimings, Result<Identity, ProvisionError>) {
+        let mut timings = UserTimings {
+            n: self.names.n,
+            name: self.names.name.clone(),
+            create: None,
+            login: None,
+            after_login: None,
+            login_attempts: 0,
+            hops: Vec::new(),
+        };
+        (self.on_event)(ProvisionEvent::Started(&self.names));
+        let result = self.stages(&mut timings).await;
+        (self.on_event)(match &result {
+            Ok(_) => ProvisionEvent::Ready(&self.names),
+            Err(error) => ProvisionEvent::Failed(&self.names, error),
+        });
+        (timings, result)
+    }
+
+    async fn stages(&self, timings: &mut UserTimings) -> Result<Identity, ProvisionError> {
+        let begun = Instant::now();
+        let given = &self.plan.password;
+        let password = given.clone().unwrap_or_else(password::generate);
+        let came = match &self.plan.directory {
+            Some(directory) => {
+                let came = self.create(&**directory, &password).await;
+                timings.create = Some(begun.elapsed());
+                came?
+            }
+            None => Came::There,
+        };
+        let took = begun.elapsed();
+        match came {
+            Came::Created => (self.on_event)(ProvisionEvent::Created(&self.names, took)),
+            Came::Reused => (self.on_event)(ProvisionEvent::Reused(&self.names)),
+            Came::There | Came::Perhaps(_) => {}
+        }
+
+        let begun = Instant::now();
+        let client = Client::with_cookies(&self.plan.connector);
+        let mut values = self.values(&password);
+        let logged_in = match &self.plan.login {
+            LoginWay::OAuth(plan) => self.log_in(plan, &client, &password, timings).await,
+            LoginWay::Requests(requests) => self
+                .sign_in(requests, &client, &mut values, timings)
+                .await
+                .map(|()| None),
+            LoginWay::Form(form) => self
+                .fill_form(form, &client, &values, timings)
+                .await
+                .map(|()| None),
+        };
+        timings.login = Some(begun.elapsed());
+        if let Came::Perhaps(entry) = came {
+            self.settle(entry, &logged_in, took).await?;
+        }
+        let tokens = logged_in?;
+        (self.on_event)(ProvisionEvent::LoggedIn(&self.names, begun.elapsed()));
+
+        let begun = Instant::now();
+        if let Some((tokens, _)) = &tokens {
+            values.insert("token".to_owned(), tokens.access.clone());
+        }
+        let hooks = self.after_login(&client, &mut values).await;
+        if !self.plan.after_login.is_empty() {
+            timings.after_login = Some(begun.elapsed());
+        }
+        hooks?;
+        self.keep_saved(&mut values);
+        Ok(Identity {
+            index: 0,
+            n: self.names.n,
+            name: self.names.name.clone(),
+            display_name: self.names.display_name.clone(),
+            email: self.names.email.clone(),
+            tokens: tokens.map(|(tokens, plan)| {
+                TokenCell::new(tokens, plan, &client, &self.names.name, password.clone())
+            }),
+            client,
+            password,
+            saved: values,
+        })
+    }
+
+    /// Ledger first, then the directory. Not interrupted: half a creation is no user's friend.
+    async fn create(
+        &self,
+        directory: &dyn Directory,
+        password: &Secret,
+    ) -> Result<Came, ProvisionError> {
+        let (run, place, name) = (
+            self.plan.run.clone(),
+            Place::of(directory),
+            self.names.name.clone(),
+        );
+        let entry = self
+            .ledger
+            .run(move |ledger| ledger.plan(&run, Kind::User, &place, &name))
+            .await?;
+        let user = NewUser {
+            name: self.names.name.clone(),
+            display_name: self.names.display_name.clone(),
+            email: self.names.email.clone(),
+            password: password.clone(),
+        };
+        let mut attempts = self.plan.retry.start();
+        // Set once an attempt may have created the user although it looked like a failure.
+        let mut perhaps = false;
+        let outcome = loop {
+            match directory.create(&user).await {
+                // It was the earlier attempt: the name was free when the run began, and nobody else creates it now.
+                Ok(Creation::Reused) | Err(DirectoryError::Exists { .. })
+                    if perhaps && directory.can_list() =>
+                {
+                    break Ok(Creation::Created);
+                }
+                // Nobody knows whether the name was free. A password that only this run knows will tell.
+                Err(DirectoryError::Exists { .. }) if perhaps && self.plan.password.is_none() => {
+                    return Ok(Came::Perhaps(entry));
+                }
+                Err(error @ DirectoryError::Exists { .. }) => {
+                    perhaps = false;
+                    break Err(error);
+                }
+                Ok(creation) => break Ok(creation),
+                Err(error) => {
+                    perhaps |= !error.nothing_was_created();
+                    let wait = if error.is_passing() {
+                        attempts.next_wait(error.retry_after())
+                    } else {
+                        None
+                    };
+                    match wait.filter(|_| !self.cancel.is_cancelled()) {
+                        Some(wait) => tokio::time::sleep(wait).await,
+                        None => break Err(error),
+                    }
+                }
+            }
+        };
+        let reused = match &outcome {
+            Ok(Creation::Created) => {
+                self.set_state(entry, State::Created).await?;
+                return Ok(Came::Created);
+            }
+            Ok(Creation::Reused) => true,
+            Err(_) => false,
+        };
+        if reused || !perhaps {
+            // Nothing of ours, as far as can be known: a later cleanup must not take it for that.
+            self.ledger.run(move |ledger| ledger.forget(entry)).await?;
+        }
+        outcome
+            .map(|_| Came::Reused)
+            .map_err(|source| self.not_created(source))
+    }
+
+    fn not_created(&self, source: DirectoryError) -> ProvisionError {
+        ProvisionError::Create {
+            name: self.names.name.clone(),
+            source,
+        }
+    }
+
+    /// Whose user it is that was there after an attempt whose outcome is unknown: this run's if it logs in with the password
+    /// that only this run knows, a stranger's if that is refused. Anything else doesn't tell.
+    async fn settle<T>(
+        &self,
+        entry: EntryId,
+        logged_in: &Result<T, ProvisionError>,
+        took: Duration,
+    ) -> Result<(), ProvisionError> {
+        match logged_in {
+            Ok(_) => {
+                self.set_state(entry, State::Created).await?;
+                (self.on_event)(ProvisionEvent::Created(&self.names, took));
+            }
+            Err(error) if error.refuses_password() => {
+                self.ledger.run(move |ledger| ledger.forget(entry)).await?;
+                let directory = self.plan.directory.as_ref();
+                let url = directory.map_or(String::new(), |directory| directory.url().to_string());
+                return Err(self.not_created(DirectoryError::Exists {
+                    name: self.names.name.clone(),
+                    url,
+                    cleanable: false,
+                }));
+            }
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    async fn set_state(&self, entry: EntryId, state: State) -> Result<(), LedgerError> {
+        self.ledger
+            .run(move |ledger| ledger.set_state(entry, state))
+            .await
+    }
+
+    async fn log_in(
+        &self,
+        plan: &Arc<LoginPlan>,
+        client: &Client,
+        password: &Secret,
+        timings: &mut UserTimings,
+    ) -> Result<Option<(Tokens, Arc<LoginPlan>)>, ProvisionError> {
+        let login = log_in(plan, client, &self.names.name, password);
+        match self.unless_cancelled(login).await? {
+            Ok(login) => {
+                note(timings, login.attempts, login.hops);
+                Ok(Some((login.tokens, plan.clone())))
+            }
+            Err(error) => Err(failed(timings, error)),
+        }
+    }
+
+    async fn fill_form(
+        &self,
+        form: &FormLogin,
+        client: &Client,
+        values: &Values,
+        timings: &mut UserTimings,
+    ) -> Result<(), ProvisionError> {
+        let (name, password) = (&self.names.name, &values["password"]);
+        let login = log_in_by_form(form, client, name, password, values);
+        match self.unless_cancelled(login).await? {
+            Ok(session) => {
+                note(timings, session.attempts, session.hops);
+                Ok(())
+            }
+            Err(error) => Err(failed(timings, error)),
+        }
+    }
+
+    async fn sign_in(
+        &self,
+        requests: &[Hook],
+        client: &Client,
+        values: &mut Values,
+        timings: &mut UserTimings,
+    ) -> Result<(), ProvisionError> {
+        let (policy, timeout) = (&self.plan.retry, self.plan.timeout);
+        for request in requests {
+            let sent = hooks::send(request, client, values, policy, timeout);
+            // Those of the last: it logs in.
+            timings.login_attempts =
+                self.unless_cancelled(sent)
+                    .await?
+                    .map_err(|source| ProvisionError::SignIn {
+                        name: self.names.name.clone(),
+                        source,
+                    })?;
+        }
+        Ok(())
+    }
+
+    async fn after_login(
+        &self,
+        client: &Client,
+        values: &mut Values,
+    ) -> Result<(), ProvisionError> {
+        let plan = &self.plan;
+        let run = hooks::run(&plan.after_login, client, values, &plan.retry, plan.timeout);
+        self.unless_cancelled(run)
+            .await?
+            .map_err(|source| ProvisionError::Hook {
+                name: self.names.name.clone(),
+                source,
+            })
+    }
+
+    /// What declared requests may use of a user.
+    fn values(&self, password: &Secret) -> Values {
+        let names = &self.names;
+        [
+            ("name", Secret::new(names.name.clone())),
+            ("display_name", Secret::new(names.display_name.clone())),
+            ("email", Secret::new(names.email.clone())),
+            ("n", Secret::new(names.n.to_string())),
+            ("password", password.clone()),
+        ]
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
+    }
+
+    /// Only what requests saved is kept.
+    fn keep_saved(&self, values: &mut Values) {
+        let login: &[Hook] = match &self.plan.login {
+            LoginWay::OAuth(_) | LoginWay::Form(_) => &[],
+            LoginWay::Requests(requests) => requests,
+        };
+        let requests = || self.plan.after_login.iter().chain(login);
+        values
+            .retain(|key, _| requests().any(|hook| hook.save.iter().any(|(name, _)| name == key)));
+    }
+
+    async fn unless_cancelled<T>(
+        &self,
+        work: impl Future<Output = T>,
+    ) -> Result<T, ProvisionError> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(self.interrupted()),
+            result = work => Ok(result),
+        }
+    }
+
+    fn interrupted(&self) -> ProvisionError {
+        ProvisionError::Interrupted {
+            name: self.names.name.clone(),
+        }
+    }
+}
+
+fn note(timings: &mut UserTimings, attempts: u32, hops: Vec<Hop>) {
+    timings.login_attempts = attempts;
+    timings.hops = hops;
+}
+
+fn failed(timings: &mut UserTimings, error: LoginError) -> ProvisionError {
+    note(timings, error.attempts(), error.hops().to_vec());
+    error.into()
+}
