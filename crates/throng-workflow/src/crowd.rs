@@ -15,11 +15,13 @@ use throng_client::mcp::{
     Session, ToolCall, ToolResult, Tools,
 };
 use throng_client::{Base, Client, TransportFailure};
-use throng_identity::TokenCell;
+use throng_identity::hooks::Values;
 use throng_identity::provision::Identity;
+use throng_identity::{Secret, TokenCell};
 use throng_metrics::{Failure, FailureKind};
 
-use crate::http_session::{Sender, carries_token, mask, secret_headers};
+use crate::http_session::{Sender, carries_token, hide_saved, mask, secret_headers};
+use crate::logout::Logout;
 use crate::run::failure::{failure, failure_with, fold};
 use crate::run::{Driver, Performed, Prepared, Reply, Task, UserNames};
 
@@ -64,6 +66,10 @@ pub struct Person {
     pub client: Client,
     /// The access token; none where the target asks for no login.
     pub tokens: Option<TokenCell>,
+    /// What the requests of the login saved, by name.
+    pub saved: Values,
+    /// How the user logs out when the session is closed; none where that is not said. For HTTP targets only.
+    pub logout: Option<Box<Logout>>,
 }
 
 impl From<Identity> for Person {
@@ -80,6 +86,8 @@ impl From<Identity> for Person {
             email: identity.email,
             client,
             tokens: identity.tokens,
+            saved: identity.saved,
+            logout: None,
         }
     }
 }
@@ -89,6 +97,9 @@ struct Member {
     display_name: String,
     email: String,
     tokens: Option<TokenCell>,
+    /// What the requests of the login saved, by name; without the names.
+    saved: Box<[Secret]>,
+    logout: Option<Box<Logout>>,
     seat: Seat,
     /// Renewals of the token that were counted already.
     renewed: AtomicU32,
@@ -195,6 +206,8 @@ impl Crowd {
                 email: person.email,
                 renewed: AtomicU32::new(person.tokens.as_ref().map_or(0, renewals)),
                 tokens: person.tokens,
+                saved: person.saved.into_values().collect(),
+                logout: person.logout,
                 seat: Seat::Http(person.client),
             })
             .collect();
@@ -250,24 +263,18 @@ impl Crowd {
         }
     }
 
-    /// Ends all sessions, some at a time. Returns those that could not be ended properly.
+    /// How many users log out when the sessions are closed.
+    pub fn logouts(&self) -> usize {
+        let members = self.members.iter();
+        members.filter(|member| member.logout.is_some()).count()
+    }
+
+    /// Ends all sessions, some at a time: MCP's by its own means, those of an HTTP target by their logouts. Returns those that
+    /// could not be ended properly.
     pub async fn close(self) -> Vec<SessionError> {
         let timeout = self.options.timeout;
         stream::iter(self.members)
-            .map(|member| async move {
-                let Member { name, seat, .. } = member;
-                let session = match seat {
-                    Seat::Mcp(session) => session,
-                    // Its connections close with it.
-                    Seat::Http(_) => return None,
-                };
-                let closed = session.close(timeout).await.result;
-                closed.err().map(|source| SessionError {
-                    name,
-                    what: "closing",
-                    source: source.into(),
-                })
-            })
+            .map(|member| member.close(timeout))
             .buffer_unordered(self.options.concurrency.max(1))
             .filter_map(|error| async move { error })
             .collect()
@@ -298,6 +305,8 @@ async fn open_one(
         email,
         client,
         tokens,
+        saved,
+        logout: _,
     } = person;
     let error = |source: Box<dyn std::error::Error + Send + Sync>| SessionError {
         name: name.clone(),
@@ -328,6 +337,8 @@ async fn open_one(
         email,
         renewed: AtomicU32::new(tokens.as_ref().map_or(0, renewals)),
         tokens,
+        saved: saved.into_values().collect(),
+        logout: None,
         seat: Seat::Mcp(session),
     })
 }
@@ -338,6 +349,23 @@ fn renewals(tokens: &TokenCell) -> u32 {
 }
 
 impl Member {
+    async fn close(self, timeout: Duration) -> Option<SessionError> {
+        let Self {
+            name, seat, logout, ..
+        } = self;
+        let (what, source): (_, Box<dyn std::error::Error + Send + Sync>) = match (seat, logout) {
+            (Seat::Mcp(session), _) => {
+                ("closing", session.close(timeout).await.result.err()?.into())
+            }
+            (Seat::Http(client), Some(logout)) => {
+                ("ending", logout.send(&client, timeout).await.err()?.into())
+            }
+            // Its connections close with it.
+            (Seat::Http(_), None) => return None,
+        };
+        Some(SessionError { name, what, source })
+    }
+
     /// Renewals since somebody last asked. Each is told to one who asks.
     fn newly_renewed(&self) -> u32 {
         let Some(tokens) = &self.tokens else {
@@ -356,6 +384,7 @@ impl Member {
             timeout: task.timeout,
             wants_value: task.wants_value,
             authorization,
+            saved: &self.saved,
             baggage: task.baggage,
         };
         let first = sender(token.as_ref().map(|(_, header)| header));
@@ -491,6 +520,10 @@ impl Driver for Crowd {
         }
     }
 
+    fn saved(&self, user: u32, index: usize) -> Option<&str> {
+        self.member(user).saved.get(index).map(Secret::expose)
+    }
+
     fn run_id(&self) -> &str {
         &self.options.run_id
     }
@@ -509,10 +542,11 @@ impl Driver for Crowd {
     fn conceal(&self, user: u32, task: &Prepared<'_>, text: String) -> String {
         let member = self.member(user);
         let (Seat::Http(client), Some(task)) = (&member.seat, task.task.http()) else {
-            return text;
+            return hide_saved(&member.saved, text);
         };
         let token = member.tokens.as_ref().map(TokenCell::header);
-        mask(client, token.as_ref(), &secret_headers(task), &text)
+        let text = mask(client, token.as_ref(), &secret_headers(task), &text);
+        hide_saved(&member.saved, text)
     }
 
     async fn perform(&self, user: u32, task: &Prepared<'_>) -> Performed {

@@ -27,10 +27,24 @@ record! {
     Csrf ("csrf") {
         /// The cookie.
         "cookie" cookie: String;
-        /// The header that repeats its value. It is read from the user's cookies when the request is sent.
+        /// The header that repeats its value. It is read from the user's cookies when the request is sent. With it goes `Origin`,
+        /// as from a browser.
         "header" header: At<String>;
         /// The methods that need it; POST, PUT, PATCH and DELETE when left out.
         "methods" methods: Vec<At<String>>;
+    }
+}
+
+/// Methods that write (RFC 9110, section 9.2.1).
+pub(crate) const UNSAFE: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
+
+impl Csrf {
+    /// Whether requests of this method carry the header.
+    pub fn covers(&self, method: &str) -> bool {
+        match self.methods.as_slice() {
+            [] => UNSAFE.contains(&method),
+            given => given.iter().any(|given| given.value == method),
+        }
     }
 }
 

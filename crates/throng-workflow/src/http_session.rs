@@ -11,6 +11,7 @@ use throng_client::{
     cookies::strike_out, sse,
 };
 use throng_engine::Head;
+use throng_identity::Secret;
 use throng_metrics::{Failure, FailureKind, StreamEnd};
 
 use crate::http::Redirects;
@@ -36,6 +37,8 @@ pub(crate) struct Sender<'a> {
     pub(crate) wants_value: bool,
     /// The user's token, which is never shown.
     pub(crate) authorization: Option<&'a HeaderValue>,
+    /// What the login's requests saved, which is never shown either.
+    pub(crate) saved: &'a [Secret],
     pub(crate) baggage: Option<&'a HeaderValue>,
 }
 
@@ -256,8 +259,18 @@ impl Sender<'_> {
     }
 
     fn mask(&self, text: &str) -> String {
-        mask(self.client, self.authorization, &[], text)
+        let text = mask(self.client, self.authorization, &[], text);
+        hide_saved(self.saved, text)
     }
+}
+
+/// Strikes out what a login's requests saved, but for short values, which are no secrets and may stand anywhere.
+pub(crate) fn hide_saved(saved: &[Secret], text: String) -> String {
+    const SHORTEST: usize = 8;
+    let secrets = saved.iter().map(Secret::expose);
+    secrets
+        .filter(|secret| secret.len() >= SHORTEST)
+        .fold(text, strike_out)
 }
 
 /// Strikes out a user's cookies and token, and other header values that are secret.

@@ -3,6 +3,7 @@
 //! A file is read ([`node`], with places), decoded ([`model`], every mistake reported), compiled ([`compile`](mod@compile), every name
 //! resolved) and interpreted. Provisioning users and logging them in is the work of `throng-identity`.
 
+pub mod accounts;
 pub mod blocks;
 pub mod builtin;
 pub mod compile;
@@ -13,6 +14,7 @@ mod encode;
 pub mod file;
 pub mod http;
 mod http_session;
+mod logout;
 pub mod model;
 pub mod node;
 pub mod path;
@@ -29,6 +31,7 @@ pub use compile::compile;
 pub use crowd::{Crowd, CrowdOptions, Person};
 pub use drift::drift;
 pub use file::{DirectoryOverrides, Environment, Overrides, ScenarioFile, protocol_of};
+pub use logout::Logout;
 pub use model::Scenario;
 pub use playbook::Playbook;
 pub use problem::Problem;

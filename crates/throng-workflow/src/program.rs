@@ -315,6 +315,8 @@ pub enum ActorField {
     DisplayName,
     /// Its mail address.
     Email,
+    /// What the login's requests saved: index among the names of [`crate::accounts::Login::saved`].
+    Saved(usize),
 }
 
 /// A text or a JSON value cut into what is fixed and what is put in.

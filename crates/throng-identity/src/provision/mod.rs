@@ -95,6 +95,23 @@ pub struct Identity {
     pub saved: Values,
 }
 
+impl Identity {
+    /// What the placeholders of declared requests may use of this user.
+    pub fn values(&self) -> Values {
+        let n = self.n.to_string();
+        let of_user = [
+            ("name", &*self.name),
+            ("display_name", &self.display_name),
+            ("email", &self.email),
+            ("n", &n),
+        ];
+        let mut values = self.saved.clone();
+        values.extend(of_user.map(|(key, value)| (key.to_owned(), Secret::new(value))));
+        values.insert("password".to_owned(), self.password.clone());
+        values
+    }
+}
+
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity")

@@ -12,7 +12,7 @@ use url::Url;
 use super::value::{Cutter, Values};
 use crate::decode::{At, Named, OneOrMany};
 use crate::encode;
-use crate::http::{Capture, Part, Plain, Redirects};
+use crate::http::{Capture, Csrf, Part, Plain, Redirects, UNSAFE};
 use crate::model::{self, Step, Target};
 use crate::problem::{Mark, Problems};
 use crate::program::{Action, Content, Form, Listen, Pieces, Request, SaveFrom};
@@ -22,18 +22,18 @@ use crate::template::{Segment, Template};
 const DEFAULT_WINDOW: Duration = Duration::from_secs(10);
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
-/// Of methods that write (RFC 9110, section 9.2.1).
-const UNSAFE: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
 
 /// What the whole target says for each of its requests.
 #[derive(Debug)]
 pub(super) struct HttpTarget {
     /// Where the target is; `None` where its URL is none.
     base: Option<Base>,
+    /// The value of an `Origin` header from a page of the target.
+    origin: Option<HeaderValue>,
     /// Path of the target's URL and the prefix: starts with `/` or is empty.
     prefix: String,
     headers: HeaderMap,
-    double_submit: Option<(Arc<DoubleSubmit>, Vec<String>)>,
+    double_submit: Option<(Arc<DoubleSubmit>, Csrf)>,
     compression: bool,
     follow: bool,
 }
@@ -41,8 +41,8 @@ pub(super) struct HttpTarget {
 impl HttpTarget {
     pub(super) fn new(target: &Target, problems: &mut Problems) -> Self {
         // A URL that is none is reported where the file is checked.
-        let of_url =
-            Url::parse(&target.url).map_or_else(|_| String::new(), |url| url.path().into());
+        let url = Url::parse(&target.url).ok();
+        let of_url = url.as_ref().map_or("", Url::path);
         if let Some(prefix) = target.prefix.as_ref().filter(|p| p.contains(['?', '#'])) {
             problems.add(prefix.mark, "a prefix is a path, without `?` and `#`");
         }
@@ -60,12 +60,8 @@ impl HttpTarget {
                     problems.unknown(method.mark, "method", method, UNSAFE);
                 }
             }
-            let methods = match csrf.methods.as_slice() {
-                [] => UNSAFE.map(str::to_owned).to_vec(),
-                given => given.iter().map(|method| method.value.clone()).collect(),
-            };
             let cookie = csrf.cookie.clone();
-            (Arc::new(DoubleSubmit { cookie, header }), methods)
+            (Arc::new(DoubleSubmit { cookie, header }), csrf.clone())
         });
         let mut headers = HeaderMap::new();
         for (name, value) in &target.headers.0 {
@@ -82,6 +78,9 @@ impl HttpTarget {
         }
         Self {
             base: Base::new(&target.url).ok(),
+            origin: url
+                .as_ref()
+                .and_then(|url| HeaderValue::from_str(&url.origin().ascii_serialization()).ok()),
             prefix: encode::path(prefix.trim_end_matches('/')),
             headers,
             double_submit,
@@ -192,13 +191,20 @@ impl HttpTarget {
                 format!("{} is no status: they go from 100 to 599", status.value),
             );
         }
-        let double_submit = self.double_submit.as_ref().and_then(|(csrf, methods)| {
-            let declared = methods.iter().any(|declared| declared == method.as_str());
+        let double_submit = self.double_submit.as_ref().and_then(|(csrf, of)| {
+            let declared = of.covers(method.as_str());
             // What the step says itself holds: a wrong token on purpose.
             let given = headers.contains_key(&csrf.header)
                 || more.iter().any(|(name, _)| *name == csrf.header);
             (declared && !given && base.is_none()).then(|| csrf.clone())
         });
+        if let (Some(_), Some(origin)) = (&double_submit, &self.origin)
+            && !more.iter().any(|(name, _)| *name == header::ORIGIN)
+        {
+            // As from a browser: what checks the token often checks this, too, and over https some insist on it (Django).
+            let given = headers.entry(header::ORIGIN);
+            given.or_insert_with(|| origin.clone());
+        }
         Request {
             method,
             base,

@@ -1,9 +1,17 @@
 //! Who the users are and how they log in: the keys that each kind needs, and the placeholders of declared requests: known
 //! words, and what earlier requests saved.
 
-use crate::model::{Directory, DirectoryKind, Login, LoginKind, Request, Scenario};
+use std::str::FromStr as _;
+
+use ::http::HeaderName;
+
+use crate::decode::Named;
+use crate::http::Capture;
+use crate::model::{
+    Directory, DirectoryKind, Login, LoginKind, Protocol, Registering, Request, Scenario,
+};
 use crate::problem::{Mark, Problems};
-use crate::template::{Placeholder, is_name};
+use crate::template::{Placeholder, Template, is_name};
 
 /// What a request knows of the places.
 const PLACES: [&str; 3] = ["target.url", "target.origin", "directory.url"];
@@ -21,6 +29,14 @@ pub(super) fn check(scenario: &Scenario, problems: &mut Problems) {
         check_directory(directory, problems);
     }
     check_keys(&scenario.login, problems);
+    if scenario.target.protocol == Protocol::Mcp
+        && let Some(logout) = &scenario.login.logout
+    {
+        problems.add(
+            logout.mark,
+            "`logout` is for targets with `protocol: http`: an MCP session is ended by itself",
+        );
+    }
     let url = scenario.directory.as_ref().and_then(|d| d.url.as_ref());
     let has_address = url.is_some();
     let mut declared = Declared {
@@ -29,9 +45,22 @@ pub(super) fn check(scenario: &Scenario, problems: &mut Problems) {
         problems,
     };
     if let Some(directory) = &scenario.directory {
-        for request in directory.register.iter() {
-            request.check_shape(request.mark, declared.problems);
-            declared.check(request, &USER);
+        match &directory.register {
+            Some(Registering::Request(request)) => {
+                request.check_shape(request.mark, declared.problems);
+                declared.check(request, &USER);
+            }
+            Some(Registering::Form(form)) => {
+                declared.check_form(&form.page, &form.fields, &USER);
+                if let Some(status) = directory.exists.0.first() {
+                    declared.problems.add_with_help(
+                        form.mark,
+                        format!("`exists: {status}` is for a request: a form answers with a page"),
+                        "say `exists: \"already taken\"` beside `page`: a pattern for that page",
+                    );
+                }
+            }
+            None => {}
         }
         for request in directory.delete.iter() {
             declared.saved.clear();
@@ -40,12 +69,29 @@ pub(super) fn check(scenario: &Scenario, problems: &mut Problems) {
         }
     }
     declared.saved.clear();
-    for request in scenario.login.request.iter() {
+    let login = &scenario.login;
+    for named in &login.before {
+        declared.check(&named.request, &USER);
+    }
+    for request in login.request.iter() {
         request.check_shape(request.mark, declared.problems);
         declared.check(request, &USER);
     }
-    for named in &scenario.login.after {
+    for page in login.page.iter() {
+        declared.check_form(page, &login.fields, &USER);
+    }
+    for request in login.logged_in.iter() {
+        request.check_shape(request.mark, declared.problems);
+        declared.check(request, &USER);
+        declared.nothing_saved(request);
+    }
+    for named in &login.after {
         declared.check(&named.request, &USER);
+    }
+    for request in login.logout.iter() {
+        request.check_shape(request.mark, declared.problems);
+        declared.check(request, &USER);
+        declared.nothing_saved(request);
     }
 }
 
@@ -59,7 +105,7 @@ fn check_directory(directory: &Directory, problems: &mut Problems) {
     let url = directory.url.as_ref().map(|at| at.mark);
     let admin = directory.admin.as_ref().map(|at| at.mark);
     let password = directory.password.as_ref().map(|at| at.mark);
-    let register = directory.register.as_ref().map(|request| request.mark);
+    let register = directory.register.as_ref().map(Registering::mark);
     let delete = directory.delete.as_ref().map(|request| request.mark);
     match directory.kind {
         DirectoryKind::Nextcloud => {
@@ -86,12 +132,30 @@ fn check_keys(login: &Login, problems: &mut Problems) {
         problems,
     };
     let request = login.request.as_ref().map(|request| request.mark);
-    match login.kind {
-        LoginKind::Request => {
-            wants.needed("request", request);
-            wants.foreign("client", login.client.as_ref().map(|client| client.mark));
-        }
-        LoginKind::OAuth | LoginKind::None => wants.foreign("request", request),
+    let before = login.before.first().map(|named| named.name.mark);
+    let page = login.page.as_ref().map(|page| page.mark);
+    let fields = login.fields.0.first().map(|(name, _)| name.mark);
+    let logged_in = login.logged_in.as_ref().map(|request| request.mark);
+    let client = login.client.as_ref().map(|client| client.mark);
+    let logout = login.logout.as_ref().map(|request| request.mark);
+    if login.kind == LoginKind::Request {
+        wants.needed("request", request);
+    } else {
+        wants.foreign("request", request);
+        wants.foreign("before", before);
+    }
+    if login.kind == LoginKind::Form {
+        wants.needed("page", page);
+    } else {
+        wants.foreign("page", page);
+        wants.foreign("fields", fields);
+        wants.foreign("logged_in", logged_in);
+    }
+    if login.kind != LoginKind::OAuth {
+        wants.foreign("client", client.filter(|_| login.kind != LoginKind::None));
+    }
+    if matches!(login.kind, LoginKind::OAuth | LoginKind::None) {
+        wants.foreign("logout", logout);
     }
 }
 
@@ -132,7 +196,27 @@ struct Declared<'a, 'p> {
 
 impl<'a> Declared<'a, '_> {
     fn check(&mut self, request: &'a Request, user: &[&str]) {
-        for placeholder in placeholders(request) {
+        self.placeholders(placeholders(request).into_iter(), user);
+        self.saves(request);
+    }
+
+    /// A form knows its user and the places; nothing was saved before it.
+    fn check_form(&mut self, page: &'a Template, fields: &'a Named<Template>, user: &[&str]) {
+        let fields = fields.0.iter().map(|(_, value)| value);
+        let all = std::iter::once(page).chain(fields);
+        self.placeholders(all.flat_map(|template| template.placeholders()), user);
+    }
+
+    /// Nothing comes after it that could use what it saves.
+    fn nothing_saved(&mut self, request: &Request) {
+        if let Some((name, _)) = request.save.0.first() {
+            self.problems
+                .add(name.mark, "what this request saves is never used");
+        }
+    }
+
+    fn placeholders(&mut self, all: impl Iterator<Item = &'a Placeholder>, user: &[&str]) {
+        for placeholder in all {
             let name = placeholder.name();
             if name == "directory.url" && !self.has_address {
                 self.problems.add(
@@ -146,16 +230,26 @@ impl<'a> Declared<'a, '_> {
                     .unknown(placeholder.mark, "placeholder", &name, known);
             }
         }
-        for (name, path) in &request.save.0 {
+    }
+
+    fn saves(&mut self, request: &'a Request) {
+        for (name, from) in &request.save.0 {
             if !is_name(name) {
                 self.problems.add(
                     name.mark,
                     format!("`{}` cannot be a variable: it is not a name", name.value),
                 );
             }
-            if !path.template.is_literal() {
-                self.problems
-                    .add(path.template.mark, "a path here has no placeholders");
+            match from {
+                Capture::Path(path) if !path.template.is_literal() => {
+                    self.problems
+                        .add(path.template.mark, "a path here has no placeholders");
+                }
+                Capture::Header(header) if HeaderName::from_str(&header.value).is_err() => {
+                    self.problems
+                        .add(header.mark, format!("`{}` is no header name", header.value));
+                }
+                _ => {}
             }
             self.saved.push(name);
         }

@@ -64,7 +64,7 @@ pub fn compile(scenario: &Scenario, problems: &mut Problems) -> Program {
                 target: &scenario.target,
                 http: http.as_ref(),
                 catalog: &mut catalog,
-                names: Names::new(workflow, incomplete),
+                names: Names::new(workflow, scenario.login.saved(), incomplete),
                 incomplete,
                 steps: Vec::new(),
                 tools: &mut tools,

@@ -68,6 +68,8 @@ pub(super) struct Names {
     scopes: Vec<Vec<String>>,
     properties: Vec<String>,
     lists: Vec<String>,
+    /// What the login's requests saved for each actor.
+    login: Vec<String>,
     /// Everything that is saved anywhere, and by which step, for advice.
     saved: Vec<(String, String, u32)>,
     /// Whether a part of the workflow could not be read: what is not known here may be saved there.
@@ -75,12 +77,13 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn new(workflow: &Workflow, incomplete: bool) -> Self {
+    pub(super) fn new(workflow: &Workflow, login: Vec<String>, incomplete: bool) -> Self {
         let mut names = Self {
             actors: workflow.actors.clone(),
             scopes: vec![Vec::new()],
             properties: Vec::new(),
             lists: Vec::new(),
+            login,
             saved: Vec::new(),
             incomplete,
         };
@@ -358,6 +361,9 @@ impl Names {
         if let Some((_, known)) = FIELDS.iter().find(|(word, _)| *word == field) {
             return Source::Actor(reference, *known);
         }
+        if let Some(at) = self.login.iter().position(|name| name == field) {
+            return Source::Actor(reference, ActorField::Saved(at));
+        }
         if visible.properties.contains(&(index, field.to_owned())) {
             return Source::Property(reference, self.property(field));
         }
@@ -372,6 +378,7 @@ impl Names {
             let known: Vec<&str> = FIELDS
                 .iter()
                 .map(|(word, _)| *word)
+                .chain(self.login.iter().map(String::as_str))
                 .chain(
                     visible
                         .properties
@@ -412,7 +419,9 @@ impl Names {
                 self.report_actor(actor, name.mark, visible, problems);
                 return nowhere;
             };
-            if !is_name(field) || FIELDS.iter().any(|(word, _)| *word == field) {
+            let taken = FIELDS.iter().any(|(word, _)| *word == field)
+                || self.login.iter().any(|saved| saved == field);
+            if !is_name(field) || taken {
                 problems.add(
                     name.mark,
                     format!("`{field}` cannot be saved for an actor: choose another name"),

@@ -20,6 +20,11 @@ pub trait Driver: Send + Sync + 'static {
     /// What is known of a user.
     fn names(&self, user: u32) -> UserNames<'_>;
 
+    /// What the requests of a user's login saved, in the order of [`crate::accounts::Login::saved`].
+    fn saved(&self, _user: u32, _index: usize) -> Option<&str> {
+        None
+    }
+
     /// A text that is unique to this run.
     fn run_id(&self) -> &str;
 

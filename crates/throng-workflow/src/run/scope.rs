@@ -167,6 +167,11 @@ impl<'a, D: Driver> Execution<'a, D> {
             Source::Uid => Some(look(Seen::Text(self.uid()))),
             Source::Run => Some(look(Seen::Text(self.driver.run_id()))),
             Source::Iteration => Some(look(Seen::Text(self.iteration()))),
+            Source::Actor(actor, ActorField::Saved(index)) => {
+                let user = self.user(*actor, scope);
+                let saved = self.driver.saved(user, *index)?;
+                Some(look(Seen::Text(saved)))
+            }
             Source::Actor(actor, field) => {
                 let UserNames {
                     name,
@@ -174,7 +179,7 @@ impl<'a, D: Driver> Execution<'a, D> {
                     email,
                 } = self.driver.names(self.user(*actor, scope));
                 Some(look(Seen::Text(match field {
-                    ActorField::Name => name,
+                    ActorField::Name | ActorField::Saved(_) => name,
                     ActorField::DisplayName => display_name,
                     ActorField::Email => email,
                 })))

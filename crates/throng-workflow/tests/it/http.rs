@@ -8,19 +8,22 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, Method, Response, StatusCode, header};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
-use throng_client::{Client, Connector, ConnectorOptions};
+use throng_client::{Client, Connector, ConnectorOptions, DoubleSubmit};
 use throng_engine::{Load, RunOutcome, StopSignals};
+use throng_identity::hooks::{self, Hook, HookAuth, HookBody, Values};
+use throng_identity::retry::RetryPolicy;
 use throng_identity::{Secret, TokenCell};
 use throng_metrics::{
     Distribution as _, Event, Failure, FailureKind, Latencies, Outcome, Sample, StepId, StepTally,
     StreamTally, Tally, UserId,
 };
 use throng_workflow::{
-    Crowd, CrowdOptions, Environment, Overrides, Person, Program, ScenarioFile, YamlScenario, drift,
+    Crowd, CrowdOptions, Environment, Logout, Overrides, Person, Program, ScenarioFile,
+    YamlScenario, drift,
 };
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -77,6 +80,8 @@ impl Server {
     }
 }
 
+/// What the login of the only user saved.
+const SAVED: &str = "saved-by-the-login";
 const TOKEN: &str = "nonce.signature-of-the-token";
 
 fn json_answer(status: u16, value: &Value) -> Response<Body> {
@@ -239,7 +244,7 @@ target:
   prefix: /api/v1/
   csrf: {{ cookie: csrf_token, header: X-CSRF-Token }}
   headers: {{ X-Suite: \"1\" }}
-login: {{ kind: none }}
+login: {{ kind: request, request: {{ post: /login, save: {{ csrf: $.token }} }} }}
 users: {{ count: 1 }}
 workflows:
   w:
@@ -282,6 +287,8 @@ async fn run_as(
         email: "ann@example.com".to_owned(),
         client: Client::with_cookies(&connector),
         tokens,
+        saved: [("csrf".to_owned(), Secret::new(SAVED))].into(),
+        logout: None,
     }];
     let options = CrowdOptions {
         concurrency: 1,
@@ -901,4 +908,105 @@ async fn only_an_unexpected_401_of_the_users_own_token_has_it_renewed() {
         assert_eq!(found, expected, "{step}");
     }
     assert_eq!((server.lines().len(), there.lines().len()), (5, 1));
+}
+
+#[tokio::test]
+async fn what_a_login_saved_is_known_to_steps_and_never_shown() {
+    let server = Server::start().await;
+    let ran = run(
+        &server,
+        "      - a: { get: \"/echo?with={me.csrf}\", headers: { X-Csrf: \"{me.csrf}\" } }
+      - b: { get: \"/echo?with={me.csrf}\", check: { path: $.line, equals: no } }",
+    )
+    .await;
+    let seen = server.journal();
+    assert_eq!(seen[0].line, format!("GET /api/v1/echo?with={SAVED}"));
+    assert_eq!(seen[0].header("x-csrf"), Some(SAVED));
+    let errors = ran.errors();
+    assert!(errors[0].2.contains("with=***"), "{errors:?}");
+    assert!(!format!("{errors:?}").contains(SAVED), "{errors:?}");
+}
+
+#[tokio::test]
+async fn who_writes_says_where_it_comes_from_as_a_browser_does() {
+    let server = Server::start().await;
+    run(
+        &server,
+        "      - a: { post: /echo }
+      - b: { get: /echo }
+      - c: { post: /echo, headers: { Origin: \"http://elsewhere.example\" } }",
+    )
+    .await;
+    let origins: Vec<_> = server
+        .journal()
+        .iter()
+        .map(|seen| seen.header("origin").map(str::to_owned))
+        .collect();
+    let own = Some(server.url.clone());
+    let other = Some("http://elsewhere.example".to_owned());
+    assert_eq!(origins, [own, None, other]);
+}
+
+#[tokio::test]
+async fn a_session_ends_by_its_logout_with_cookies_and_token() {
+    let server = Server::start().await;
+    let client = Client::with_cookies(&Connector::new(ConnectorOptions::default()).unwrap());
+    let hook = |path: &str, expect| Hook {
+        name: "logout".to_owned(),
+        method: Method::POST,
+        url: format!("{}/api/v1/{path}", server.url),
+        headers: Vec::new(),
+        auth: HookAuth::None,
+        body: HookBody::Form(vec![("who".to_owned(), "{name}".to_owned())]),
+        expect,
+        save: Vec::new(),
+        csrf: Some(DoubleSubmit {
+            cookie: "csrf_token".to_owned(),
+            header: HeaderName::from_static("x-csrf-token"),
+        }),
+    };
+    let mut values = Values::from([("name".to_owned(), Secret::new("ann"))]);
+    let (once, limit) = (RetryPolicy::once(), Duration::from_secs(20));
+    let login = hook("login", Vec::new());
+    hooks::send(&login, &client, &mut values, &once, limit)
+        .await
+        .unwrap();
+
+    for (expect, told) in [
+        (vec![200], None),
+        (vec![302], Some("expected 302, got 200")),
+    ] {
+        let person = Person {
+            name: "ann".to_owned(),
+            display_name: "Ann".to_owned(),
+            email: "ann@example.com".to_owned(),
+            client: client.clone(),
+            tokens: None,
+            saved: Values::new(),
+            logout: Some(Box::new(Logout {
+                request: Arc::new(hook("echo", expect)),
+                values: values.clone(),
+            })),
+        };
+        let options = CrowdOptions {
+            concurrency: 1,
+            timeout: limit,
+            headers: Vec::new(),
+            run_id: "run".to_owned(),
+        };
+        let crowd = Crowd::over_http(vec![person], &server.url, options).unwrap();
+        assert_eq!(crowd.logouts(), 1);
+        let errors = crowd.close().await;
+        let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        match told {
+            None => assert_eq!(errors, [""; 0]),
+            Some(told) => assert!(
+                errors[0].contains(told) && errors[0].contains("ann"),
+                "{errors:?}"
+            ),
+        }
+    }
+    let seen = server.journal().pop().unwrap();
+    assert_eq!(seen.header("x-csrf-token"), Some(TOKEN));
+    assert_eq!(seen.body, "who=ann");
 }

@@ -415,3 +415,31 @@ login: {{ kind: request, client: {{ id: c }}, request: {{ post: /login, form: {{
 {workflow}"
     )));
 }
+
+#[test]
+fn forms_and_logouts() {
+    let workflow = "workflows: { w: { actors: [a], steps: [{ s: { get: /x } }] } }";
+    insta::assert_snapshot!(problems(&format!(
+        "name: x
+target: {{ protocol: http, url: http://t/ }}
+directory:
+  kind: http-register
+  register: {{ page: /signup/, fields: {{ nickname: '{{user.nam}}' }}, json: {{}} }}
+  exists: 409
+login: {{ kind: form, request: {{ post: /login }}, before: [ {{ csrf: {{ get: /csrf }} }} ], logged_in: {{ get: /me, post: /me }} }}
+{workflow}"
+    )));
+    insta::assert_snapshot!(problems(&format!(
+        "name: x
+target: {{ url: http://t/ }}
+login:
+  kind: request
+  page: /login/
+  fields: {{ user: '{{user.name}}' }}
+  logged_in: {{ get: /me }}
+  before: [ {{ csrf: {{ get: /csrf, save: {{ csrf: {{ header: 'x y' }}, other: {{ regex: abc }} }} }} }} ]
+  request: {{ post: /login, form: {{ k: '{{csrf}}', o: '{{later}}' }} }}
+  logout: {{ post: /logout, save: {{ x: $.y }} }}
+{workflow}"
+    )));
+}

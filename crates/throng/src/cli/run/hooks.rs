@@ -1,8 +1,12 @@
 //! The file's declared requests as the identity crate makes them: register, log in, what follows a login, delete.
 
-use http::Method;
+use http::{HeaderName, Method};
 use serde_json::Value;
-use throng_identity::hooks::{Hook, HookAuth, HookBody};
+use throng_client::DoubleSubmit;
+use throng_identity::hooks::{Hook, HookAuth, HookBody, SaveFrom};
+use throng_identity::login::FormPage;
+use throng_workflow::decode::Named;
+use throng_workflow::http::{Capture, Csrf};
 use throng_workflow::model::{NamedRequest, Request, Scenario};
 use throng_workflow::template::{JsonTemplate, Template};
 use url::Url;
@@ -14,6 +18,7 @@ pub(crate) struct Places<'a> {
     base: String,
     origin: String,
     directory: &'a str,
+    csrf: Option<&'a Csrf>,
 }
 
 impl<'a> Places<'a> {
@@ -32,6 +37,7 @@ impl<'a> Places<'a> {
             directory: directory
                 .and_then(|directory| directory.url.as_ref())
                 .map_or("", |url| url.trim_end_matches('/')),
+            csrf: scenario.target.csrf.as_ref(),
         })
     }
 
@@ -59,11 +65,21 @@ impl<'a> Places<'a> {
             .target()
             .ok_or_else(|| anyhow::anyhow!("the request {name}: no URL"))?;
         let url = text(url)?;
-        let url = if url.starts_with('/') {
-            format!("{}{url}", self.base)
-        } else {
-            url
-        };
+        let csrf = self
+            .csrf
+            .filter(|csrf| url.starts_with('/') && csrf.covers(method));
+        let mut headers = request
+            .headers
+            .0
+            .iter()
+            .map(|(name, value)| Ok((name.value.clone(), text(value)?)))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let says_origin = headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("origin"));
+        if csrf.is_some() && !says_origin {
+            headers.push(("Origin".to_owned(), self.origin.clone()));
+        }
         let auth = match request.basic.as_deref() {
             Some([user, password]) => HookAuth::Basic {
                 user: text(user)?,
@@ -74,13 +90,8 @@ impl<'a> Places<'a> {
         Ok(Hook {
             name: name.to_owned(),
             method: Method::from_bytes(method.as_bytes())?,
-            url,
-            headers: request
-                .headers
-                .0
-                .iter()
-                .map(|(name, value)| Ok((name.value.clone(), text(value)?)))
-                .collect::<anyhow::Result<_>>()?,
+            url: self.address(url),
+            headers,
             auth,
             body: body(request, &text)?,
             expect: request.expect.0.clone(),
@@ -88,8 +99,48 @@ impl<'a> Places<'a> {
                 .save
                 .0
                 .iter()
-                .map(|(name, path)| Ok((name.value.clone(), text(&path.template)?)))
+                .map(|(name, from)| Ok((name.value.clone(), save_from(from, &text)?)))
                 .collect::<anyhow::Result<_>>()?,
+            csrf: csrf.map(|csrf| self.double_submit(csrf)).transpose()?,
+        })
+    }
+
+    /// Translates the page of a form called `name`.
+    ///
+    /// # Errors
+    /// An unknown placeholder.
+    pub(crate) fn form(
+        &self,
+        name: &str,
+        page: &Template,
+        fields: &Named<Template>,
+    ) -> anyhow::Result<FormPage> {
+        let text = |template: &Template| {
+            self.fill(template)
+                .map_err(|problem| anyhow::anyhow!("the form {name}: {problem}"))
+        };
+        let fields = fields.0.iter();
+        let fields = fields.map(|(field, value)| Ok((field.value.clone(), text(value)?)));
+        Ok(FormPage {
+            name: name.to_owned(),
+            page: self.address(text(page)?),
+            fields: fields.collect::<anyhow::Result<_>>()?,
+        })
+    }
+
+    /// A path as an address of the target.
+    fn address(&self, url: String) -> String {
+        if url.starts_with('/') {
+            format!("{}{url}", self.base)
+        } else {
+            url
+        }
+    }
+
+    fn double_submit(&self, csrf: &Csrf) -> anyhow::Result<DoubleSubmit> {
+        Ok(DoubleSubmit {
+            cookie: csrf.cookie.clone(),
+            header: HeaderName::from_bytes(csrf.header.as_bytes())?,
         })
     }
 
@@ -106,6 +157,18 @@ impl<'a> Places<'a> {
             })
             .map_err(|name| format!("nothing is known of {{{name}}}"))
     }
+}
+
+fn save_from(
+    from: &Capture,
+    text: &impl Fn(&Template) -> anyhow::Result<String>,
+) -> anyhow::Result<SaveFrom> {
+    Ok(match from {
+        Capture::Path(path) => SaveFrom::Path(text(&path.template)?),
+        Capture::Header(name) => SaveFrom::Header(HeaderName::from_bytes(name.as_bytes())?),
+        Capture::Regex(regex) => SaveFrom::Regex(regex.0.clone()),
+        Capture::Cookie(name) => SaveFrom::Cookie(name.value.clone()),
+    })
 }
 
 fn body(

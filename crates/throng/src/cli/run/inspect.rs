@@ -23,12 +23,6 @@ use crate::cli::settings::Place;
 use crate::cli::signals::{self, Remains, SignalWatch};
 use crate::cli::{CommandError, Output, runtime};
 
-/// Set-up steps that are announced: login discovery, directory, client, user, session.
-const STEPS: u32 = 5;
-/// The same where a declared request logs in: directory, user, session.
-const STEPS_WITHOUT_CLIENT: u32 = 3;
-/// The same where nobody logs in: the session.
-const STEPS_WITHOUT_LOGIN: u32 = 1;
 /// Random letters in the prefix of the user's name.
 const LETTERS: usize = 8;
 
@@ -132,11 +126,7 @@ async fn look(
     stop: &StopSignals,
     watch: SignalWatch,
 ) -> Result<Seen, CommandError> {
-    let steps = match prepared.file.scenario.login.kind {
-        LoginKind::OAuth => STEPS,
-        LoginKind::Request => STEPS_WITHOUT_CLIENT,
-        LoginKind::None => STEPS_WITHOUT_LOGIN,
-    };
+    let steps = super::steps(&prepared.file.scenario, 0);
     // What is listed is the output; how it was come by is of interest only where it fails.
     let mut narrator = Narrator::new(prepared.output.detail_if_verbose(), steps);
     let sandbox = match prepared.place {

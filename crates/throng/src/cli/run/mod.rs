@@ -22,6 +22,7 @@ use throng_metrics::{
     Table, Tally, Verdict, WorkflowTally, clean, judge,
 };
 
+use throng_workflow::Scenario;
 use throng_workflow::model::LoginKind;
 
 use self::export::Export;
@@ -35,12 +36,18 @@ use super::narrator::Narrator;
 use super::signals::{Remains, SignalWatch};
 use super::{CommandError, Output, runtime, sandbox_process::SandboxProcess, settings, signals};
 
-/// Set-up steps that are announced: login discovery, directory, client, users, sessions, load.
-const STEPS: u32 = 6;
-/// The same where a declared request logs in: directory, users, sessions, load.
-const STEPS_WITHOUT_CLIENT: u32 = 4;
-/// The same where nobody logs in: sessions, load.
-const STEPS_WITHOUT_LOGIN: u32 = 2;
+/// How many set-up steps will be announced before `last`, the load: login discovery, directory, client, users, sessions.
+/// Where the file says how to log in, discovery and client fall away; where the users are there already, the directory;
+/// where nobody logs in, the users.
+fn steps(scenario: &Scenario, last: u32) -> u32 {
+    let before = match scenario.login.kind {
+        LoginKind::OAuth => 5,
+        LoginKind::Request | LoginKind::Form if scenario.directory.is_none() => 2,
+        LoginKind::Request | LoginKind::Form => 3,
+        LoginKind::None => 1,
+    };
+    before + last
+}
 
 /// Runs a scenario.
 pub(crate) fn run(args: &RunArgs, output: Output, job: &dyn Job) -> Result<ExitCode, CommandError> {
@@ -63,11 +70,7 @@ async fn execute(
     stop: &StopSignals,
     watch: SignalWatch,
 ) -> Result<ExitCode, CommandError> {
-    let steps = match prepared.file.scenario.login.kind {
-        LoginKind::OAuth => STEPS,
-        LoginKind::Request => STEPS_WITHOUT_CLIENT,
-        LoginKind::None => STEPS_WITHOUT_LOGIN,
-    };
+    let steps = steps(&prepared.file.scenario, 1);
     let mut narrator = Narrator::new(prepared.output.detail(args.quiet), steps);
     let sandbox = match prepared.place {
         settings::Place::Sandbox => {
@@ -276,11 +279,7 @@ fn info(prepared: &Prepared<'_>, made: &Made, worked: &Worked) -> RunInfo {
                 format!("constant-arrival-rate ({}/s)", rate.per_second())
             }
         },
-        login: match prepared.file.scenario.login.kind {
-            LoginKind::OAuth => "oauth".to_owned(),
-            LoginKind::Request => "request".to_owned(),
-            LoginKind::None => "none".to_owned(),
-        },
+        login: prepared.file.scenario.login.kind.word().to_owned(),
         seed: prepared.seed,
         target: prepared.file.scenario.target.url.value.clone(),
         started_at: humantime::format_rfc3339_seconds(prepared.started).to_string(),

@@ -12,13 +12,14 @@ use throng_engine::{Executor, Load, Rate};
 use throng_identity::ledger::Ledger;
 use throng_metrics::Threshold;
 use throng_workflow::ScenarioFile;
-use throng_workflow::model::{DirectoryKind, LoginKind, Protocol};
+use throng_workflow::decode::Named;
+use throng_workflow::model::{DirectoryKind, LoginKind, Protocol, Registering};
 use url::Url;
 
 use super::export::Export;
 use super::hooks::Places;
 use super::job::Job;
-use super::setup::{LOGIN_CONCURRENCY, Made};
+use super::setup::{LOGIN_CONCURRENCY, Made, password};
 use crate::cli::args::{HttpChoice, RunArgs};
 use crate::cli::cleanup::DEFAULT_NAMES;
 use crate::cli::narrator::Narrator;
@@ -184,6 +185,7 @@ impl<'j> Prepared<'j> {
     pub(crate) fn remains(&self) -> Remains {
         match &self.scratch {
             Some(directory) => Remains::Sandbox(directory.path().to_owned()),
+            None if self.file.scenario.directory.is_none() => Remains::Nothing,
             None => self
                 .cleanup_command()
                 .map_or(Remains::ForGood, Remains::OnTarget),
@@ -228,10 +230,16 @@ pub(super) fn shell_word(word: &str) -> String {
 fn check_login(file: &ScenarioFile, place: Place) -> anyhow::Result<()> {
     let scenario = &file.scenario;
     match (scenario.login.kind, &scenario.directory, place) {
-        (LoginKind::OAuth | LoginKind::Request, None, _) => Err(anyhow!(
+        (LoginKind::OAuth, None, _) => Err(anyhow!(
             "{}: users that log in must be created somewhere: add a `directory`, or `login: {{ kind: none }}` if the target asks nobody who he is",
             file.origin
         )),
+        (LoginKind::Request | LoginKind::Form, None, _) if password(scenario).is_none() => {
+            Err(anyhow!(
+                "{}: users that log in must be created somewhere: add a `directory`; or give `users.password` if they are there already, or share one password; or `login: {{ kind: none }}` if the target asks nobody who he is",
+                file.origin
+            ))
+        }
         (LoginKind::None, _, Place::Sandbox) if scenario.target.protocol == Protocol::Mcp => {
             Err(anyhow!(
                 "{}: `login: {{ kind: none }}` doesn't fit the sandbox, whose MCP server wants a token; give the --url of a server that doesn't",
@@ -259,26 +267,45 @@ fn check_stays_in(file: &ScenarioFile, place: Place) -> anyhow::Result<()> {
     let places = Places::of(scenario)?;
     let origin = Url::parse(&scenario.target.url)?.origin();
     let register = directory.and_then(|directory| directory.register.as_ref());
+    let (register, sign_up) = match register {
+        Some(Registering::Request(request)) => (Some(&**request), None),
+        Some(Registering::Form(form)) => (None, Some(&form.page)),
+        None => (None, None),
+    };
     let delete = directory.and_then(|directory| directory.delete.as_ref());
     let login = &scenario.login;
     let named = [
         ("directory.register", register),
         ("directory.delete", delete),
         ("login.request", login.request.as_ref()),
+        ("login.logged_in", login.logged_in.as_ref()),
+        ("login.logout", login.logout.as_ref()),
     ]
     .into_iter()
     .filter_map(|(name, request)| Some((name, request?)))
     .chain(
         login
-            .after
+            .before
             .iter()
+            .chain(&login.after)
             .map(|named| (named.name.value.as_str(), &named.request)),
     );
+    let mut addresses = Vec::new();
     for (name, request) in named {
-        let url = places.hook(name, request)?.url;
+        addresses.push((name, places.hook(name, request)?.url));
+    }
+    for (name, page) in [
+        ("directory.register", sign_up),
+        ("login", login.page.as_ref()),
+    ] {
+        if let Some(page) = page {
+            addresses.push((name, places.form(name, page, &Named::default())?.page));
+        }
+    }
+    for (name, url) in addresses {
         if !Url::parse(&url).is_ok_and(|url| url.origin() == origin) {
             return Err(anyhow!(
-                "{}: the request {name} has an address of its own, which the sandbox doesn't stand in for; give a path of the target, such as /users, or run it without --sandbox",
+                "{}: {name} has an address of its own, which the sandbox doesn't stand in for; give a path of the target, such as /users, or run it without --sandbox",
                 file.origin,
             ));
         }

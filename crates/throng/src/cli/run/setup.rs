@@ -16,11 +16,11 @@ use throng_identity::Secret;
 use throng_identity::directory::Directory;
 use throng_identity::directory::names::{NameTemplates, Prefix};
 use throng_identity::directory::nextcloud::Nextcloud;
-use throng_identity::directory::register::{Register, RegisterRequests};
+use throng_identity::directory::register::{Register, RegisterRequests, Registering};
 use throng_identity::discovery::{Authorization, discover};
 use throng_identity::hooks::{self, HookError};
 use throng_identity::ledger::{Ledger, RunId};
-use throng_identity::login::{DEFAULT_REDIRECT_URI, LoginPlan};
+use throng_identity::login::{DEFAULT_REDIRECT_URI, FormLogin, FormRegistration, LoginPlan};
 use throng_identity::provision::{
     Identity, LoginWay, ProvisionError, ProvisionEvent, ProvisionPlan, Provisioned, oauth_client,
     provision,
@@ -29,7 +29,7 @@ use throng_identity::registration::{ClientSource, OAuthClient, RegistrationReque
 use throng_identity::retry::RetryPolicy;
 use throng_identity::scopes;
 use throng_metrics::PhaseTally;
-use throng_workflow::model::{self, DirectoryKind, Scenario};
+use throng_workflow::model::{self, DirectoryKind, LoginKind, Scenario};
 use url::Url;
 
 use super::hooks::Places;
@@ -80,15 +80,39 @@ pub(crate) async fn set_up(
     made: &mut Made,
     narrator: &mut Narrator,
 ) -> anyhow::Result<Vec<Identity>> {
-    let login = match &wanted.scenario.login.request {
-        Some(request) => {
+    let scenario = wanted.scenario;
+    let login = if scenario.login.kind == LoginKind::OAuth {
+        LoginWay::OAuth(Arc::new(oauth(wanted, made, narrator).await?))
+    } else {
+        if scenario.directory.is_some() {
             check_directory(wanted, made, narrator).await?;
-            let places = Places::of(wanted.scenario)?;
-            LoginWay::Request(Arc::new(places.hook("login", request)?))
         }
-        None => LoginWay::OAuth(Arc::new(oauth(wanted, made, narrator).await?)),
+        declared_login(scenario)?
     };
     log_users_in(wanted, made, login, narrator).await
+}
+
+/// How users log in where the file says it all: by requests or by a form.
+fn declared_login(scenario: &Scenario) -> anyhow::Result<LoginWay> {
+    let (places, login) = (Places::of(scenario)?, &scenario.login);
+    if let Some(page) = &login.page {
+        let logged_in = login.logged_in.as_ref();
+        return Ok(LoginWay::Form(Arc::new(FormLogin {
+            form: places.form("login", page, &login.fields)?,
+            logged_in: logged_in
+                .map(|request| places.hook("logged_in", request))
+                .transpose()?,
+            timeout: REQUEST_LIMIT,
+            retry: RetryPolicy::default(),
+        })));
+    }
+    let request = login
+        .request
+        .as_ref()
+        .context("login: `request` is missing")?;
+    let mut requests = places.hooks(&login.before)?;
+    requests.push(places.hook("login", request)?);
+    Ok(LoginWay::Requests(requests.into()))
 }
 
 /// How users log in by OAuth, with the run's client.
@@ -208,7 +232,15 @@ fn directory_of(
                 .ok_or_else(|| missing("register"))?;
             let delete = described.delete.as_ref();
             let requests = RegisterRequests {
-                register: places.hook("register", register)?,
+                register: match register {
+                    model::Registering::Request(request) => {
+                        Registering::Request(places.hook("register", request)?)
+                    }
+                    model::Registering::Form(form) => Registering::Form(FormRegistration {
+                        form: places.form("register", &form.page, &form.fields)?,
+                        exists: form.exists.as_ref().map(|exists| exists.0.clone()),
+                    }),
+                },
                 exists: described.exists.0.clone(),
                 reuse: password(wanted.scenario).is_some(),
                 delete: delete
@@ -228,7 +260,7 @@ fn directory_of(
 }
 
 /// The password that all users have; nothing where each gets its own.
-fn password(scenario: &Scenario) -> Option<Secret> {
+pub(crate) fn password(scenario: &Scenario) -> Option<Secret> {
     let given = scenario.users.password.as_ref()?;
     (!given.0.expose().is_empty()).then(|| given.0.clone())
 }
@@ -286,21 +318,20 @@ async fn log_users_in(
     let concurrency = wanted.login_concurrency;
     narrator.step(&match &login {
         LoginWay::OAuth(_) => format!("Creating {users} users and acquiring OAuth tokens..."),
-        LoginWay::Request(_) => format!("Creating {users} users and logging them in..."),
+        _ if made.directory.is_none() => format!("Logging {users} users in..."),
+        LoginWay::Requests(_) | LoginWay::Form(_) => {
+            format!("Creating {users} users and logging them in...")
+        }
     });
     narrator.note(&format!(
         "(Running concurrently, up to {concurrency} at once)"
     ));
     let hooks = Places::of(wanted.scenario)?.hooks(&wanted.scenario.login.after)?;
-    let directory = made
-        .directory
-        .clone()
-        .context("the directory was not checked")?;
     let plan = ProvisionPlan {
         users,
         prefix: wanted.prefix.clone(),
         names: wanted.names.clone(),
-        directory,
+        directory: made.directory.clone(),
         connector: wanted.connector.clone(),
         login,
         password: password(wanted.scenario),
@@ -313,11 +344,17 @@ async fn log_users_in(
     };
     let mistakes = match &plan.login {
         LoginWay::OAuth(_) => hooks::check(&plan.after_login, true),
-        // What it saves, those after it may use: looked at in one piece.
-        LoginWay::Request(request) => {
-            let after = plan.after_login.iter().cloned();
-            let all: Vec<_> = std::iter::once((**request).clone()).chain(after).collect();
+        // What they save, those after them may use: looked at in one piece.
+        LoginWay::Requests(requests) => {
+            let all: Vec<_> = requests.iter().chain(&*plan.after_login).cloned().collect();
             hooks::check(&all, false)
+        }
+        LoginWay::Form(form) => {
+            let probe = form.logged_in.iter();
+            let all: Vec<_> = probe.chain(&*plan.after_login).cloned().collect();
+            let mut mistakes = hooks::check_page(&form.form);
+            mistakes.extend(hooks::check(&all, false));
+            mistakes
         }
     };
     if !mistakes.is_empty() {
@@ -370,10 +407,11 @@ async fn log_users_in(
             identities.len()
         )));
     }
-    narrator.done(&format!(
-        "Successfully created and authenticated {} users",
-        identities.len()
-    ));
+    let done = match &plan.directory {
+        Some(_) => "created and authenticated",
+        None => "authenticated",
+    };
+    narrator.done(&format!("Successfully {done} {} users", identities.len()));
     Ok(identities)
 }
 
@@ -420,7 +458,10 @@ fn phases(provisioned: &Provisioned, has_hooks: bool) -> Vec<PhaseTally> {
             }
         }
     }
-    let mut phases = vec![provision, login];
+    let mut phases = vec![login];
+    if provisioned.timings.iter().any(|user| user.create.is_some()) {
+        phases.insert(0, provision);
+    }
     if has_hooks {
         phases.push(after);
     }

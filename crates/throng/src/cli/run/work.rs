@@ -12,12 +12,14 @@ use http::{HeaderName, HeaderValue};
 use throng_client::Client;
 use throng_client::mcp::{Server, ServerOptions, Tools};
 use throng_engine::{RunOutcome, StopSignals, Tick};
+use throng_identity::hooks::{Hook, Values};
 use throng_identity::provision::Identity;
 use throng_metrics::PhaseTally;
 use throng_workflow::model::{LoginKind, Protocol};
-use throng_workflow::{Crowd, CrowdOptions, Person, Problem, Scenario};
+use throng_workflow::{Crowd, CrowdOptions, Logout, Person, Problem, Scenario};
 use url::Url;
 
+use super::hooks::Places;
 use super::live::LiveLine;
 use super::open;
 use super::prepare::Prepared;
@@ -140,19 +142,40 @@ pub(super) async fn connect(
         stop,
     };
     let people = match scenario.login.kind {
-        LoginKind::OAuth | LoginKind::Request => set_up(&wanted, made, narrator)
-            .await?
-            .into_iter()
-            .map(|identity| person(identity, &wanted))
-            .collect(),
+        LoginKind::OAuth | LoginKind::Request | LoginKind::Form => {
+            let identities = set_up(&wanted, made, narrator).await?;
+            let logout = logout(scenario)?;
+            let people = identities.into_iter();
+            people
+                .map(|identity| person(identity, logout.as_ref(), &wanted))
+                .collect()
+        }
         LoginKind::None => nobody_known(&wanted),
     };
     open_sessions(prepared, made, people, stop, narrator).await
 }
 
+/// The request by which each user logs out.
+fn logout(scenario: &Scenario) -> anyhow::Result<Option<Arc<Hook>>> {
+    let Some(request) = &scenario.login.logout else {
+        return Ok(None);
+    };
+    let hook = Places::of(scenario)?.hook("logout", request)?;
+    Ok(Some(Arc::new(hook)))
+}
+
 /// An identity with what it sends by. Whoever brings a token brings no cookies, but an HTTP target may set some.
-fn person(identity: Identity, wanted: &Wanted<'_>) -> Person {
-    let person = Person::from(identity);
+fn person(identity: Identity, logout: Option<&Arc<Hook>>, wanted: &Wanted<'_>) -> Person {
+    let logout = logout.map(|request| {
+        Box::new(Logout {
+            request: request.clone(),
+            values: identity.values(),
+        })
+    });
+    let person = Person {
+        logout,
+        ..Person::from(identity)
+    };
     match wanted.scenario.target.protocol {
         Protocol::Http if person.tokens.is_some() => Person {
             client: Client::with_cookies(&wanted.connector),
@@ -176,6 +199,8 @@ fn nobody_known(wanted: &Wanted<'_>) -> Vec<Person> {
                     Protocol::Http => Client::with_cookies(&wanted.connector),
                 },
                 tokens: None,
+                saved: Values::new(),
+                logout: None,
             }
         })
         .collect()
@@ -347,6 +372,7 @@ pub(super) async fn close_sessions(crowd: Arc<Crowd>, stop: &StopSignals, narrat
     let Some(crowd) = Arc::into_inner(crowd) else {
         return;
     };
+    let logouts = crowd.logouts();
     let aborted = stop.abort.is_cancelled();
     let limit = if aborted {
         CLOSE_LIMIT_AFTER_ABORT
@@ -359,6 +385,7 @@ pub(super) async fn close_sessions(crowd: Arc<Crowd>, stop: &StopSignals, narrat
         () = stop.abort.cancelled(), if !aborted => None,
     };
     match closed.as_deref() {
+        Some([]) if logouts > 0 => narrator.done(&format!("{logouts} users logged out")),
         Some([]) => {}
         Some([first, ..]) => narrator.warn(&format!(
             "{} sessions were not ended properly; the first: {}",
