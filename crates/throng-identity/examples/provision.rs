@@ -97,7 +97,7 @@ async fn main() -> anyhow::Result<()> {
         users: users.parse()?,
         prefix: Prefix::new("example")?,
         names: NameTemplates::default(),
-        directory: directory.clone(),
+        directory: Some(directory.clone()),
         connector,
         login: LoginWay::OAuth(Arc::new(login)),
         password: None,
