@@ -4,30 +4,43 @@
 //! in here knows any particular target. The program hands over users who are logged in ([`Accounts`]); this crate neither
 //! provisions nor logs in by itself, reads no scenario file and prints nothing.
 //!
-//! The way of a swarm, from the outside (`Settings`, `Monkey`, `Found` and `Finding` are to come with these signatures):
+//! The way of a swarm, from the outside:
 //!
-//! ```text
-//! let document = Document::load(&bytes, prefix)?;               // JSON or YAML, 3.0 or 3.1
-//! let mut catalog = Catalog::default();                          // or the scenario's, to which the monkey's steps are added
-//! let monkey = Monkey::new(document, accounts, settings, &mut catalog)?;     // Arc<Monkey>; adds the workflow `monkey`
-//! let outcome = throng_engine::run(&load, monkey.clone(), catalog.into(), Arc::new(()), stop, on_tick).await;
-//! let found: Found = monkey.settle(Duration::from_secs(30), &stop.abort).await;  // re-runs, shrinks, writes the corpus
-//! if !found.findings.is_empty() { /* Verdict::Findings, exit 97 */ }
-//!
-//! Settings { sending: Sending, seed: u64, users: UserId /* the first monkey's in the catalog */, permits: Option<Arc<Semaphore>>,
-//!            accept: Vec<Accepted>, logout: Option<String>, skip: Vec<String>, corpus: Option<PathBuf>, scenario: Option<String>, .. }
-//! Found: Serialize { findings: Vec<Finding>, seen_once: Vec<Finding>, accepted: Vec<Finding>, probes: u64, requests: u64, ... }; Display
-//! Finding: Serialize + Deserialize + Display { id, check, wfc, operation, status, message, repeated, tried, steps, curl, .. }
-//! Finding::load(path) and replay(&finding, &document, accounts, &sending, tries).await -> Replayed { repeated, tried } for `throng replay`
+//! ```no_run
+//! # use std::{sync::Arc, time::Duration};
+//! # use throng_engine::{Load, StopSignals};
+//! # use throng_fuzz::{Accounts, Document, Monkey, Sending, Settings};
+//! # use throng_metrics::Catalog;
+//! # async fn example(bytes: &[u8], accounts: Arc<dyn Accounts>, sending: Sending) -> anyhow::Result<()> {
+//! let document = Arc::new(Document::load(bytes, "/api/v1")?);
+//! // Or the user swarm's catalog: the monkey's workflow and steps are added to it.
+//! let mut catalog = Catalog::default();
+//! catalog.add_user("a monkey");
+//! let monkey = Monkey::new(document, accounts, Settings::new(sending, 7), &mut catalog)?;
+//! let (load, stop) = (Load { users: 1, ..Load::default() }, StopSignals::default());
+//! throng_engine::run(&load, Arc::clone(&monkey), Arc::new(catalog), Arc::new(()), stop.clone(), |_| {}).await;
+//! let found = monkey.settle(Duration::from_secs(30), &stop.abort).await;
+//! println!("{found}");
+//! # Ok(())
+//! # }
 //! ```
 
 pub mod account;
 pub mod answer;
+pub mod check;
+mod draw;
+pub mod finding;
+pub mod monkey;
 pub mod openapi;
+pub mod probe;
 pub mod request;
 pub mod value;
 
 pub use account::{Account, Accounts, NoAccounts};
 pub use answer::{Answer, Answered, CsrfRule, Fault, FaultKind, Sending};
+pub use check::{Check, UnknownCheck};
+pub use finding::{Finding, FindingError, Found, Replayed, replay};
+pub use monkey::{Accepted, Monkey, MonkeyError, Settings, UnknownOperation};
 pub use openapi::{Document, DocumentError};
+pub use probe::{Kind, Probe, Role, Step};
 pub use request::{Body, Csrf, Octets, Part, Request, Who};

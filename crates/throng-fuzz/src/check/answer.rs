@@ -1,0 +1,185 @@
+//! What one answer proves by itself.
+
+use http::header;
+
+use super::{Check, Judge, Violation, normalised, stack_trace};
+use crate::{
+    answer::{Answer, Answered, FaultKind},
+    openapi::Operation,
+    request::{Csrf, Request, Who},
+};
+
+/// Statuses by which HTTP itself, or something in front of the application, refuses: no document lists them.
+const OF_HTTP: [u16; 9] = [408, 414, 417, 421, 426, 429, 431, 505, 511];
+/// As much of a message groups, in characters.
+const MESSAGE: usize = 120;
+
+impl Judge<'_> {
+    pub(super) fn judge_answer(
+        &mut self,
+        step: usize,
+        request: &Request,
+        answer: &Answer,
+        found: &mut Vec<Violation>,
+    ) {
+        let mut say = |check, message: String| {
+            found.push(Violation {
+                check,
+                step,
+                message,
+            });
+        };
+        let answered = match answer {
+            Answer::Answered(answered) => answered,
+            Answer::Fault(fault) => {
+                match fault.kind {
+                    FaultKind::Hang => say(Check::Hang, fault.cause.to_owned()),
+                    FaultKind::Broken => say(Check::TransportFault, fault.cause.to_owned()),
+                    // Nothing was asked.
+                    FaultKind::Unreachable => {}
+                }
+                return;
+            }
+            Answer::Unsent(_) => return,
+        };
+        let status = answered.status;
+        let waits = answered.headers.contains_key(header::RETRY_AFTER);
+        if status >= 500 && !(status == 503 && waits) {
+            say(Check::ServerError, first_words(answered));
+        }
+        if status == 405 && !answered.headers.contains_key(header::ALLOW) {
+            say(Check::MethodWithoutAllow, "no Allow header".to_owned());
+        }
+        if answered.cut {
+            let limit = self.sending.largest_body;
+            say(Check::OversizedAnswer, format!("more than {limit} bytes"));
+        }
+        if let Some(language) = stack_trace::language(&answered.text())
+            && !sent_itself(request)
+        {
+            say(Check::StackTrace, format!("a stack trace of {language}"));
+        }
+        let Some((index, operation)) = self.operation(request.operation.as_deref()) else {
+            return;
+        };
+        if answered.status < 500 {
+            self.against_document(index, operation, request, answered, &mut say);
+        }
+        if (200..300).contains(&status) {
+            self.unguarded(operation, request, &mut say);
+        }
+    }
+
+    /// Whether it is what the document says.
+    fn against_document(
+        &mut self,
+        index: usize,
+        operation: &Operation,
+        request: &Request,
+        answered: &Answered,
+        say: &mut dyn FnMut(Check, String),
+    ) {
+        let status = answered.status;
+        let Some((response_index, response)) = operation.response(status) else {
+            // Who declares that a login is needed, or a token against forgery, says that it may be refused.
+            let implied = match status {
+                401 => operation.secured,
+                403 => operation.secured || self.sending.needs_token(&request.method),
+                503 => true,
+                status => OF_HTTP.contains(&status),
+            };
+            if !implied {
+                say(
+                    Check::UndocumentedStatus,
+                    format!("{status} is not documented"),
+                );
+            }
+            return;
+        };
+        let empty = answered.body.is_empty() || status == 204 || request.method == "HEAD";
+        if response.content.is_empty() || (empty && !answered.stream) {
+            return;
+        }
+        let media_type = answered.media_type();
+        let covering = response
+            .content
+            .iter()
+            .position(|content| content.covers(&media_type));
+        let Some(content_index) = covering else {
+            let shown = if media_type.is_empty() {
+                "none"
+            } else {
+                &media_type
+            };
+            say(Check::WrongContentType, format!("{status} as {shown}"));
+            return;
+        };
+        let Some(value) = answered
+            .json()
+            .filter(|_| crate::openapi::is_json(&media_type))
+        else {
+            if crate::openapi::is_json(&media_type) && !answered.cut {
+                say(
+                    Check::BodyAgainstSchema,
+                    format!("{status}: the body is no JSON"),
+                );
+            }
+            return;
+        };
+        let key = (index, response_index, content_index);
+        if let Some((place, fault)) = self.validators.fault(self.document, key, value) {
+            let place = normalised(&place, MESSAGE);
+            let fault = normalised(&fault, MESSAGE);
+            say(
+                Check::BodyAgainstSchema,
+                format!("{status}: {place} {fault}"),
+            );
+        }
+    }
+
+    /// Whether a success should have been refused.
+    fn unguarded(
+        &self,
+        operation: &Operation,
+        request: &Request,
+        say: &mut dyn FnMut(Check, String),
+    ) {
+        if !operation.secured {
+            return;
+        }
+        if request.who == Who::Nobody {
+            say(Check::LoginNotNeeded, "done for nobody".to_owned());
+        } else if request.csrf != Csrf::Right && self.sending.needs_token(&request.method) {
+            say(Check::CsrfNotChecked, forged(request.csrf));
+        }
+    }
+}
+
+pub(super) fn forged(csrf: Csrf) -> String {
+    match csrf {
+        Csrf::Others => "done with another session's token",
+        _ => "done without a token",
+    }
+    .to_owned()
+}
+
+fn first_words(answered: &Answered) -> String {
+    let message = answered.json().and_then(|json| {
+        let members = ["detail", "message", "error", "title"];
+        members.iter().find_map(|name| json[name].as_str())
+    });
+    match message {
+        Some(message) => normalised(message, MESSAGE),
+        None => {
+            let text = answered.text();
+            // A page of a framework differs in its middle, not at its start.
+            let start: String = text.chars().take(4 * MESSAGE).collect();
+            normalised(&start, MESSAGE)
+        }
+    }
+}
+
+/// Whether the request itself holds what looks like a stack trace: then an answer that repeats it proves nothing.
+fn sent_itself(request: &Request) -> bool {
+    serde_json::to_string(request).is_ok_and(|text| stack_trace::language(&text).is_some())
+}

@@ -1,0 +1,299 @@
+//! What the answers to several requests prove together.
+//!
+//! A control is only asked where it is there: it was when the thing was first seen, and the shrinker leaves it out then.
+
+use serde_json::Value;
+
+use super::{Check, Judge, Violation, answer::forged};
+use crate::{
+    answer::Answer,
+    probe::{Kind, Probe, Role, Step, Trace},
+    request::{Body, Csrf, Part, Request, UNIQUE, Who, scalar},
+};
+
+pub(super) fn judge(judge: &Judge<'_>, probe: &Probe, trace: &Trace, found: &mut Vec<Violation>) {
+    let scene = Scene { probe, trace };
+    let seen = match probe.kind {
+        Kind::Single | Kind::Login => None,
+        Kind::Csrf => csrf(judge, &scene),
+        Kind::Foreign => foreign(judge, &scene),
+        Kind::Logout => logout(&scene),
+        Kind::Deleted => deleted(&scene),
+        Kind::Refused => refused(&scene),
+        Kind::Privileged => privileged(&scene),
+        Kind::Race => race(&scene),
+    };
+    found.extend(seen);
+}
+
+/// A probe and what came of it.
+struct Scene<'a> {
+    probe: &'a Probe,
+    trace: &'a Trace,
+}
+
+impl<'a> Scene<'a> {
+    fn answer(&self, step: usize) -> Option<&'a Answer> {
+        self.trace.answers.get(step)?.as_ref()
+    }
+
+    /// Steps of a role, with their answers. `None` in it where there is no answer.
+    fn of(&self, role: Role) -> Vec<(usize, &'a Step, Option<&'a Answer>)> {
+        self.probe
+            .of(role)
+            .map(|(index, step)| (index, step, self.answer(index)))
+            .collect()
+    }
+
+    /// The value in the path of a request that an earlier answer gave.
+    fn bound(&self, request: &Request) -> Option<(usize, String)> {
+        request
+            .path_values
+            .values()
+            .rev()
+            .find_map(|part| match part {
+                Part::Bound { step, pointer } => {
+                    let json = self.answer(*step)?.json()?;
+                    Some((*step, scalar(json.pointer(pointer)?)?))
+                }
+                _ => None,
+            })
+    }
+}
+
+fn violation(check: Check, step: usize, message: impl Into<String>) -> Option<Violation> {
+    Some(Violation {
+        check,
+        step,
+        message: message.into(),
+    })
+}
+
+/// Where no login is declared to be needed, the control shows that nobody is refused. (Else a single answer tells.)
+fn csrf(judge: &Judge<'_>, scene: &Scene<'_>) -> Option<Violation> {
+    let (index, step, answer) = scene.of(Role::Act).pop()?;
+    let request = &step.request;
+    let (_, operation) = judge.operation(request.operation.as_deref())?;
+    if operation.secured
+        || request.csrf == Csrf::Right
+        || !judge.sending.needs_token(&request.method)
+    {
+        return None;
+    }
+    for (_, _, control) in scene.of(Role::Control) {
+        if !matches!(control?.status()?, 401 | 403) {
+            return None;
+        }
+    }
+    let logged_in = request.who != Who::Nobody;
+    (logged_in && answer?.succeeded())
+        .then(|| violation(Check::CsrfNotChecked, index, forged(request.csrf)))?
+}
+
+/// What the first user created is given to another, in whose list it does not stand, or to whom another way is closed.
+fn foreign(judge: &Judge<'_>, scene: &Scene<'_>) -> Option<Violation> {
+    let (index, step, answer) = scene.of(Role::Act).pop()?;
+    let Who::Other(_) = step.request.who else {
+        return None;
+    };
+    let (create, id) = scene.bound(&step.request)?;
+    if scene.probe.steps[create].request.who != Who::Own || !scene.answer(create)?.succeeded() {
+        return None;
+    }
+    let (_, operation) = judge.operation(step.request.operation.as_deref())?;
+    let mut own_has_it = None;
+    let mut told_apart = None;
+    for (_, control, answer) in scene.of(Role::Control) {
+        let answer = answer?;
+        let lists = control.request.path == scene.probe.steps[create].request.path;
+        match (control.request.who, lists) {
+            (Who::Own, true) => own_has_it = Some(answer.json()?.to_string().contains(&id)),
+            (Who::Other(_), true) => {
+                let hidden = !answer
+                    .json()
+                    .is_some_and(|json| json.to_string().contains(&id));
+                told_apart = Some(hidden);
+            }
+            (Who::Other(_), false) => told_apart = Some(matches!(answer.status()?, 403 | 404)),
+            _ => {}
+        }
+    }
+    if own_has_it == Some(false) || told_apart == Some(false) {
+        return None;
+    }
+    // A success that says something of the thing, or something at all where it's a part of it.
+    let given = answer?.succeeded() && answer?.answered().is_some_and(|it| !it.body.is_empty());
+    let names_it = answer?.answered()?.text().contains(&id);
+    let part_of_it = !operation.path.ends_with('}');
+    (given && (names_it || part_of_it))
+        .then(|| violation(Check::ForeignRead, index, "given to another user"))?
+}
+
+fn logout(scene: &Scene<'_>) -> Option<Violation> {
+    let (ended, _, goodbye) = scene
+        .of(Role::Act)
+        .into_iter()
+        .find(|(_, step, _)| step.request.who == Who::Fresh)?;
+    if !goodbye?.succeeded() {
+        return None;
+    }
+    for (_, control, answer) in scene.of(Role::Control) {
+        let expected = match control.request.who {
+            Who::Nobody => matches!(answer?.status()?, 401 | 403),
+            _ => answer?.succeeded(),
+        };
+        if !expected {
+            return None;
+        }
+    }
+    scene
+        .of(Role::Act)
+        .into_iter()
+        .find(|(index, step, answer)| {
+            *index > ended && step.request.who == Who::Kept && answer.is_some_and(Answer::succeeded)
+        })
+        .and_then(|(index, _, _)| {
+            violation(Check::SessionAfterLogout, index, "the session went on")
+        })
+}
+
+fn deleted(scene: &Scene<'_>) -> Option<Violation> {
+    let acts = scene.of(Role::Act);
+    let (gone, delete, confirmed) = acts
+        .iter()
+        .find(|(_, step, _)| step.request.method == "DELETE")?;
+    // What was only taken on may still be under way.
+    let status = (*confirmed)?.status()?;
+    if !matches!(status, 200 | 204) {
+        return None;
+    }
+    for (_, _, control) in scene.of(Role::Control) {
+        if !control?.succeeded() {
+            return None;
+        }
+    }
+    let (index, _, answer) = acts.iter().find(|(index, step, _)| {
+        index > gone
+            && step.request.method == "GET"
+            && step.request.path_values == delete.request.path_values
+    })?;
+    let answer = (*answer)?;
+    (answer.succeeded() && !answer.json().is_some_and(says_it_is_gone))
+        .then(|| violation(Check::UseAfterDelete, *index, "served after its deletion"))?
+}
+
+/// Whether a thing says of itself that it was deleted: then it's kept on purpose.
+fn says_it_is_gone(json: &Value) -> bool {
+    let Some(members) = json.as_object() else {
+        return false;
+    };
+    members.iter().any(|(name, value)| {
+        let name = name.to_ascii_lowercase();
+        let gone = ["delet", "remov", "archiv", "trash"];
+        let says = |text: &str| gone.iter().any(|word| text.contains(word));
+        match value {
+            Value::Bool(true) => says(&name),
+            Value::String(text) => {
+                (says(&name) && !text.is_empty())
+                    || ((name == "status" || name == "state") && says(&text.to_ascii_lowercase()))
+            }
+            Value::Number(_) => says(&name),
+            _ => false,
+        }
+    })
+}
+
+/// A refused creation whose unique text stands in the list afterwards.
+fn refused(scene: &Scene<'_>) -> Option<Violation> {
+    let acts = scene.of(Role::Act);
+    let (refused, create, answer) = acts
+        .iter()
+        .find(|(_, step, _)| step.request.method == "POST")?;
+    if !(*answer)?.refused() || !holds_unique(&create.request.body) {
+        return None;
+    }
+    let (index, _, list) = acts
+        .iter()
+        .find(|(index, step, _)| index > refused && step.request.method == "GET")?;
+    let list = (*list)?;
+    let listed = list.succeeded() && list.answered()?.text().contains(&scene.trace.unique);
+    listed.then(|| violation(Check::RefusedWithEffect, *index, "it stands in the list"))?
+}
+
+fn holds_unique(body: &Body) -> bool {
+    serde_json::to_string(body).is_ok_and(|text| text.contains(UNIQUE))
+}
+
+/// A member that the answer repeats as it was sent, and that it did not have by itself.
+fn privileged(scene: &Scene<'_>) -> Option<Violation> {
+    let (index, step, answer) = scene.of(Role::Act).pop()?;
+    let Body::Json(Value::Object(sent)) = &step.request.body else {
+        return None;
+    };
+    let answer = answer?;
+    if !answer.succeeded() {
+        return None;
+    }
+    let got = answer.json()?;
+    let controls = scene.of(Role::Control);
+    let by_itself = match controls.first() {
+        Some((_, control, answer)) => {
+            let answer = (*answer)?;
+            if !answer.succeeded() {
+                return None;
+            }
+            let Body::Json(Value::Object(body)) = &control.request.body else {
+                return None;
+            };
+            Some((body, answer.json()?))
+        }
+        None => None,
+    };
+    let mut believed = sent.iter().filter(|(name, value)| {
+        let plain = !matches!(value, Value::Null | Value::Array(_) | Value::Object(_));
+        let unique = value.as_str().is_some_and(|text| text.contains(UNIQUE));
+        let beyond = match by_itself {
+            // What the control sent too was meant to be sent.
+            Some((body, control)) => {
+                !body.contains_key(*name)
+                    && control
+                        .get(name.as_str())
+                        .is_some_and(|usual| usual != *value)
+            }
+            None => true,
+        };
+        let watched = scene.probe.watched.contains(name);
+        watched && plain && !unique && beyond && got.get(name.as_str()) == Some(*value)
+    });
+    let (name, _) = believed.next()?;
+    violation(
+        Check::MassAssignment,
+        index,
+        format!("`{name}` is believed"),
+    )
+}
+
+/// One repetition after the other is refused; at the same time several win, and not the same thing.
+fn race(scene: &Scene<'_>) -> Option<Violation> {
+    let controls = scene.of(Role::Control);
+    if let [(_, _, first), (_, _, second)] = controls[..]
+        && !(first?.succeeded() && second?.status() == Some(409))
+    {
+        return None;
+    }
+    let acts = scene.of(Role::Act);
+    let same = acts
+        .windows(2)
+        .all(|pair| pair[0].1.request == pair[1].1.request);
+    let won: Vec<&Answer> = acts
+        .iter()
+        .filter_map(|(_, _, answer)| *answer)
+        .filter(|answer| answer.succeeded())
+        .collect();
+    // The same answer twice is one thing that was made once.
+    let differ = won.windows(2).any(|pair| pair[0].json() != pair[1].json());
+    let (index, _, _) = acts.last()?;
+    let unique = holds_unique(&acts.first()?.1.request.body);
+    (same && unique && won.len() > 1 && differ)
+        .then(|| violation(Check::UniqueRace, *index, "several won at the same time"))?
+}

@@ -1,0 +1,314 @@
+//! After the load: what was seen is sent again, shrunk and written down, on a budget of its own.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Arc, PoisonError, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Finding, Found, curl,
+    group::{Group, Key},
+    in_words,
+    shrink::Shrinker,
+};
+use crate::{
+    Answer,
+    answer::{Sending, excerpt},
+    check::Judge,
+    monkey::{Monkey, unique},
+    openapi::Document,
+    probe::{Cast, Kind, Probe, Role, Trace, execute},
+};
+
+/// A finding is tried so often.
+const TRIES: u32 = 5;
+/// What depends on chance is tried so often.
+const TRIES_OF_RACES: u32 = 12;
+/// As much of an answer is shown, in characters.
+const EXCERPT: usize = 200;
+/// What takes as long each time is tried less often.
+const SLOW: Duration = Duration::from_secs(2);
+
+impl Monkey {
+    /// Waits until all that was sent has been judged, then sends again what was seen to be wrong: to see whether it repeats,
+    /// and to find the smallest requests that show it; at most `budget` long, and until `abort`. Where nothing was seen, no
+    /// time is spent. Call it once, when the load has ended.
+    pub async fn settle(&self, budget: Duration, abort: &CancellationToken) -> Found {
+        let mut found = Found {
+            notes: self.judged().await,
+            probes: self.counts.probes.load(Ordering::Relaxed),
+            requests: self.counts.requests.load(Ordering::Relaxed),
+            seed: self.settings.seed,
+            ..Found::default()
+        };
+        found.notes.extend(self.document.notes().iter().cloned());
+        let remarks = self.remarks();
+        found.remarks.extend(
+            remarks
+                .into_iter()
+                .map(|(what, count)| (what.to_owned(), count)),
+        );
+        let groups = {
+            let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+            if groups.beyond > 0 {
+                let beyond = groups.beyond;
+                found
+                    .remarks
+                    .insert("violations of too many kinds to be kept".to_owned(), beyond);
+            }
+            std::mem::take(&mut groups.groups)
+        };
+        let deadline = Instant::now() + budget;
+        let mut left = groups.len();
+        for (key, group) in groups {
+            let slice = deadline.saturating_duration_since(Instant::now())
+                / u32::try_from(left).unwrap_or(u32::MAX).max(1);
+            left -= 1;
+            self.settle_one(
+                key,
+                group,
+                Instant::now() + slice.mul_f32(1.5),
+                abort,
+                &mut found,
+            )
+            .await;
+        }
+        found.merge_same();
+        if let Some(corpus) = &self.settings.corpus {
+            for finding in found.findings.iter_mut().chain(&mut found.seen_once) {
+                match finding.save(corpus) {
+                    Ok(file) => finding.file = Some(file),
+                    Err(error) => found
+                        .notes
+                        .push(format!("cannot write to {}: {error}", corpus.display())),
+                }
+            }
+        }
+        found
+    }
+
+    async fn settle_one(
+        &self,
+        key: Key,
+        group: Group,
+        until: Instant,
+        abort: &CancellationToken,
+        found: &mut Found,
+    ) {
+        let Some(first) = group.probes.first() else {
+            return;
+        };
+        let accepted = self.settings.accept.iter().find(|accepted| {
+            accepted.covers(&self.document, key.check, Some(&key.operation), key.status)
+        });
+        if let Some(accepted) = accepted {
+            let reason = accepted.reason.clone();
+            let finding = self.finding(&key, &group, first.clone(), Seen::default(), Some(reason));
+            found.accepted.push(finding);
+            return;
+        }
+        let mut bench = Bench::new(
+            &self.document,
+            Arc::clone(&self.accounts),
+            &self.settings.sending,
+        );
+        let mut best: Option<(Probe, Seen)> = None;
+        for probe in &group.probes {
+            if abort.is_cancelled() {
+                break;
+            }
+            let seen = bench.tries(probe, &key, until).await;
+            if seen.repeated > 0 {
+                best = Some((probe.clone(), seen));
+                break;
+            }
+            best.get_or_insert((probe.clone(), seen));
+        }
+        let Some((probe, seen)) = best else {
+            let finding = self.finding(&key, &group, first.clone(), Seen::default(), None);
+            found.seen_once.push(finding);
+            return;
+        };
+        if seen.repeated == 0 {
+            let finding = self.finding(&key, &group, probe, seen, None);
+            found.seen_once.push(finding);
+            return;
+        }
+        let small = Shrinker::new(&mut bench, &key, &seen, until, abort)
+            .shrink(probe.clone())
+            .await;
+        let confirmed = if small == probe {
+            None
+        } else {
+            let again = Instant::now() + Duration::from_secs(5);
+            Some(bench.tries(&small, &key, again.max(until)).await)
+        };
+        let (probe, seen) = match confirmed {
+            // What was shrunk too far is not kept.
+            Some(small_seen) if small_seen.repeated > 0 => (small, small_seen),
+            _ => (probe, seen),
+        };
+        let finding = self.finding(&key, &group, probe, seen, None);
+        found.findings.push(finding);
+    }
+
+    fn finding(
+        &self,
+        key: &Key,
+        group: &Group,
+        mut probe: Probe,
+        seen: Seen,
+        accepted: Option<String>,
+    ) -> Finding {
+        let safe = self
+            .document
+            .operation(&key.operation)
+            .is_none_or(crate::openapi::Operation::is_safe);
+        if seen.repeated > 0 {
+            probe.steps.retain(|step| step.role != Role::Cleanup);
+        }
+        let requests = in_words(&probe);
+        let mut finding = Finding {
+            id: id(key),
+            check: key.check,
+            about: key.check.about().to_owned(),
+            wfc: key.check.wfc(safe),
+            operation: key.operation.clone(),
+            status: key.status,
+            message: key.message.clone(),
+            answer: seen.answer,
+            count: group.count,
+            repeated: seen.repeated,
+            tried: seen.tried,
+            seed: self.settings.seed,
+            probe,
+            requests,
+            curl: String::new(),
+            accepted,
+            scenario: self.settings.scenario.clone(),
+            openapi: self.settings.openapi.clone(),
+            file: None,
+        };
+        finding.curl = curl::script(&finding, &self.settings.sending, &*self.accounts);
+        finding
+    }
+}
+
+/// `server_error-post-scripts-1a2b3c`
+fn id(key: &Key) -> String {
+    let mut slug = String::new();
+    for c in key.operation.chars() {
+        if c.is_ascii_alphanumeric() {
+            slug.push(c.to_ascii_lowercase());
+        } else if !slug.ends_with('-') && !slug.is_empty() {
+            slug.push('-');
+        }
+    }
+    let slug: String = slug.trim_end_matches('-').chars().take(60).collect();
+    // With fixed keys: the same in each run.
+    let mut hasher = DefaultHasher::new();
+    (key.check.id(), &key.operation, key.status, &key.message).hash(&mut hasher);
+    format!("{}-{slug}-{:06x}", key.check, hasher.finish() & 0xff_ffff)
+}
+
+/// What came of sending a probe several times.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Seen {
+    pub(super) repeated: u32,
+    pub(super) tried: u32,
+    /// The start of the answer that showed it, without secrets.
+    pub(super) answer: String,
+}
+
+/// Where probes are sent again: the first user and others, a judge.
+pub(super) struct Bench<'a> {
+    cast: Cast,
+    sending: &'a Sending,
+    judge: Judge<'a>,
+    document: &'a Document,
+    turned_away: bool,
+}
+
+impl<'a> Bench<'a> {
+    pub(super) fn new(
+        document: &'a Document,
+        accounts: Arc<dyn crate::Accounts>,
+        sending: &'a Sending,
+    ) -> Self {
+        Self {
+            cast: Cast::new(accounts, 0),
+            sending,
+            judge: Judge::new(document, sending),
+            document,
+            turned_away: true,
+        }
+    }
+
+    /// Sends a probe once. The start of the answer that shows what is looked for, or `None` if nothing does.
+    pub(super) async fn once(&mut self, probe: &Probe, key: &Key) -> Option<String> {
+        if self.turned_away {
+            // Sessions of the load may have ended by what it did.
+            self.turned_away = self.cast.log_in_again().await.is_err();
+        }
+        let trace = execute(probe, &mut self.cast, self.sending, unique(), None).await;
+        let trace = match trace {
+            Ok(trace) => trace,
+            Err(error) => {
+                tracing::debug!("a session for a finding: {error:#}");
+                return None;
+            }
+        };
+        self.turned_away |= self.lost_session(probe, &trace);
+        let violations = self.judge.judge(probe, &trace);
+        let seen = violations
+            .iter()
+            .find(|violation| Key::of(probe, &trace, violation).alike(key))?;
+        let answered = trace.answers.get(seen.step).and_then(Option::as_ref);
+        Some(match answered {
+            Some(Answer::Answered(answered)) => excerpt(answered, &self.cast.known(), EXCERPT),
+            Some(Answer::Fault(fault)) => fault.message.clone(),
+            _ => String::new(),
+        })
+    }
+
+    fn lost_session(&self, probe: &Probe, trace: &Trace) -> bool {
+        probe
+            .steps
+            .iter()
+            .zip(&trace.answers)
+            .any(|(step, answer)| {
+                let operation = step.request.operation.as_deref();
+                let operation = operation.and_then(|name| self.document.operation(name));
+                step.request.who == crate::Who::Own
+                    && operation.is_some_and(|it| it.secured)
+                    && answer.as_ref().and_then(Answer::status) == Some(401)
+            })
+    }
+
+    /// Sends a probe several times, at least once, until `until`.
+    pub(super) async fn tries(&mut self, probe: &Probe, key: &Key, until: Instant) -> Seen {
+        let most = if key.check.is_race() || probe.kind == Kind::Race {
+            TRIES_OF_RACES
+        } else {
+            TRIES
+        };
+        let mut seen = Seen::default();
+        let mut slowest = Duration::ZERO;
+        while seen.tried < most {
+            let started = Instant::now();
+            if seen.tried > 0 && (started >= until || (slowest > SLOW && seen.tried >= 2)) {
+                break;
+            }
+            seen.tried += 1;
+            if let Some(answer) = self.once(probe, key).await {
+                seen.repeated += 1;
+                seen.answer = answer;
+            }
+            slowest = slowest.max(started.elapsed());
+        }
+        seen
+    }
+}

@@ -1,0 +1,84 @@
+//! Probes made ahead, on a thread of their own: what is random costs the measured path nothing.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use crate::{
+    draw::Draw,
+    openapi::Document,
+    probe::{Probe, Relations, Singles},
+};
+
+/// So many probes wait ready.
+const AHEAD: usize = 256;
+/// After the first round, one of so many probes is one that follows from the document again.
+const RELATION_EVERY: u64 = 6;
+
+/// What probes are made of.
+#[derive(Debug)]
+pub(super) struct Recipe {
+    pub(super) document: Arc<Document>,
+    pub(super) relations: Relations,
+    /// Those that follow from the document.
+    pub(super) related: Vec<Probe>,
+    pub(super) users: usize,
+    pub(super) seed: u64,
+    pub(super) probes: Option<u64>,
+}
+
+impl Recipe {
+    /// Starts the thread. It ends when nobody takes its probes any more, or when there are enough.
+    pub(super) fn start(self) -> std::io::Result<Receiver<Probe>> {
+        let (sender, receiver) = channel(AHEAD);
+        std::thread::Builder::new()
+            .name("monkey generator".to_owned())
+            .spawn(move || self.generate(&sender))?;
+        Ok(receiver)
+    }
+
+    fn generate(&self, sender: &Sender<Probe>) {
+        let mut singles = Singles::new(&self.document, &self.relations);
+        for number in 0..self.probes.unwrap_or(u64::MAX) {
+            let Some(probe) = self.probe(&mut singles, number) else {
+                continue;
+            };
+            if sender.blocking_send(probe).is_err() {
+                break;
+            }
+        }
+        for note in singles.notes {
+            tracing::debug!("{note}");
+        }
+    }
+
+    /// The probe of that number: it depends on the seed and nothing else.
+    fn probe(&self, singles: &mut Singles, number: u64) -> Option<Probe> {
+        let related = u64::try_from(self.related.len()).unwrap_or(u64::MAX);
+        let turn = if number < related {
+            Some(number)
+        } else if related > 0 && number % RELATION_EVERY == 0 {
+            Some(number / RELATION_EVERY % related)
+        } else {
+            None
+        };
+        match turn {
+            Some(turn) => {
+                let index = usize::try_from(turn).ok()?;
+                let mut probe = self.related.get(index)?.clone();
+                probe.number = number;
+                Some(probe)
+            }
+            None => {
+                let mut draw = Draw::new(self.seed, number);
+                singles.probe(
+                    &self.document,
+                    &self.relations,
+                    self.users,
+                    number,
+                    &mut draw,
+                )
+            }
+        }
+    }
+}
