@@ -232,9 +232,7 @@ impl<S: Scenario> Member<S> {
         };
         match ended {
             Ended::Returned(Ok(())) => IterationOutcome::Success,
-            Ended::GivenUp | Ended::Returned(Err(_))
-                if self.shared.stop.abort.is_cancelled() && self.shared.stopped_by_signal() =>
-            {
+            Ended::GivenUp | Ended::Returned(Err(_)) if cx.was_cut_off() => {
                 IterationOutcome::Interrupted
             }
             Ended::GivenUp | Ended::Returned(Err(_)) if cx.step_failed() => {

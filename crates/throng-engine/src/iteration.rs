@@ -16,7 +16,7 @@ use throng_metrics::{
 };
 
 use crate::{
-    Expectations, Load, StepClock, StopSignals,
+    Expectations, Load, Permit, StepClock, StopSignals,
     clock::Clock,
     scenario::{environment, rng},
     starts::Start,
@@ -30,6 +30,9 @@ pub enum Phase {
     /// Samples count.
     Measured,
 }
+
+/// A call without an answer for so long says something of the target, however short a graceful stop is.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What all users of a run share.
 #[derive(Debug)]
@@ -68,6 +71,17 @@ impl Shared {
     pub(crate) fn stopped_by_signal(&self) -> bool {
         self.callers_stop.abort.is_cancelled()
             || (self.callers_stop.drain.is_cancelled() && !self.time_is_up.load(Ordering::Relaxed))
+    }
+
+    /// Whether what the run's own end cuts off had its time: `given` is what it may take at most, where that is known. Who had
+    /// less is neither success nor failure, as after a signal: nobody can tell what would have come of it.
+    fn had_its_time(&self, ran: Duration, given: Option<Duration>, answered: bool) -> bool {
+        let patience = self.load.graceful_stop.max(PATIENCE);
+        match given {
+            // Whatever it waits for may come as late as this.
+            Some(given) if answered => ran >= given,
+            given => ran >= given.unwrap_or(Duration::MAX).min(patience),
+        }
     }
 
     /// What is said of something that still ran when the run's own patience was at its end.
@@ -143,6 +157,9 @@ struct Inner {
     phase: Phase,
     workflow: AtomicU32,
     step_failed: AtomicBool,
+    step_cut_off: AtomicBool,
+    /// When its last step ended, in microseconds.
+    progress_micros: AtomicU64,
     /// When the scenario said that its work was done.
     completed: OnceLock<Duration>,
 }
@@ -161,6 +178,8 @@ impl IterCx {
             started: start.started,
             workflow: AtomicU32::new(NO_WORKFLOW),
             step_failed: AtomicBool::new(false),
+            step_cut_off: AtomicBool::new(false),
+            progress_micros: AtomicU64::new(0),
             completed: OnceLock::new(),
         }))
     }
@@ -236,10 +255,11 @@ impl IterCx {
                     .expectations
                     .learn(sample.step, sample.service()),
                 Outcome::Success | Outcome::Refused => {}
-                Outcome::Failed(_) | Outcome::Unfinished => {
-                    self.0.step_failed.store(true, Ordering::Relaxed);
-                }
+                Outcome::Unfinished => self.0.step_cut_off.store(true, Ordering::Relaxed),
+                Outcome::Failed(_) => self.0.step_failed.store(true, Ordering::Relaxed),
             }
+            let ended = u64::try_from(sample.ended.as_micros()).unwrap_or(u64::MAX);
+            self.0.progress_micros.fetch_max(ended, Ordering::Relaxed);
         }
         match self.0.phase {
             Phase::Measured => self.0.shared.record(self.0.user, event),
@@ -252,9 +272,19 @@ impl IterCx {
         }
     }
 
+    /// The right to have one call in flight, where [`Load::in_flight`] limits that; `None` at once where nothing does. Ask
+    /// for it before [`IterCx::begin`], so that the waiting is no part of the step's service time, and drop it as soon as the
+    /// answer is there.
+    pub async fn permit(&self) -> Option<Permit> {
+        match &self.0.shared.load.in_flight {
+            None => None,
+            Some(limit) => Some(limit.permit(self.0.phase == Phase::Measured).await),
+        }
+    }
+
     /// A step that starts now. Finish it with [`InFlight::finish`]. Dropped before, it is recorded all the same: as
-    /// unfinished where a signal stopped the run, and as a failure where nobody did. It moves `clock` on when it is
-    /// finished.
+    /// unfinished where a signal stopped the run or its own end came before the step had had its time, and as a failure
+    /// else. It moves `clock` on when it is finished.
     pub fn begin<'a>(&self, step: StepId, actor: UserId, clock: &'a mut StepClock) -> InFlight<'a> {
         let started = self.now();
         InFlight {
@@ -265,6 +295,7 @@ impl IterCx {
             clock,
             status: None,
             going_on: None,
+            given: None,
             cx: Some(self.clone()),
         }
     }
@@ -302,13 +333,30 @@ impl IterCx {
         self.0.step_failed.load(Ordering::Relaxed)
     }
 
+    /// Whether it was cut off before anything in it had failed or had taken too long: by a signal, or by the run's own end.
+    pub(crate) fn was_cut_off(&self) -> bool {
+        let shared = &self.0.shared;
+        if !shared.stop.abort.is_cancelled() {
+            return false;
+        }
+        let progress = Duration::from_micros(self.0.progress_micros.load(Ordering::Relaxed));
+        let since = self.now().saturating_sub(progress.max(self.0.started));
+        shared.stopped_by_signal()
+            || (!self.step_failed()
+                && (self.0.step_cut_off.load(Ordering::Relaxed)
+                    || !shared.had_its_time(since, None, false)))
+    }
+
     /// How a step went that was dropped in flight, before its answer or while that went on.
-    fn dropped(&self, ran: Duration, answered: bool) -> Outcome {
+    fn dropped(&self, ran: Duration, given: Option<Duration>, answered: bool) -> Outcome {
         let shared = &self.0.shared;
         if shared.stopped_by_signal() {
             return Outcome::Unfinished;
         }
         let failure = if shared.stop.abort.is_cancelled() {
+            if !shared.had_its_time(ran, given, answered) {
+                return Outcome::Unfinished;
+            }
             let (what, cause) = if answered {
                 (
                     "the answer still went on",
@@ -382,6 +430,8 @@ pub struct InFlight<'a> {
     status: Option<u16>,
     /// The head of the answer, where the step goes on after it.
     going_on: Option<GoingOn>,
+    /// How long it may take at most.
+    given: Option<Duration>,
     clock: &'a mut StepClock,
 }
 
@@ -399,6 +449,11 @@ impl InFlight<'_> {
     /// Notes the HTTP status of the answer.
     pub fn answered(&mut self, status: Option<u16>) {
         self.status = status;
+    }
+
+    /// How long the step may take at most. When the run's own end cuts it off before that, it is no failure.
+    pub fn may_take(&mut self, given: Duration) {
+        self.given = Some(given);
     }
 
     /// For a step that goes on after the head of its answer, such as an event stream. Given up later, it is recorded as one
@@ -456,13 +511,13 @@ impl Drop for InFlight<'_> {
                 .as_ref()
                 .and_then(|going_on| Some((*going_on.head.get()?, going_on.suffices)));
             let Some((head, suffices)) = answered else {
-                let outcome = cx.dropped(ran, false);
+                let outcome = cx.dropped(ran, self.given, false);
                 return self.record(now, 0, 0, outcome);
             };
             let outcome = if suffices {
                 Outcome::Success
             } else {
-                cx.dropped(ran, true)
+                cx.dropped(ran, self.given, true)
             };
             // As of a stream that ends by itself: the rest is its own time, in which nobody waited for the server.
             let ended = cx.offset_of(head.at);

@@ -22,6 +22,7 @@ mod dispatcher;
 mod expectations;
 mod health;
 mod iteration;
+mod limit;
 mod load;
 mod outcome;
 mod pacer;
@@ -31,6 +32,7 @@ mod starts;
 
 pub use expectations::{Expectations, StepClock};
 pub use iteration::{Head, InFlight, IterCx, Phase};
+pub use limit::{InFlightLimit, Permit};
 pub use load::{Executor, Load, LoadError, Rate, RateError};
 pub use outcome::{EndedBy, RunOutcome, Stage, Tick, UserError, UserStage};
 pub use pacer::{ConstantRate, Pacer};

@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use thiserror::Error;
 
+use crate::InFlightLimit;
+
 /// A load to put on a target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Load {
@@ -23,6 +25,9 @@ pub struct Load {
     pub abort_grace: Duration,
     /// Seed of all random choices. The same seed gives the same choices to the same user's same iteration.
     pub seed: u64,
+    /// How many calls may be in flight at once; `None` for as many as there are users (and their parallel steps). Runs that
+    /// go on side by side may share one limit.
+    pub in_flight: Option<InFlightLimit>,
 }
 
 impl Default for Load {
@@ -37,6 +42,7 @@ impl Default for Load {
             graceful_stop: Duration::from_secs(10),
             abort_grace: Duration::from_secs(2),
             seed: 0,
+            in_flight: None,
         }
     }
 }

@@ -18,8 +18,8 @@ use throng_metrics::{Catalog, Event, GeneratorHealth, Recorder, Tally, Violation
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
 
 use crate::{
-    ConstantRate, EndedBy, Executor, Expectations, Load, RunOutcome, Scenario, Stage, StopSignals,
-    Tick, UserError,
+    ConstantRate, EndedBy, Executor, Expectations, InFlightLimit, Load, RunOutcome, Scenario,
+    Stage, StopSignals, Tick, UserError,
     clock::Clock,
     crew::{Command, Crew},
     dispatcher::Dispatcher,
@@ -97,6 +97,12 @@ pub async fn run<S: Scenario>(
             cores: health::cores(),
             peak_rss: health::peak_resident().unwrap_or(0),
             discarded: shared.discarded.load(Ordering::Relaxed),
+            in_flight: load.in_flight.as_ref().map(InFlightLimit::most),
+            permit_wait: load
+                .in_flight
+                .as_ref()
+                .map(InFlightLimit::waited)
+                .unwrap_or_default(),
         },
         tally,
         users_started: progress.users.load(Ordering::Relaxed),

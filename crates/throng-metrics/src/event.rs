@@ -86,7 +86,7 @@ pub enum Outcome {
     Refused,
     /// An error.
     Failed(Box<Failure>),
-    /// Cut off by a signal that stopped the run. Neither success nor error, but counted.
+    /// Cut off by a signal that stopped the run, or by the run's own end before it had its time. Neither success nor error, but counted.
     Unfinished,
 }
 
@@ -192,7 +192,7 @@ pub enum IterationOutcome {
     Success,
     /// A step failed, or the scenario did. The failure is given only where no step recorded one.
     Failed(Option<Box<Failure>>),
-    /// Cut off by a signal that stopped the run. Neither success nor failure, but counted.
+    /// Cut off by a signal that stopped the run, or by the run's own end before it had its time. Neither success nor failure, but counted.
     Interrupted,
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::StartTally;
+use crate::{Latencies, StartTally};
 
 /// What the generator itself did and cost in the measured window.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +19,10 @@ pub struct GeneratorHealth {
     pub peak_rss: u64,
     /// Steps of the warm-up, whose samples were thrown away.
     pub discarded: u64,
+    /// How many calls might be in flight at once; `None` where nothing limited that.
+    pub in_flight: Option<u32>,
+    /// How long calls waited until one more might be in flight. No part of any latency in a closed model.
+    pub permit_wait: Latencies,
 }
 
 impl GeneratorHealth {

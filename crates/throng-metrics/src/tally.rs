@@ -34,7 +34,7 @@ pub struct StepTally {
     pub failed: u64,
     /// Of the failures, the access violations: calls that must be refused and were not.
     pub not_refused: u64,
-    /// Cut off by a signal. Neither good nor bad.
+    /// Cut off by a signal or by the run's own end. Neither good nor bad.
     pub unfinished: u64,
     /// Bytes sent.
     pub sent: u64,
@@ -207,7 +207,7 @@ pub struct WorkflowTally {
     pub succeeded: u64,
     /// Executions that failed.
     pub failed: u64,
-    /// Executions that were cut off by a signal. Neither of the others.
+    /// Executions that were cut off by a signal or by the run's own end. Neither of the others.
     pub interrupted: u64,
     /// Response times (intended start to end) of successes.
     pub response: Latencies,
@@ -276,7 +276,7 @@ pub struct UserStep {
     pub good: u64,
     /// Failures.
     pub bad: u64,
-    /// What was cut off by a signal. Neither good nor bad.
+    /// What was cut off by a signal or by the run's own end. Neither good nor bad.
     pub unfinished: u64,
 }
 
@@ -532,7 +532,7 @@ impl Tally {
         self.steps.iter().map(StepTally::bad).sum()
     }
 
-    /// Steps that were cut off by a signal.
+    /// Steps that were cut off by a signal or by the run's own end.
     pub fn unfinished_calls(&self) -> u64 {
         self.steps.iter().map(|step| step.unfinished).sum()
     }

@@ -94,6 +94,7 @@ impl Sender<'_> {
             return performed_on(&listener, Err(failure), None);
         }
         let head = listener.head();
+        task.head_is_there();
         // Only one listens by this task, so that nothing is set twice.
         let _ = task.open.set(Head {
             at: head.first_byte.unwrap_or(head.ended),

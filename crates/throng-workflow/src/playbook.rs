@@ -431,11 +431,14 @@ impl<'a> Play<'a> {
             refused: None,
         };
         let renewed = self.crowd.ready(actor.user).await;
+        // Waited for before the step begins: it's no part of the target's time.
+        let permit = self.cx.permit().await;
         let abort = &self.cx.stop().abort;
         if abort.is_cancelled() && !self.finally {
             bail!("the run was aborted");
         }
-        let flight = self.cx.begin(id, UserId(actor.user), &mut self.clock);
+        let mut flight = self.cx.begin(id, UserId(actor.user), &mut self.clock);
+        flight.may_take(task.timeout);
         let (renewed, performed) = match renewed {
             Ok(renewed) => {
                 let performed = self.crowd.perform(actor.user, &task);
@@ -453,6 +456,7 @@ impl<'a> Play<'a> {
             }
             Err(failure) => (0, Performed::failed(failure)),
         };
+        drop(permit);
         let Performed {
             ended,
             sent,

@@ -75,7 +75,7 @@ impl Run {
             cpu: Duration::from_secs(1),
             cores: 2,
             peak_rss: 0,
-            discarded: 0,
+            ..GeneratorHealth::default()
         };
         let measured = Measured {
             catalog: &catalog,

@@ -474,6 +474,110 @@ async fn what_goes_on_after_its_head_succeeds_by_it_only_if_that_suffices() {
     }
 }
 
+/// A user whose second step of an hour begins after so much time, and may take so much.
+fn late(begins: u64, given: Option<u64>) -> Script {
+    Script {
+        iterate: Box::new(move |cx| {
+            Box::pin(async move {
+                one_step(cx, ms(begins)).await?;
+                let mut clock = cx.step_clock();
+                let mut step = cx.begin(StepId(1), cx.user(), &mut clock);
+                if let Some(given) = given {
+                    step.may_take(seconds(given));
+                }
+                pending().await
+            })
+        }),
+        ..Script::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_end_of_the_run_cuts_off_before_it_had_its_time_is_no_failure() {
+    // When the step begins in a run of 2 s, its limit, the graceful stop, and whether it had its time.
+    for (begins, given, graceful, failed) in [
+        (1_000, None, 0, false),
+        (1_000, Some(30), 0, false),
+        (1_000, Some(30), 1, false),
+        // As long as a graceful stop of 5 s or more, the limit of the step, or 5 s in any case.
+        (1_000, None, 5, true),
+        (1_000, Some(30), 20, true),
+        (1_000, Some(2), 2, true),
+        // It began late.
+        (1_900, Some(30), 6, true),
+        (6_500, Some(30), 6, false),
+    ] {
+        let load = Load {
+            graceful_stop: seconds(graceful),
+            ..load()
+        };
+        let began = Instant::now();
+        let outcome = run_script(&load, late(begins, given)).await;
+        let case = format!("{begins} {given:?} {graceful}");
+        assert!(
+            began.elapsed() < seconds(2 + graceful) + load.abort_grace + ms(100),
+            "{case}"
+        );
+        let step = outcome.tally.step(StepId(1));
+        let workflow = outcome.tally.workflow(WorkflowId(0));
+        let expected = if failed { (3, 0) } else { (0, 3) };
+        assert_eq!((step.failed, step.unfinished), expected, "{case}");
+        assert_eq!((workflow.failed, workflow.interrupted), expected, "{case}");
+        assert_eq!(outcome.tally.errors().is_empty(), !failed, "{case}");
+        assert_eq!(outcome.ended_by, EndedBy::Finished);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_goes_on_has_the_time_that_it_was_given() {
+    for (given, expected) in [(9, (0, 3)), (2, (3, 0))] {
+        let script = Script {
+            iterate: Box::new(move |cx| {
+                Box::pin(async move {
+                    let mut clock = cx.step_clock();
+                    let mut step = cx.begin(StepId(0), cx.user(), &mut clock);
+                    step.may_take(seconds(given));
+                    let head = Head {
+                        at: std::time::Instant::now(),
+                        status: Some(200),
+                        sent: 30,
+                        received: 70,
+                    };
+                    step.goes_on_after(Arc::new(OnceLock::from(head)), false);
+                    pending().await
+                })
+            }),
+            ..Script::default()
+        };
+        let outcome = run_script(&load(), script).await;
+        let step = outcome.tally.step(StepId(0));
+        assert_eq!((step.failed, step.unfinished), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_execution_that_was_getting_on_is_not_failed_by_the_end_of_the_run() {
+    let script = Script {
+        iterate: Box::new(|cx| {
+            Box::pin(async move {
+                // As a poll does: a call, a pause, a call.
+                loop {
+                    one_step(cx, ms(50)).await?;
+                    tokio::select! {
+                        () = sleep(ms(200)) => {}
+                        () = cx.stop().abort.cancelled() => bail!("told to give up"),
+                    }
+                }
+            })
+        }),
+        ..Script::default()
+    };
+    let outcome = run_script(&load(), script).await;
+    let workflow = outcome.tally.workflow(WorkflowId(0));
+    assert_eq!((workflow.failed, workflow.interrupted), (0, 3));
+    assert!(outcome.tally.errors().is_empty());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_drain_after_the_time_was_up_excuses_nobody() {
     let script = Script {

@@ -15,6 +15,7 @@ fn closed() -> Load {
         graceful_stop: seconds(5),
         abort_grace: seconds(1),
         seed: 7,
+        in_flight: None,
     }
 }
 

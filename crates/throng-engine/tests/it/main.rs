@@ -7,6 +7,7 @@
 
 mod context;
 mod lifecycle;
+mod limit;
 mod load;
 mod omission;
 mod support;

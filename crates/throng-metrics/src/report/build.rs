@@ -112,6 +112,11 @@ fn summary(catalog: &Catalog, tally: &Tally, seconds: f64) -> Summary {
     let executions = |workflow: usize| tally.workflows()[workflow].count();
     let calls = tally.calls();
     let ended = calls - tally.unfinished_calls();
+    let all = tally.all_steps();
+    let mut failures_by_kind = Table::new();
+    for (kind, _, group) in tally.errors().iter() {
+        *failures_by_kind.entry(kind.name()) += group.count;
+    }
     Summary {
         duration: seconds,
         total_workflows: (0..catalog.workflows.len())
@@ -122,9 +127,13 @@ fn summary(catalog: &Catalog, tally: &Tally, seconds: f64) -> Summary {
         total_users: catalog.users.len() as u64,
         total_operations: calls,
         failed_operations: tally.failed_calls(),
+        refused_operations: all.refused,
         unfinished_operations: tally.unfinished_calls(),
         success_rate: percent(ended - tally.failed_calls(), ended),
         operations_per_second: per_second(calls, seconds),
+        sent_bytes: all.sent,
+        received_bytes: all.received,
+        failures_by_kind,
     }
 }
 
@@ -260,6 +269,7 @@ fn endpoints(catalog: &Catalog, tally: &Tally, seconds: f64) -> Table<EndpointRe
                 unfinished: all.unfinished,
                 response: all.response.summary(),
                 service: all.service.summary(),
+                failures: all.failures.summary(),
                 sent_bytes: all.sent,
                 received_bytes: all.received,
                 statuses: statuses(all),
@@ -382,6 +392,8 @@ fn generator_report(generator: &GeneratorHealth, limits: &Limits) -> GeneratorRe
     GeneratorReport {
         lag: lag(&generator.starts.lag),
         user_wait: lag(&generator.starts.waited),
+        concurrency: generator.in_flight,
+        permit_wait: lag(&generator.permit_wait),
         starts: generator.starts.taken,
         late_starts: generator.starts.late,
         dropped_starts: generator.starts.dropped(),

@@ -261,6 +261,16 @@ impl Page {
             generator.cpu_share * 100.0,
             generator.cores,
         ));
+        if let Some(most) = generator.concurrency {
+            let wait = &generator.permit_wait;
+            self.line(format!("Requests in flight: at most {most}"));
+            self.line(format!(
+                "Wait for a turn: p50={}, p99={}, max={}",
+                seconds(wait.p50),
+                seconds(wait.p99),
+                seconds(wait.max)
+            ));
+        }
         if generator.starts > 0 || generator.dropped_starts > 0 {
             self.line(format!(
                 "Starts: {}, late: {} (no user was free), dropped: {}",

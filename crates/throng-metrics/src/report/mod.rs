@@ -163,12 +163,24 @@ pub struct Summary {
     pub total_operations: u64,
     /// Those that failed.
     pub failed_operations: u64,
-    /// Those that were cut off by a signal.
+    /// Those that were refused as expected. No failures.
+    #[serde(default)]
+    pub refused_operations: u64,
+    /// Those that were cut off by a signal or by the run's own end.
     pub unfinished_operations: u64,
     /// Percent of the steps that were not cut off that did what they should.
     pub success_rate: f64,
     /// Steps a second.
     pub operations_per_second: f64,
+    /// Bytes.
+    #[serde(default)]
+    pub sent_bytes: u64,
+    /// Bytes.
+    #[serde(default)]
+    pub received_bytes: u64,
+    /// Failed steps and executions by the kind of trouble; only kinds that there were.
+    #[serde(default)]
+    pub failures_by_kind: Table<u64>,
 }
 
 /// One workflow.
@@ -180,7 +192,7 @@ pub struct WorkflowReport {
     pub successful_executions: u64,
     /// Those that failed.
     pub failed_executions: u64,
-    /// Those that were cut off by a signal. Neither of the others.
+    /// Those that were cut off by a signal or by the run's own end. Neither of the others.
     pub interrupted_executions: u64,
     /// Percent of the executions that were not cut off that succeeded.
     pub success_rate: f64,
@@ -203,7 +215,7 @@ pub struct OperationsReport {
     pub successful_operations: u64,
     /// Those that failed.
     pub failed_operations: u64,
-    /// Those that were cut off by a signal. Neither of the others.
+    /// Those that were cut off by a signal or by the run's own end. Neither of the others.
     pub unfinished_operations: u64,
     /// Percent of the steps that were not cut off that did what they should.
     pub success_rate: f64,
@@ -246,7 +258,7 @@ pub struct StepReport {
     pub refused: u64,
     /// Of the errors, the access violations: calls that must be refused and were not.
     pub not_refused: u64,
-    /// Those that were cut off by a signal. No errors.
+    /// Those that were cut off by a signal or by the run's own end. No errors.
     pub unfinished: u64,
     /// Of successes, from the intended start.
     pub response: Latency,
@@ -276,12 +288,15 @@ pub struct EndpointReport {
     pub refused: u64,
     /// Of the errors, the access violations.
     pub not_refused: u64,
-    /// Those that were cut off by a signal. No errors.
+    /// Those that were cut off by a signal or by the run's own end. No errors.
     pub unfinished: u64,
     /// Of successes, from the intended start.
     pub response: Latency,
     /// Of successes, from the actual start.
     pub service: Latency,
+    /// Of failures.
+    #[serde(default)]
+    pub failures: Latency,
     /// Bytes.
     pub sent_bytes: u64,
     /// Bytes.
@@ -372,6 +387,12 @@ pub struct GeneratorReport {
     pub lag: LagReport,
     /// How long starts waited for a free user (open model): too few users, or a slow target.
     pub user_wait: LagReport,
+    /// How many requests might be in flight at once; `null` where nothing limited that.
+    #[serde(default)]
+    pub concurrency: Option<u32>,
+    /// How long requests waited until one more might be in flight.
+    #[serde(default)]
+    pub permit_wait: LagReport,
     /// Starts of the open model.
     pub starts: u64,
     /// Those for which no user was free when they were due.

@@ -119,7 +119,9 @@ impl Page {
 
     fn cut_off(&mut self, count: u64) {
         if count > 0 {
-            self.line(format!("Cut off by a signal (no errors): {count}"));
+            self.line(format!(
+                "Cut off by a signal or the end of the run (no errors): {count}"
+            ));
         }
     }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use throng_metrics::{
     Catalog, CountSample, CounterId, DropReason, DroppedStart, Event, Failure, FailureKind,
-    GeneratorHealth, IterationOutcome, IterationSample, Measured, Outcome, PhaseTally, Sample,
-    StartSample, StepId, Tally, UserId, WaitSample, WorkflowId, WorkflowRole,
+    GeneratorHealth, IterationOutcome, IterationSample, Latencies, Measured, Outcome, PhaseTally,
+    Sample, StartSample, StepId, Tally, UserId, WaitSample, WorkflowId, WorkflowRole,
 };
 
 pub(crate) const CREATE: StepId = StepId(0);
@@ -198,6 +198,8 @@ impl Run {
     pub(crate) fn of(events: &[Event]) -> Self {
         let catalog = catalog();
         let tally = tally_of(&catalog, events);
+        let mut waits = Latencies::new();
+        waits.record(ms(40));
         let generator = GeneratorHealth {
             starts: tally.starts().clone(),
             wall: Duration::from_secs(10),
@@ -205,6 +207,8 @@ impl Run {
             cores: 2,
             peak_rss: 12 << 20,
             discarded: 17,
+            in_flight: Some(4),
+            permit_wait: waits,
         };
         Self {
             catalog,

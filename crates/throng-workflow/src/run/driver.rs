@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,9 +10,10 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use regex::Regex;
 use serde_json::Value;
 use throng_client::mcp::ToolName;
-use throng_engine::Head;
+use throng_engine::{Head, Permit};
 use throng_metrics::{Failure, StreamEnd};
 
+use super::scope::lock;
 use crate::program::{Listen, Request};
 
 /// Carries steps out on behalf of users.
@@ -113,6 +114,20 @@ pub struct ListenTask<'a> {
     pub ends: Option<&'a (dyn Fn(&Value) -> bool + Send + Sync)>,
     /// Where the driver puts the head of the stream once it is there: should the step be given up later, that was its answer.
     pub open: Arc<OnceLock<Head>>,
+    /// Held until the head is there: a stream that goes on is no request in flight.
+    pub(crate) permit: Mutex<Option<Permit>>,
+}
+
+impl ListenTask<'_> {
+    /// Keeps the right to have a request in flight.
+    pub(crate) fn hold(&self, permit: Option<Permit>) {
+        *lock(&self.permit) = permit;
+    }
+
+    /// Gives it back: the answer has begun, or won't.
+    pub(crate) fn head_is_there(&self) {
+        self.hold(None);
+    }
 }
 
 impl fmt::Debug for ListenTask<'_> {

@@ -58,6 +58,7 @@ impl<D: Driver> Execution<'_, D> {
             request: self.request(&listen.request, scope)?,
             ends: listen.until.is_some().then_some(ends),
             open: Arc::default(),
+            permit: Default::default(),
         })
     }
 

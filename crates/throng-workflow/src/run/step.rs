@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use throng_engine::Phase;
+use throng_engine::{Permit, Phase};
 use throng_metrics::{
     CountSample, CounterId, Event, Failure, FailureKind, Outcome, UserId, WaitSample,
 };
@@ -18,6 +18,20 @@ use super::http::{heard, undecodable};
 use super::render::Missing;
 use super::scope::{Execution, Scope};
 use crate::program::{Action, Refused, SaveFrom, Step, Until};
+
+/// A user who may make a call now.
+struct Ready {
+    /// Tokens that were renewed.
+    renewed: Result<u32, Failure>,
+    permit: Option<Permit>,
+}
+
+impl Ready {
+    /// How long the permit was waited for.
+    fn waited(&self) -> Duration {
+        self.permit.as_ref().map_or(Duration::ZERO, Permit::waited)
+    }
+}
 
 /// What one call came to.
 enum Answer {
@@ -58,10 +72,12 @@ impl<D: Driver> Execution<'_, D> {
         let ends = |event: &Value| self.ends(step, event, scope);
         let mut prepared = self.prepare(step, branch, &ends).map_err(untried)?;
         let answer = match &step.until {
-            None => self
-                .attempt(step, user, &prepared, branch, None)
-                .await
-                .map_err(untried)?,
+            None => {
+                let ready = self.ready(user).await;
+                self.attempt(step, user, &prepared, ready, branch, None)
+                    .await
+                    .map_err(untried)?
+            }
             Some(until) => self
                 .poll(step, until, user, &mut prepared, branch)
                 .await
@@ -125,22 +141,19 @@ impl<D: Driver> Execution<'_, D> {
         prepared: &mut Prepared<'_>,
         branch: &mut Branch<'_>,
     ) -> Result<Answer, Missing> {
+        let mut ready = self.ready(user).await;
         let began = self.cx.now();
+        let mut deadline = began + until.within;
+        // Who has to wait for a permit looks later: the target isn't held to that, and the error grows by it.
+        let mut longest = Duration::ZERO;
         let mut attempts = 0;
         let answer = loop {
             let asked = self.cx.now();
             attempts += 1;
             // What is waited for comes within this time, or not.
-            let left = (began + until.within).saturating_sub(asked);
-            prepared.timeout = step.timeout.min(left);
+            prepared.timeout = step.timeout.min(deadline.saturating_sub(asked));
             let answer = self
-                .attempt(
-                    step,
-                    user,
-                    prepared,
-                    branch,
-                    Some((until, began + until.within)),
-                )
+                .attempt(step, user, prepared, ready, branch, Some((until, deadline)))
                 .await?;
             if !matches!(answer, Answer::NotYet) {
                 break answer;
@@ -148,17 +161,30 @@ impl<D: Driver> Execution<'_, D> {
             // On a grid, so that the interval bounds the error however long the calls take.
             let rest = (asked + until.every).saturating_sub(self.cx.now());
             self.pause(rest, branch).await;
+            ready = self.ready(user).await;
+            deadline += ready.waited();
+            longest = longest.max(ready.waited());
         };
         self.cx.record(Event::Wait(WaitSample {
             step: step.id,
             user: UserId(user),
             started: began,
             waited: self.cx.now().saturating_sub(began),
-            resolution: until.every,
+            resolution: until.every + longest,
             attempts,
             met: matches!(answer, Answer::Met),
         }));
         Ok(answer)
+    }
+
+    /// Makes a user ready for a call, and waits until one more may be in flight: before the call's start, so that neither is
+    /// measured as the target's.
+    async fn ready(&self, user: u32) -> Ready {
+        let renewed = self.driver.ready(user).await;
+        Ready {
+            renewed,
+            permit: self.cx.permit().await,
+        }
     }
 
     /// Makes one call and records it. With `until`, its deadline tells whether there is time for another.
@@ -167,17 +193,26 @@ impl<D: Driver> Execution<'_, D> {
         step: &Step,
         user: u32,
         prepared: &Prepared<'_>,
+        ready: Ready,
         branch: &mut Branch<'_>,
         until: Option<(&Until, Duration)>,
     ) -> Result<Answer, Missing> {
-        let renewed = self.driver.ready(user).await;
+        let mut permit = ready.permit;
         let mut flight = self.cx.begin(step.id, UserId(user), &mut branch.clock);
+        flight.may_take(prepared.timeout);
         if let Task::Listen(listen) = &prepared.task {
             // Only who listens for its own sake has all there is to have with the stream's head.
             let must = step.refused.as_ref().is_some_and(|refused| refused.must);
             flight.goes_on_after(listen.open.clone(), listen.listen.until.is_none() && !must);
+            // Who must be refused and has the head was let in, however soon it was cut off.
+            flight.may_take(if must {
+                Duration::ZERO
+            } else {
+                listen.listen.within
+            });
+            listen.hold(permit.take());
         }
-        let performed = match renewed {
+        let performed = match ready.renewed {
             Ok(renewed) => {
                 self.count(
                     self.program.counters.token_refreshes,
@@ -188,6 +223,10 @@ impl<D: Driver> Execution<'_, D> {
             }
             Err(failure) => Performed::failed(failure),
         };
+        drop(permit);
+        if let Task::Listen(listen) = &prepared.task {
+            listen.head_is_there();
+        }
         let ended = performed
             .ended
             .map_or_else(|| self.cx.now(), |at| self.cx.offset_of(at));

@@ -169,6 +169,7 @@ pub(crate) fn once() -> Load {
         graceful_stop: Duration::from_secs(1000),
         abort_grace: Duration::from_secs(1000),
         seed: 7,
+        in_flight: None,
     }
 }
 

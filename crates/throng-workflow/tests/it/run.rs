@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
-use throng_engine::{Executor, Load, StopSignals};
+use throng_engine::{Executor, InFlightLimit, Load, StopSignals};
 use throng_metrics::{Distribution, FailureKind, WorkflowId};
 
 use crate::fake::{Answer, echo, error, ok, once, play, play_once, program, workflow};
@@ -742,4 +742,84 @@ async fn executions_do_not_share_values() {
         assert!(uids.insert(uid.to_string()), "{uid} came twice");
     }
     assert_eq!(uids.len(), 1000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_of_calls_in_flight_bounds_them_and_its_waiting_is_no_latency_of_the_target() {
+    // Six calls at once of four users, 10 ms each.
+    let steps =
+        "      - parallel: [{ a: { call: one } }, { b: { call: two } }, { c: { call: three } }]
+      - wait: { call: four, until: { path: $.id, matches: \"^four\", every: 50ms, within: 1s } }
+";
+    for most in [1, 4] {
+        let limit = InFlightLimit::new(most);
+        let load = Load {
+            users: 4,
+            in_flight: Some(limit.clone()),
+            ..once()
+        };
+        let program = workflow(4, "[me]", steps);
+        let played = play(program, load, StopSignals::default(), echo).await;
+        assert_eq!(played.most_in_flight, most);
+        for name in ["a", "b", "c", "wait"] {
+            let step = played.step(name);
+            assert_eq!((step.succeeded, step.count()), (4, 4), "{name}");
+            assert!(
+                step.response.max() <= ms(12),
+                "{name}: {:?}",
+                step.response.max()
+            );
+        }
+        assert_eq!(limit.waited().count(), 16);
+        // The propagation begins with the first question, which had its permit by then.
+        assert!(played.step("wait").waits.latencies.max() <= ms(12));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_waits_for_permits_is_that_much_less_exact_and_gets_its_time() {
+    // One user's call of 300 ms makes the other one's poll look late, each time.
+    let steps = "      - one_of:
+          - weight: 1
+            steps:
+              - slow: { call: slow }
+              - slow_again: { call: slow }
+          - weight: 1
+            steps:
+              - wait: { call: poll, until: { path: $.n, equals: 3, every: 20ms, within: 100ms } }
+";
+    let limit = InFlightLimit::new(1);
+    let load = Load {
+        users: 8,
+        in_flight: Some(limit.clone()),
+        ..once()
+    };
+    let polls = std::sync::Mutex::new(std::collections::HashMap::<u32, u32>::new());
+    let played = play(
+        workflow(8, "[me]", steps),
+        load,
+        StopSignals::default(),
+        move |asked| {
+            if asked.tool == "slow" {
+                return Answer(ms(300), echo(asked).1);
+            }
+            let mut polls = polls.lock().unwrap();
+            let n = polls.entry(asked.user).or_default();
+            *n += 1;
+            ok(json!({ "n": *n }))
+        },
+    )
+    .await;
+    let (slow, wait) = (played.step("slow").count(), played.step("wait"));
+    assert!(
+        slow > 0 && wait.waits.count() > 0,
+        "{slow} {}",
+        wait.waits.count()
+    );
+    assert_eq!(wait.waits.not_met, 0, "{:?}", played.errors());
+    assert!(
+        wait.waits.resolution > ms(20),
+        "{:?}",
+        wait.waits.resolution
+    );
 }

@@ -334,6 +334,7 @@ fn load(file: &ScenarioFile, args: &RunArgs, seed: u64) -> anyhow::Result<Load> 
         graceful_stop: args.graceful_stop.unwrap_or(asked.graceful_stop.0),
         abort_grace: asked.abort_grace.0,
         seed,
+        in_flight: None,
     };
     let problems: Vec<String> = load.problems().iter().map(ToString::to_string).collect();
     if problems.is_empty() {
