@@ -27,6 +27,7 @@ impl Judge<'_> {
                 check,
                 step,
                 message,
+                member: None,
             });
         };
         let answered = match answer {
@@ -150,18 +151,13 @@ impl Judge<'_> {
         if request.who == Who::Nobody {
             say(Check::LoginNotNeeded, "done for nobody".to_owned());
         } else if request.csrf != Csrf::Right && self.sending.needs_token(&request.method) {
-            say(Check::CsrfNotChecked, forged(request.csrf));
+            say(Check::CsrfNotChecked, FORGED.to_owned());
         }
     }
 }
 
-pub(super) fn forged(csrf: Csrf) -> String {
-    match csrf {
-        Csrf::Others => "done with another session's token",
-        _ => "done without a token",
-    }
-    .to_owned()
-}
+/// What is said of a change that should have been refused for its token.
+pub(super) const FORGED: &str = "done without this session's token";
 
 fn first_words(answered: &Answered) -> String {
     let message = answered.json().and_then(|json| {

@@ -207,6 +207,8 @@ pub(crate) struct Violation {
     pub(crate) step: usize,
     /// What groups it with its like: no ids, no numbers that vary, nothing of what was sent.
     pub(crate) message: String,
+    /// The member of a body that it is about.
+    pub(crate) member: Option<String>,
 }
 
 /// What a judge goes by.

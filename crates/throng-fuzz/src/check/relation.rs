@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::{Check, Judge, Violation, answer::forged};
+use super::{Check, Judge, Violation, answer::FORGED};
 use crate::{
     answer::Answer,
     probe::{Kind, Probe, Role, Step, Trace},
@@ -66,6 +66,7 @@ fn violation(check: Check, step: usize, message: impl Into<String>) -> Option<Vi
         check,
         step,
         message: message.into(),
+        member: None,
     })
 }
 
@@ -86,8 +87,7 @@ fn csrf(judge: &Judge<'_>, scene: &Scene<'_>) -> Option<Violation> {
         }
     }
     let logged_in = request.who != Who::Nobody;
-    (logged_in && answer?.succeeded())
-        .then(|| violation(Check::CsrfNotChecked, index, forged(request.csrf)))?
+    (logged_in && answer?.succeeded()).then(|| violation(Check::CsrfNotChecked, index, FORGED))?
 }
 
 /// What the first user created is given to another, in whose list it does not stand, or to whom another way is closed.
@@ -152,9 +152,8 @@ fn logout(scene: &Scene<'_>) -> Option<Violation> {
         .find(|(index, step, answer)| {
             *index > ended && step.request.who == Who::Kept && answer.is_some_and(Answer::succeeded)
         })
-        .and_then(|(index, _, _)| {
-            violation(Check::SessionAfterLogout, index, "the session went on")
-        })
+        // Whatever could be read afterwards: it is the logging out that does not work.
+        .and_then(|_| violation(Check::SessionAfterLogout, ended, "the session went on"))
 }
 
 fn deleted(scene: &Scene<'_>) -> Option<Violation> {
@@ -266,11 +265,12 @@ fn privileged(scene: &Scene<'_>) -> Option<Violation> {
         watched && plain && !unique && beyond && got.get(name.as_str()) == Some(*value)
     });
     let (name, _) = believed.next()?;
-    violation(
-        Check::MassAssignment,
-        index,
-        format!("`{name}` is believed"),
-    )
+    Some(Violation {
+        check: Check::MassAssignment,
+        step: index,
+        message: format!("`{name}` is believed"),
+        member: Some(name.clone()),
+    })
 }
 
 /// One repetition after the other is refused; at the same time several win, and not the same thing.

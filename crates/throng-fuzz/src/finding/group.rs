@@ -58,7 +58,9 @@ impl Key {
 
     /// Whether two are the same but for the message.
     pub(crate) fn alike(&self, other: &Self) -> bool {
-        self.check == other.check
+        let message = self.check != Check::MassAssignment || self.message == other.message;
+        message
+            && self.check == other.check
             && self.operation == other.operation
             && self.status == other.status
     }
@@ -91,7 +93,12 @@ impl Groups {
             .probes
             .partition_point(|kept| size(kept) <= size(probe));
         if position < KEPT {
-            group.probes.insert(position, probe.clone());
+            let mut probe = probe.clone();
+            // What else was tried was not believed, or not because of it.
+            if let Some(member) = &violation.member {
+                probe.watched = vec![member.clone()];
+            }
+            group.probes.insert(position, probe);
             group.probes.truncate(KEPT);
         }
     }

@@ -13,7 +13,7 @@ use super::{
     settle::{Bench, Seen},
 };
 use crate::{
-    probe::{Kind, Probe, Role},
+    probe::{Probe, Role},
     request::{Body, Csrf, Octets, Part, UNIQUE, Who},
 };
 
@@ -72,6 +72,11 @@ impl<'b, 'a> Shrinker<'b, 'a> {
         loop {
             let before = probe.clone();
             self.fewer_steps(&mut probe).await;
+            let mut nobody = probe.clone();
+            for step in &mut nobody.steps {
+                step.request.who = Who::Nobody;
+            }
+            self.take(&mut probe, nobody).await;
             for step in 0..probe.steps.len() {
                 self.parts(&mut probe, step).await;
                 self.places(&mut probe, step).await;
@@ -159,14 +164,12 @@ impl<'b, 'a> Shrinker<'b, 'a> {
             candidate.steps[step].request.csrf = Csrf::Right;
             self.take(probe, candidate).await;
         }
-        if probe.kind == Kind::Single {
-            for who in [Who::Nobody, Who::Own] {
-                if who < probe.steps[step].request.who {
-                    let mut candidate = probe.clone();
-                    candidate.steps[step].request.who = who;
-                    if self.take(probe, candidate).await {
-                        break;
-                    }
+        for who in [Who::Nobody, Who::Own] {
+            if who < probe.steps[step].request.who {
+                let mut candidate = probe.clone();
+                candidate.steps[step].request.who = who;
+                if self.take(probe, candidate).await {
+                    break;
                 }
             }
         }

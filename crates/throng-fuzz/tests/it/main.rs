@@ -2,4 +2,7 @@
 //! generated from.
 
 mod documents;
+mod integr8scode;
+mod swarm;
+mod users;
 mod values;
