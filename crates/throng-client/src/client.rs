@@ -145,14 +145,18 @@ impl Client {
         timeout: Duration,
     ) -> Result<Exchange, TransportError> {
         let mut progress = Progress::new(started);
-        let whole = async {
-            let mut open = self.begin(outgoing, &mut progress).await?;
-            match open.read_all().await {
-                Ok(body) => Ok(Ok(open.finish(body))),
-                Err(failure) => Ok(Err(open.fail(failure))),
-            }
+        let result = {
+            // Pinned: it is large, and would be moved into the timeout.
+            let whole = std::pin::pin!(async {
+                let mut open = self.begin(outgoing, &mut progress).await?;
+                match open.read_all().await {
+                    Ok(body) => Ok(Ok(open.finish(body))),
+                    Err(failure) => Ok(Err(open.fail(failure))),
+                }
+            });
+            tokio::time::timeout(timeout, whole).await
         };
-        let failure = match tokio::time::timeout(timeout, whole).await {
+        let failure = match result {
             Ok(Ok(result)) => return result,
             Ok(Err(failure)) => failure,
             Err(_elapsed) => progress.timeout(timeout),
@@ -211,14 +215,15 @@ impl Client {
         if let Some(jar) = &self.cookies
             && !jar.never_used()
             && !headers.contains_key(header::COOKIE)
-            && let Some(sent) = jar.sent_to(
-                outgoing.target(),
-                outgoing.double_submit().map(|csrf| &*csrf.cookie),
-            )
         {
-            headers.insert(header::COOKIE, sent.header);
-            if let (Some(csrf), Some(token)) = (outgoing.double_submit(), sent.picked) {
-                headers.insert(csrf.header.clone(), token);
+            let sent = jar.sent_to(outgoing.target());
+            if let Some(cookies) = &sent.header {
+                headers.insert(header::COOKIE, cookies.clone());
+                if let Some(csrf) = outgoing.double_submit()
+                    && let Some(token) = sent.value(&csrf.cookie)
+                {
+                    headers.insert(csrf.header.clone(), token.clone());
+                }
             }
         }
         match connection {

@@ -39,20 +39,14 @@ struct State {
 /// everything else that a client does with its headers.
 struct Kept {
     origin: Arc<str>,
-    pick: Option<String>,
-    sent: Option<Sent>,
+    sent: Sent,
     /// When the first cookie of the jar ends.
     until: Option<SystemTime>,
 }
 
 impl Kept {
     /// `None` where the path matters: some cookie of the jar, wherever it goes, is for a part of its host only.
-    fn of(
-        store: &CookieStore,
-        origin: &Arc<str>,
-        pick: Option<&str>,
-        sent: Option<&Sent>,
-    ) -> Option<Self> {
+    fn of(store: &CookieStore, origin: &Arc<str>, sent: &Sent) -> Option<Self> {
         let mut until = None;
         for cookie in store.iter_unexpired() {
             if &*cookie.path != "/" {
@@ -66,26 +60,32 @@ impl Kept {
         }
         Some(Self {
             origin: origin.clone(),
-            pick: pick.map(str::to_owned),
-            sent: sent.cloned(),
+            sent: sent.clone(),
             until,
         })
     }
 
-    fn serves(&self, origin: &Arc<str>, pick: Option<&str>) -> bool {
+    fn serves(&self, origin: &Arc<str>) -> bool {
         (Arc::ptr_eq(&self.origin, origin) || self.origin == *origin)
-            && self.pick.as_deref() == pick
             && self.until.is_none_or(|end| SystemTime::now() < end)
     }
 }
 
 /// What of a jar goes with a request.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Sent {
-    /// The value of the `Cookie` header.
-    pub(crate) header: HeaderValue,
-    /// The value of the cookie that was asked for by name.
-    pub(crate) picked: Option<HeaderValue>,
+    /// The value of the `Cookie` header; none without cookies.
+    pub(crate) header: Option<HeaderValue>,
+    /// Each cookie's name and value.
+    cookies: Arc<[(String, HeaderValue)]>,
+}
+
+impl Sent {
+    /// The value of the cookie of this name.
+    pub(crate) fn value(&self, name: &str) -> Option<&HeaderValue> {
+        let found = self.cookies.iter().find(|(of, _)| of == name)?;
+        Some(&found.1)
+    }
 }
 
 impl Jar {
@@ -96,20 +96,23 @@ impl Jar {
 
     /// The value of the `Cookie` header for a request to `url`, or `None` if no cookie applies.
     pub fn header(&self, url: &Url) -> Option<HeaderValue> {
-        put_together(&self.lock().store, url, None).map(|sent| sent.header)
+        put_together(&self.lock().store, url).header
     }
 
-    /// The `Cookie` header, and the value in it of the cookie `pick`.
-    pub(crate) fn sent_to(&self, target: &Target, pick: Option<&str>) -> Option<Sent> {
+    /// What goes with a request.
+    pub(crate) fn sent_to(&self, target: &Target) -> Sent {
         let mut state = self.lock();
         let origin = target.origin.text();
         if let Some(kept) = &state.kept
-            && kept.serves(origin, pick)
+            && kept.serves(origin)
         {
             return kept.sent.clone();
         }
-        let sent = put_together(&state.store, &target.url()?, pick);
-        state.kept = Kept::of(&state.store, origin, pick, sent.as_ref());
+        let sent = match target.url() {
+            Some(url) => put_together(&state.store, &url),
+            None => Sent::default(),
+        };
+        state.kept = Kept::of(&state.store, origin, &sent);
         sent
     }
 
@@ -176,12 +179,12 @@ impl Jar {
     }
 }
 
-fn put_together(store: &CookieStore, url: &Url, pick: Option<&str>) -> Option<Sent> {
+fn put_together(store: &CookieStore, url: &Url) -> Sent {
     let mut text = String::new();
-    let mut picked = None;
+    let mut cookies = Vec::new();
     for (name, value) in store.get_request_values(url) {
-        if picked.is_none() && pick == Some(name) {
-            picked = HeaderValue::from_str(value).ok().map(sensitive);
+        if let Ok(value) = HeaderValue::from_str(value) {
+            cookies.push((name.to_owned(), sensitive(value)));
         }
         if !text.is_empty() {
             text.push_str("; ");
@@ -191,11 +194,13 @@ fn put_together(store: &CookieStore, url: &Url, pick: Option<&str>) -> Option<Se
         text.push_str(value);
     }
     if text.is_empty() {
-        return None;
+        return Sent::default();
     }
-    // A server may have set bytes that no header may carry; such a cookie could never be sent back.
-    let header = HeaderValue::from_str(&text).ok().map(sensitive)?;
-    Some(Sent { header, picked })
+    Sent {
+        // A server may have set bytes that no header may carry; such a cookie could never be sent back.
+        header: HeaderValue::from_str(&text).ok().map(sensitive),
+        cookies: cookies.into(),
+    }
 }
 
 /// The text without `secret`, and without the start of it at the end of a text that was cut off (which `…` tells).

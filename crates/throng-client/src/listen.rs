@@ -165,6 +165,14 @@ impl Listener {
         }
     }
 
+    /// After the last event that anybody wants: waits at most `grace` for the stream's end. A server that has said its last
+    /// word ends the stream at once, and then its connection serves the next request; one that has more to say, or is
+    /// silent, costs a new connection, as closing an `EventSource` does.
+    pub async fn conclude(&mut self, grace: Duration) {
+        // Whatever comes: nobody looks at it any more.
+        let _ = tokio::time::timeout(grace, self.stream.next()).await;
+    }
+
     /// Connects again after the time that the server asked for. `false` if it answers with anything but a stream, which is
     /// how it says that there is no more.
     async fn reconnect(&mut self) -> Result<bool, TransportError> {

@@ -23,6 +23,8 @@ use crate::run::{HttpReply, HttpTask, ListenTask, Performed, Reply, Streamed};
 const MOST_REDIRECTS: u32 = 10;
 /// As much of a body is shown with a status that was not expected, in characters.
 const LONGEST_BODY: usize = 200;
+/// How long after the event that it waited for a listener waits for the end of the stream, which often follows at once.
+const LAST_WORD: Duration = Duration::from_millis(2);
 
 /// What a user sends with.
 #[derive(Clone, Copy)]
@@ -166,6 +168,7 @@ impl Sender<'_> {
             if met {
                 stream.end = StreamEnd::Met;
                 ended = Some(event.received);
+                listener.conclude(LAST_WORD).await;
                 break;
             }
         }

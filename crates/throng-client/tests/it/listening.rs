@@ -176,3 +176,52 @@ async fn no_server_is_stormed_however_short_a_time_it_asks_for() {
     ));
     assert!((1..=3).contains(&listener.reconnects()), "{listener:?}");
 }
+
+/// How many connections two streams took, one after the other, each left after its first event; `after` follows it.
+async fn connections_of_two_streams(after: &'static str) -> usize {
+    let server = Script::start(move |_, mut peer| async move {
+        while peer.request().await.is_some() {
+            peer.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+                .await;
+            peer.send("c\r\ndata: last\n\n\r\n").await;
+            peer.send(after).await;
+        }
+    })
+    .await;
+    let base = Base::new(&server.url).unwrap();
+    let client = Client::new(&connector());
+    let headers = HeaderMap::new();
+    for _ in 0..2 {
+        let message = Message {
+            method: &Method::GET,
+            path: Bytes::from_static(b"/events"),
+            headers: &headers,
+            more: &[],
+            body: Bytes::new(),
+            double_submit: None,
+        };
+        let Listened::Stream(mut listener) = client.listen(&base, &message, LONG).await.unwrap()
+        else {
+            panic!("no stream");
+        };
+        assert_eq!(event(&mut listener).await, "last");
+        let grace = if after.is_empty() {
+            Duration::from_millis(1)
+        } else {
+            LONG
+        };
+        listener.conclude(grace).await;
+    }
+    server.count()
+}
+
+#[tokio::test]
+async fn the_connection_of_a_stream_that_has_ended_serves_again() {
+    assert_eq!(connections_of_two_streams("0\r\n\r\n").await, 1);
+    // One that goes on, or is silent, has to be closed.
+    assert_eq!(
+        connections_of_two_streams("c\r\ndata: more\n\n\r\n").await,
+        2
+    );
+    assert_eq!(connections_of_two_streams("").await, 2);
+}
