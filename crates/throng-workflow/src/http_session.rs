@@ -15,6 +15,7 @@ use throng_identity::Secret;
 use throng_metrics::{Failure, FailureKind, StreamEnd};
 
 use crate::http::Redirects;
+use crate::markup;
 use crate::program::Request;
 use crate::run::failure::{cut, failure_with, names_a_secret, shown};
 use crate::run::{HttpReply, HttpTask, ListenTask, Performed, Reply, Streamed};
@@ -25,6 +26,8 @@ const MOST_REDIRECTS: u32 = 10;
 const LONGEST_BODY: usize = 200;
 /// How long after the event that it waited for a listener waits for the end of the stream, which often follows at once.
 const LAST_WORD: Duration = Duration::from_millis(2);
+/// As much of a page is looked through for its text, in bytes: styles come before it.
+const LARGEST_PAGE: usize = 16 * 1024;
 
 /// What a user sends with.
 #[derive(Clone, Copy)]
@@ -255,6 +258,11 @@ impl Sender<'_> {
             return format!("{} bytes of JSON", body.len());
         }
         let start = &body[..body.len().min(8 * LONGEST_BODY)];
+        if markup::is_page(&String::from_utf8_lossy(start)) {
+            let start = &body[..body.len().min(LARGEST_PAGE)];
+            let text = markup::visible(&String::from_utf8_lossy(start));
+            return cut(&self.mask(&text), LONGEST_BODY);
+        }
         let text = String::from_utf8_lossy(start)
             .split_whitespace()
             .collect::<Vec<_>>()

@@ -15,6 +15,7 @@ pub mod file;
 pub mod http;
 mod http_session;
 mod logout;
+mod markup;
 pub mod model;
 pub mod node;
 pub mod path;

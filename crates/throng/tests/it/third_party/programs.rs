@@ -9,6 +9,9 @@ use tokio::process::Child;
 #[derive(Clone, Copy)]
 pub(super) enum Program {
     NextcloudMcp,
+    /// The interpreter that has Django.
+    Django,
+    JupyterServer,
     Node,
     Conformance,
 }
@@ -20,6 +23,11 @@ impl Program {
             Self::NextcloudMcp => (
                 "THRONG_TEST_NEXTCLOUD_MCP",
                 "nextcloud-mcp-server/bin/nextcloud-mcp-server",
+            ),
+            Self::Django => ("THRONG_TEST_DJANGO", "django/bin/python"),
+            Self::JupyterServer => (
+                "THRONG_TEST_JUPYTER_SERVER",
+                "jupyter-server/bin/jupyter-server",
             ),
             Self::Node => (
                 "THRONG_TEST_NODE",

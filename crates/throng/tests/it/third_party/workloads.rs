@@ -3,7 +3,8 @@
 use serde_json::Value;
 use throng_sandbox::{Entry, Server};
 
-use super::nextcloud_mcp::{NextcloudMcp, Port};
+use super::nextcloud_mcp::NextcloudMcp;
+use super::served::Port;
 use crate::support::{Ended, World};
 
 const USERS: u64 = 4;
