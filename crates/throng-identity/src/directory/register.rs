@@ -37,7 +37,7 @@ pub struct RegisterRequests {
 #[derive(Debug, Clone)]
 pub enum Registering {
     /// By a declared request.
-    Request(Hook),
+    Request(Box<Hook>),
     /// By a form on a page, with the cookies and the token that come with it.
     Form(FormRegistration),
 }

@@ -110,10 +110,10 @@ pub enum Problem {
     NoCookie,
     /// The request that tells whether a user is logged in says no.
     #[error("expected to be logged in after the form was accepted, but {0}")]
-    NotLoggedIn(#[source] HookError),
+    NotLoggedIn(#[source] Box<HookError>),
     /// A declared text cannot be filled in, or a declared request not be made.
     #[error(transparent)]
-    Declared(HookError),
+    Declared(Box<HookError>),
     /// Redirects or pages without end.
     #[error("expected to arrive within {0} redirects and pages")]
     TooManyPages(u32),
@@ -178,6 +178,10 @@ fn script(needs_script: &bool) -> &'static str {
 }
 
 impl Problem {
+    pub(super) fn declared(error: HookError) -> Self {
+        Self::Declared(Box::new(error))
+    }
+
     /// May go away by itself, so that a further attempt is worth making.
     pub fn is_passing(&self) -> bool {
         match self {

@@ -92,7 +92,7 @@ pub(super) async fn attempt(
     login: &FormLogin,
     values: &Values,
 ) -> Result<(), Failure> {
-    let (url, fields) = login.form.filled(values).map_err(Problem::Declared)?;
+    let (url, fields) = login.form.filled(values).map_err(Problem::declared)?;
     let budget = login.retry.budget;
     let mut answers = Answers::new(walk.user, walk.password, budget).with_fields(&fields);
     let mut step = Step::get(Purpose::Page, url);
@@ -167,12 +167,12 @@ async fn holds(
 ) -> Result<(), Failure> {
     let answer = hooks::attempt(probe, walk.client, values, timeout)
         .await
-        .map_err(Problem::Declared)?;
+        .map_err(Problem::declared)?;
     if probe.expects(answer.status) {
         return Ok(());
     }
-    let error = hooks::refused(probe, &answer, values).map_err(Problem::Declared)?;
-    Err(Problem::NotLoggedIn(error).into())
+    let error = hooks::refused(probe, &answer, values).map_err(Problem::declared)?;
+    Err(Problem::NotLoggedIn(Box::new(error)).into())
 }
 
 /// Registers a user, in one attempt. `client` has a cookie jar of its own: the form's token is bound to a cookie.
@@ -199,7 +199,7 @@ async fn send_registration(
     let (url, fields) = registration
         .form
         .filled(values)
-        .map_err(Problem::Declared)?;
+        .map_err(Problem::declared)?;
     let (step, exchange) = walk.arrive(Step::get(Purpose::Page, url)).await?;
     let document = Document::parse(&step.url, &String::from_utf8_lossy(&exchange.body));
     let wanted: Vec<&str> = fields.iter().map(|(name, _)| &**name).collect();

@@ -150,12 +150,12 @@ impl World {
         let url = &self.url;
         let body = json!({"username": "{name}", "email": "{email}", "password": "{password}"});
         let requests = RegisterRequests {
-            register: Registering::Request(hook(
+            register: Registering::Request(Box::new(hook(
                 "register",
                 Method::POST,
                 format!("{url}register"),
                 HookBody::Json(body),
-            )),
+            ))),
             exists: vec![409],
             reuse,
             delete: path.map(|path| {

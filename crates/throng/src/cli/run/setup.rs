@@ -234,7 +234,7 @@ fn directory_of(
             let requests = RegisterRequests {
                 register: match register {
                     model::Registering::Request(request) => {
-                        Registering::Request(places.hook("register", request)?)
+                        Registering::Request(Box::new(places.hook("register", request)?))
                     }
                     model::Registering::Form(form) => Registering::Form(FormRegistration {
                         form: places.form("register", &form.page, &form.fields)?,
