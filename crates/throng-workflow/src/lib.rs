@@ -16,6 +16,7 @@ pub mod http;
 mod http_session;
 mod logout;
 mod markup;
+mod mcp_session;
 pub mod model;
 pub mod node;
 pub mod path;

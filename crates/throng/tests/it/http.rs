@@ -27,25 +27,32 @@ fn serve() -> String {
     url
 }
 
+/// The head of the next request, and its body; nothing at the end of the connection.
+pub(crate) fn next_request(
+    reader: &mut BufReader<TcpStream>,
+) -> std::io::Result<Option<(String, Vec<u8>)>> {
+    let (mut head, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().expect("a length");
+        }
+        if line == "\r\n" {
+            break;
+        }
+        head.push_str(&line);
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    Ok(Some((head, body)))
+}
+
 fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
-    loop {
-        let (mut head, mut length) = (String::new(), 0);
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line)? == 0 {
-                return Ok(());
-            }
-            if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().expect("a length");
-            }
-            if line == "\r\n" {
-                break;
-            }
-            head.push_str(&line);
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body)?;
+    while let Some((head, _)) = next_request(&mut reader)? {
         let path = head.split(' ').nth(1).expect("a path");
         let response = match path {
             "/api/events" => {
@@ -61,6 +68,7 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
         };
         stream.write_all(response.as_bytes())?;
     }
+    Ok(())
 }
 
 /// Runs these steps (indented by six) against such a server; what it said and its report.

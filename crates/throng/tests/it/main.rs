@@ -3,6 +3,7 @@
 
 mod access;
 mod cli;
+mod cookies;
 mod docs;
 mod eras;
 mod http;

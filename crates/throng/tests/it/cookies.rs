@@ -1,0 +1,175 @@
+//! Users who are there already, a token that is in no cookie, and logouts: whole runs, as the program does them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Output;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use serde_json::Value;
+
+use crate::docs::{said, throng};
+use crate::http::next_request;
+
+const PASSWORD: &str = "the-pa55word-of-all";
+
+/// A site that hands out tokens in JSON, each with the cookie that it belongs to; the sessions that began, and those that were
+/// ended.
+#[derive(Clone, Default)]
+struct Site {
+    sessions: Arc<Mutex<BTreeSet<String>>>,
+    ended: Arc<Mutex<Vec<String>>>,
+}
+
+impl Site {
+    fn serve(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let site = self.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let site = site.clone();
+                thread::spawn(move || {
+                    // Whoever asks may hang up at any time.
+                    let _ = site.answer(stream);
+                });
+            }
+        });
+        url
+    }
+
+    fn answer(&self, mut stream: TcpStream) -> std::io::Result<()> {
+        let mut reader = BufReader::new(stream.try_clone()?);
+        while let Some((head, body)) = next_request(&mut reader)? {
+            let (status, cookie, body) = self.reply(&head, &String::from_utf8_lossy(&body));
+            let cookie = cookie.map_or(String::new(), |it| format!("set-cookie: {it}; Path=/\r\n"));
+            write!(
+                stream,
+                "HTTP/1.1 {status} Said\r\n{cookie}content-type: application/json\r\n\
+                 content-length: {}\r\n\r\n{body}",
+                body.len()
+            )?;
+        }
+        Ok(())
+    }
+
+    fn reply(&self, head: &str, body: &str) -> (u16, Option<String>, String) {
+        let header = |name: &str| {
+            let lines = head.lines().filter_map(|line| line.split_once(": "));
+            let found = lines.filter(|(found, _)| found.eq_ignore_ascii_case(name));
+            found.map(|(_, value)| value.to_owned()).next()
+        };
+        let cookies = header("cookie").unwrap_or_default();
+        let cookie = |name: &str| {
+            let pairs = cookies.split("; ").filter_map(|pair| pair.split_once('='));
+            let mut found = pairs.filter(|(found, _)| *found == name);
+            found.next().map(|(_, value)| value.to_owned())
+        };
+        // The token is good with its own cookie only: one user's is not another's.
+        let genuine = cookie("visit").is_some_and(|visit| {
+            header("x-token").is_some_and(|token| token == format!("token-of-{visit}"))
+        });
+        let session = cookie("sid").filter(|sid| self.sessions.lock().unwrap().contains(sid));
+        match head.split(' ').nth(1).expect("a path") {
+            "/token" => {
+                let visit = format!("{:016x}", rand::random::<u64>());
+                let body = format!("{{\"token\": \"token-of-{visit}\"}}");
+                (200, Some(format!("visit={visit}")), body)
+            }
+            "/login" if genuine && body.contains(PASSWORD) => {
+                let sid = format!("sid-{:016x}", rand::random::<u64>());
+                self.sessions.lock().unwrap().insert(sid.clone());
+                (200, Some(format!("sid={sid}")), "{}".to_owned())
+            }
+            "/things" if genuine && session.is_some() => (200, None, "{\"id\": 7}".to_owned()),
+            "/logout" if genuine && session.is_some() => {
+                self.ended.lock().unwrap().extend(session);
+                (204, None, String::new())
+            }
+            _ => (403, None, format!("{{\"detail\": \"not {body}\"}}")),
+        }
+    }
+}
+
+/// A scenario with five users of the site, and its lines `of_users`.
+fn run(home: &Path, url: &str, of_users: &str) -> Output {
+    let source = format!(
+        "name: tokens
+target: {{ protocol: http, url: \"{url}\" }}
+login:
+  kind: request
+  before:
+    - token: {{ get: /token, save: {{ token: $.token }} }}
+  request: {{ post: /login, headers: {{ X-Token: \"{{token}}\" }}, json: {{ who: \"{{user.name}}\", secret: \"{{user.password}}\" }} }}
+  logout: {{ post: /logout, headers: {{ X-Token: \"{{token}}\" }}, expect: 204 }}
+{of_users}
+load: {{ duration: 300ms, warmup: 0s, pause: 10ms }}
+workflows:
+  w:
+    actors: [me]
+    steps:
+      - create: {{ post: /things, headers: {{ X-Token: \"{{me.token}}\" }}, save: {{ thing: $.id }} }}
+"
+    );
+    let (file, report) = (home.join("tokens.yaml"), home.join("report.json"));
+    fs::write(&file, source).expect("written");
+    let path = |file: &Path| file.to_str().expect("a plain path").to_owned();
+    let output = throng(home, &["run", &path(&file), "--output", &path(&report)]);
+    let shown = said(&output);
+    assert!(
+        !shown.contains(PASSWORD) && !shown.contains("token-of-"),
+        "{shown}"
+    );
+    output
+}
+
+#[test]
+fn a_token_of_a_json_answer_goes_with_login_steps_and_logout() {
+    let site = Site::default();
+    let home = tempfile::tempdir().expect("a directory");
+    let users = format!("users: {{ count: 5, password: \"{PASSWORD}\" }}");
+    let output = run(home.path(), &site.serve(), &users);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let report = fs::read(home.path().join("report.json")).expect("a report");
+    let report: Value = serde_json::from_slice(&report).expect("JSON");
+    assert_eq!(report["run"]["login"], "request");
+    assert_eq!(report["cleanup"]["created"], 0);
+    assert_eq!(report["steps"]["w/create"]["errors"], 0);
+
+    // Each has a session of its own, and ended it once.
+    let begun = site.sessions.lock().unwrap().clone();
+    assert_eq!(begun.len(), 5);
+    let mut ended = site.ended.lock().unwrap().clone();
+    ended.sort();
+    assert_eq!(ended, begun.into_iter().collect::<Vec<_>>());
+    let shown = said(&output);
+    assert!(
+        shown.contains("Logging 5 users in...") && shown.contains("5 users logged out"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn users_of_nowhere_need_a_password_and_the_right_one() {
+    let site = Site::default();
+    let (url, home) = (site.serve(), tempfile::tempdir().expect("a directory"));
+    let output = run(home.path(), &url, "users: { count: 5 }");
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(
+        said(&output).contains("or give `users.password`"),
+        "{}",
+        said(&output)
+    );
+
+    let users = "users: { count: 5, password: another-one-of-nobody }";
+    let output = run(home.path(), &url, users);
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    let shown = said(&output);
+    assert!(shown.contains("POST") && shown.contains("403"), "{shown}");
+    // What the server said has it in it.
+    assert!(!shown.contains("another-one-of-nobody"), "{shown}");
+    assert!(site.sessions.lock().unwrap().is_empty());
+}
