@@ -33,6 +33,7 @@ pub mod finding;
 pub mod monkey;
 pub mod openapi;
 pub mod probe;
+pub mod property;
 pub mod request;
 pub mod value;
 

@@ -16,7 +16,7 @@ use crate::model::{DirectoryKind, Protocol, Scenario};
 use crate::node::{self, Kind, Lookup, Node};
 use crate::playbook::Playbook;
 use crate::problem::{Mark, Problem, Problems};
-use crate::program::Program;
+use crate::program::{Program, Properties};
 
 /// A scenario file without mistakes.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct ScenarioFile {
     pub scenario: Scenario,
     /// Its workflows, ready to run.
     pub program: Arc<Program>,
+    /// Its properties, ready to be tried.
+    pub properties: Arc<Properties>,
     /// The text of the file, for messages that show a line of it.
     pub source: String,
     /// The file's path or the built-in scenario's name, as it was asked for.
@@ -273,6 +275,7 @@ impl ScenarioFile {
             None => compile(&scenario, &mut problems),
             Some(playbook) => playbook.program(crate::users::names(&scenario.users, &mut problems)),
         };
+        let properties = crate::compile::properties(&scenario, &mut problems);
         for text in &scenario.thresholds {
             check_threshold(text, &program, &mut problems);
         }
@@ -280,6 +283,7 @@ impl ScenarioFile {
             Ok(Self {
                 scenario,
                 program: Arc::new(program),
+                properties: Arc::new(properties),
                 source: source.to_owned(),
                 origin: name.to_owned(),
                 unset,

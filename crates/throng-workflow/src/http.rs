@@ -100,7 +100,8 @@ impl Decode for RawJson {
     }
 }
 
-fn raw(node: &Node) -> Value {
+/// Any JSON, braces as they stand.
+pub(crate) fn raw(node: &Node) -> Value {
     match &node.kind {
         Kind::Null => Value::Null,
         Kind::Bool(value) => (*value).into(),

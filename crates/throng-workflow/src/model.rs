@@ -14,6 +14,7 @@ pub use crate::accounts::{
     Client, Directory, DirectoryKind, Login, LoginKind, NamedRequest, Registering, Request, SignUp,
 };
 pub use crate::blocks::{Actor, ActorCount, Block, ForEach, OneOf, Parallel, Sequence};
+pub use crate::property::{Given, Property, Share, Statuses};
 
 record! {
     /// A scenario: the target, the users, the workflows and how they are mixed.
@@ -40,6 +41,8 @@ record! {
         "workloads" workloads: Named<Named<At<u32>>>;
         /// The workflows.
         "workflows" workflows: Named<Workflow>;
+        /// What must hold for examples that are made up: `throng property` tries them. No run does.
+        "properties" properties: Named<Property>;
     }
 }
 
@@ -76,6 +79,9 @@ record! {
         "baggage" baggage: bool = true;
         /// Headers that every call carries.
         "headers" headers: Named<String>;
+        /// With `protocol: http`: where its OpenAPI document is: a path of the target, such as /openapi.json, a URL, or a file,
+        /// relative to the scenario file.
+        "openapi" openapi: Option<At<String>>;
     }
 }
 

@@ -19,6 +19,7 @@ use crate::http::Redirects;
 use crate::model::{JsonType, Role};
 use crate::path::Path;
 use crate::problem::Mark;
+use crate::property::Statuses;
 use crate::template::Filter;
 
 /// All workflows of a scenario, ready to run, and the names of everything that will be measured.
@@ -34,6 +35,40 @@ pub struct Program {
     pub counters: Counters,
     /// Every tool call of the file, for comparison with what the server offers.
     pub tools: Vec<ToolUse>,
+}
+
+/// All properties of a scenario, ready to be tried.
+#[derive(Debug)]
+pub struct Properties {
+    /// Their steps, each property's as a workflow of its own, with a catalog of their own: no run's report knows them.
+    pub program: Arc<Program>,
+    /// The properties, in the order of the file.
+    pub all: Vec<Property>,
+}
+
+/// What must hold for every example.
+#[derive(Debug)]
+pub struct Property {
+    /// Its name.
+    pub name: String,
+    /// What must hold, in a sentence.
+    pub description: Option<String>,
+    /// Its steps: an index into the program's workflows.
+    pub workflow: usize,
+    /// The values of an example: name, where the value goes, and how it is made, as it stands in the file.
+    pub given: Vec<(String, SaveTarget, Value)>,
+    /// Statuses that no answer may have, unless its step expects them.
+    pub never: Vec<Statuses>,
+    /// The statuses that an answer may have; any others than those of `never` when empty.
+    pub status: Vec<Statuses>,
+    /// Steps of which exactly one may be accepted.
+    pub exactly_one: Vec<StepId>,
+    /// How many examples are tried, where the file says it.
+    pub cases: Option<u32>,
+    /// The share of examples that must be accepted, from 0 to 1, where the file says it.
+    pub min_accepted: Option<f64>,
+    /// Whether it is tried only when it is named.
+    pub by_name: bool,
 }
 
 /// The counters that every scenario has.
@@ -166,6 +201,8 @@ pub struct Step {
     pub appends: Vec<(usize, Pieces)>,
     /// What is done when it was refused.
     pub or_else: Vec<Statement>,
+    /// Whether the file says which answers it expects.
+    pub expects: bool,
     /// The values that it cannot do without: in `finally`, it is left out when one was never saved.
     pub needs: Vec<Source>,
 }

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::num::usize::BinarySearch;
 use proptest::prelude::*;
 use proptest::sample::select;
-use proptest::strategy::{NewTree, SBoxedStrategy, Union};
+use proptest::strategy::{NewTree, SBoxedStrategy, Union, ValueTree};
 use proptest::test_runner::TestRunner;
 
 /// How many characters more than it must have a text has, as a rule.
@@ -113,7 +113,12 @@ pub fn text(least: usize, most: Option<usize>) -> SBoxedStrategy<String> {
     if edge > usual {
         choices.push((1, repeated(least, edge)));
     }
-    Union::new_weighted(choices).sboxed()
+    let texts = Union::new_weighted(choices).sboxed();
+    Simplest {
+        texts,
+        simplest: "a".repeat(least),
+    }
+    .sboxed()
 }
 
 /// Texts with odd characters only as [`text`] has them in its other half.
@@ -129,6 +134,79 @@ pub(super) fn repeated(least: usize, most: usize) -> SBoxedStrategy<String> {
             String::from_iter(std::iter::repeat_n(character, length.max(least)))
         })
         .sboxed()
+}
+
+/// Texts that are shrunk by trying the simplest of all first: where the text doesn't matter, that is one try, and not one for
+/// each of its characters.
+#[derive(Clone, Debug)]
+struct Simplest {
+    texts: SBoxedStrategy<String>,
+    simplest: String,
+}
+
+struct SimplestTree {
+    tree: Box<dyn ValueTree<Value = String>>,
+    simplest: String,
+    shrinking: Shrinking,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shrinking {
+    /// Nothing was tried.
+    Not,
+    /// The simplest is being tried.
+    Simplest,
+    /// It did not do: step by step.
+    Stepwise,
+}
+
+impl Strategy for Simplest {
+    type Tree = SimplestTree;
+    type Value = String;
+
+    fn new_tree(&self, runner: &mut TestRunner) -> NewTree<Self> {
+        Ok(SimplestTree {
+            tree: self.texts.new_tree(runner)?,
+            simplest: self.simplest.clone(),
+            shrinking: Shrinking::Not,
+        })
+    }
+}
+
+impl ValueTree for SimplestTree {
+    type Value = String;
+
+    fn current(&self) -> String {
+        match self.shrinking {
+            Shrinking::Simplest => self.simplest.clone(),
+            Shrinking::Not | Shrinking::Stepwise => self.tree.current(),
+        }
+    }
+
+    fn simplify(&mut self) -> bool {
+        match self.shrinking {
+            Shrinking::Not if self.tree.current() != self.simplest => {
+                self.shrinking = Shrinking::Simplest;
+                true
+            }
+            Shrinking::Simplest => false,
+            Shrinking::Not | Shrinking::Stepwise => {
+                self.shrinking = Shrinking::Stepwise;
+                self.tree.simplify()
+            }
+        }
+    }
+
+    fn complicate(&mut self) -> bool {
+        match self.shrinking {
+            // Back to where it was, and on from there.
+            Shrinking::Simplest => {
+                self.shrinking = Shrinking::Stepwise;
+                true
+            }
+            Shrinking::Not | Shrinking::Stepwise => self.tree.complicate(),
+        }
+    }
 }
 
 /// One number, which shrinks toward 0.

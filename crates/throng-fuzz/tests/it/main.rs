@@ -3,6 +3,7 @@
 
 mod documents;
 mod integr8scode;
+mod properties;
 mod swarm;
 mod users;
 mod values;

@@ -6,6 +6,7 @@ mod http;
 mod login;
 mod mix;
 mod names;
+mod property;
 mod value;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::scalar::Span;
 use crate::template::JsonTemplate;
 pub use mix::ALL;
 use names::{Names, Visible};
+pub use property::properties;
 use value::Values;
 
 /// Compiles a scenario.
@@ -70,7 +72,7 @@ pub fn compile(scenario: &Scenario, problems: &mut Problems) -> Program {
                 tools: &mut tools,
                 problems,
             };
-            compiler.workflow(workflow)
+            compiler.workflow(workflow, Visible::default())
         })
         .collect();
     let mix = mix::mix(scenario, problems);
@@ -101,7 +103,8 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    fn workflow(mut self, workflow: &model::Workflow) -> Workflow {
+    /// `visible` is what is known from the start.
+    fn workflow(mut self, workflow: &model::Workflow, mut visible: Visible) -> Workflow {
         self.actors(&workflow.actors);
         if workflow.steps.is_empty() && !self.incomplete {
             self.problems.add(
@@ -109,7 +112,6 @@ impl Compiler<'_> {
                 format!("`{}` has no steps", self.workflow.value),
             );
         }
-        let mut visible = Visible::default();
         let steps = self.blocks(&workflow.steps, &mut visible);
         let finally = self.blocks(&workflow.finally, &mut visible);
         Workflow {
@@ -362,6 +364,7 @@ impl Compiler<'_> {
             saves,
             appends,
             or_else,
+            expects: !step.expect.0.is_empty() || step.refused.is_some(),
             needs,
         }
     }

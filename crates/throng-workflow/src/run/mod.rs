@@ -6,6 +6,7 @@ mod block;
 mod check;
 pub(crate) mod draw;
 mod driver;
+mod example;
 pub(crate) mod failure;
 mod http;
 mod lease;
@@ -27,6 +28,7 @@ use scope::{Execution, Scope};
 pub use driver::{
     Driver, HttpReply, HttpTask, ListenTask, Performed, Prepared, Reply, Streamed, Task, UserNames,
 };
+pub use example::{Answer, Played, Sent, play};
 pub use failure::{Halt, fold};
 
 /// The workflows of a scenario file, as a [`Scenario`] of the engine. The environment given to [`throng_engine::run`] must be
@@ -83,7 +85,15 @@ impl<D: Driver> YamlScenario<D> {
                 () = abort.cancelled() => return Err(Halt::Aborted),
             },
         };
-        let execution = Execution::new(driver, cx, &self.program, workflow, participants, groups);
+        let execution = Execution::new(
+            driver,
+            cx,
+            &self.program,
+            workflow,
+            participants,
+            groups,
+            None,
+        );
         let scope = Scope::root(workflow.variables);
         let mut branch = Branch {
             scope: &scope,

@@ -11,6 +11,7 @@ use serde_json::Value;
 use throng_engine::IterCx;
 
 use super::driver::{Driver, UserNames};
+use super::example::Trace;
 use crate::program::{ActorField, ActorRef, Program, SaveTarget, Source, Workflow};
 
 /// A panic while a value was stored leaves the others as they were.
@@ -72,6 +73,8 @@ pub(super) struct Execution<'a, D> {
     iteration: OnceLock<String>,
     /// A step has failed: other branches start nothing more.
     pub(super) failed: AtomicBool,
+    /// Where each call is noted, when somebody wants to know.
+    pub(super) trace: Option<&'a Trace>,
 }
 
 /// A value while it is looked at.
@@ -110,8 +113,10 @@ impl<'a, D: Driver> Execution<'a, D> {
         workflow: &'a Workflow,
         participants: Vec<u32>,
         groups: Vec<Range<usize>>,
+        trace: Option<&'a Trace>,
     ) -> Self {
         Self {
+            trace,
             uid: OnceLock::new(),
             iteration: OnceLock::new(),
             properties: Mutex::new(vec![None; participants.len() * workflow.properties]),

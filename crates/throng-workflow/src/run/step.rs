@@ -231,6 +231,7 @@ impl<D: Driver> Execution<'_, D> {
             .ended
             .map_or_else(|| self.cx.now(), |at| self.cx.offset_of(at));
         flight.answered(performed.status);
+        let status = performed.status;
         let result = match &performed.stream {
             Some(stream) => heard(&step.action, stream, performed.result),
             None => performed.result,
@@ -276,6 +277,9 @@ impl<D: Driver> Execution<'_, D> {
                 return Err(missing);
             }
         };
+        if let Some(trace) = self.trace {
+            trace.note(step, prepared, status, &outcome);
+        }
         flight.finish_at(ended, performed.sent, performed.received, outcome);
         if let Some(stream) = performed.stream {
             let user = UserId(user);

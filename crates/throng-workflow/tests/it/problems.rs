@@ -443,3 +443,22 @@ login:
 {workflow}"
     )));
 }
+
+snapshot!(
+    properties,
+    problems(
+        "name: t
+target: { protocol: http, url: \"http://localhost\" }
+login: { kind: none }
+workflows: { w: { actors: [me], steps: [{ a: { get: /a } }] } }
+properties:
+  nothing: { description: says nothing }
+  both: { post: /a, get: /b }
+  beside: { json: { type: string }, steps: [{ a: { get: /a } }] }
+  empty: { get: /a, cases: 0, min_accepted: 120%, never: [6xx, 700, fine] }
+  unknown: { given: { title: { type: string } }, steps: [{ a: { get: \"/a/{tilte}\" } }], exactly_one: [a] }
+  actor: { given: { user: 1 }, get: /a }
+  winners: { steps: [{ a: { get: /a } }, { b: { get: /b } }], exactly_one: [a, c] }
+"
+    )
+);

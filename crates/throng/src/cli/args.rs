@@ -59,6 +59,8 @@ pub(crate) enum Command {
     Check(Box<CheckArgs>),
     /// List the tools of a target, with their arguments
     Tools(Box<ToolsArgs>),
+    /// Try a scenario's properties on made-up examples, and shrink those that fail
+    Property(Box<PropertyArgs>),
     /// Print the JSON Schema of scenario files (for editors)
     Schema,
     /// Start an embedded target to try things on
@@ -173,6 +175,9 @@ pub(crate) struct TargetArgs {
     /// Knobs for the embedded sandbox: latency, errors, stalls (YAML or JSON); implies --sandbox
     #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "host", "admin", "admin_password"])]
     pub(crate) sandbox_knobs: Option<PathBuf>,
+    /// Plant these bugs in the embedded sandbox of an HTTP scenario (names with commas between, or `all`); implies --sandbox
+    #[arg(long, value_name = "LIST", conflicts_with_all = ["url", "host", "admin", "admin_password"])]
+    pub(crate) sandbox_bugs: Option<throng_sandbox::Bugs>,
 }
 
 /// As which OAuth client.
@@ -269,6 +274,46 @@ pub(crate) struct ToolsArgs {
     /// Print the list as JSON, with the schemas as the server gave them
     #[arg(long)]
     pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    #[command(flatten)]
+    pub(crate) oauth_client: ClientArgs,
+}
+
+/// Flags of `throng property`.
+#[derive(Debug, Args)]
+pub(crate) struct PropertyArgs {
+    /// A scenario file, or the name of a built-in one [default: integr8scode, on the sandbox]
+    #[arg(value_name = "SCENARIO")]
+    pub(crate) scenario: Option<String>,
+    /// Which of its properties [default: all but those that are tried only when they are named]
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// How many examples of each property [default: the scenario's, 100]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) cases: Option<u32>,
+    /// Seed of the examples; printed, so that they can be repeated [default: random]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// How many users try examples at the same time [default: 4]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = units::users)]
+    pub(crate) users: Option<u32>,
+    /// Where failing examples are kept, to be tried first next time [default: SCENARIO.regressions.json]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) regressions: Option<PathBuf>,
+    /// Write the results as JUnit XML to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+    /// Print the results as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Only list the scenario's properties
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Print only the verdict and errors
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
 
     #[command(flatten)]
     pub(crate) target: TargetArgs,

@@ -7,6 +7,7 @@ mod exit;
 mod init;
 mod narrator;
 mod output;
+mod property;
 mod run;
 mod sandbox;
 mod sandbox_process;
@@ -169,6 +170,7 @@ fn dispatch(cli: &Cli, job: &dyn Job) -> Result<ExitCode, CommandError> {
         Command::Init(args) => init::init(args),
         Command::Check(args) => check::check(args, output),
         Command::Tools(args) => tools::tools(args, output),
+        Command::Property(args) => property::property(args, output),
         Command::Schema => schema(),
         Command::Sandbox(SandboxCommand::Nextcloud(args)) => sandbox::nextcloud(args),
         Command::Sandbox(SandboxCommand::Integr8scode(args)) => sandbox::integr8scode(args),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
+use throng_sandbox::{Bug, Bugs};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -74,6 +75,7 @@ impl SandboxProcess {
     pub(crate) async fn start(
         kind: SandboxKind,
         knobs: Option<&Path>,
+        bugs: Option<&Bugs>,
         seed: u64,
     ) -> anyhow::Result<Self> {
         let executable =
@@ -89,6 +91,18 @@ impl SandboxProcess {
         }
         if let Some(knobs) = knobs {
             command.arg("--knobs").arg(knobs);
+        }
+        match (bugs, kind) {
+            (None, _) => {}
+            (Some(bugs), SandboxKind::Integr8scode) => {
+                let names: Vec<&str> = bugs.iter().map(Bug::name).collect();
+                command.arg("--bugs").arg(names.join(","));
+            }
+            (Some(_), SandboxKind::Nextcloud) => {
+                bail!(
+                    "--sandbox-bugs is for HTTP scenarios: this one's sandbox has no bugs to plant"
+                )
+            }
         }
         // Its own process group: a Ctrl-C at the terminal must reach the generator only, which still
         // needs the target for draining and cleaning up.

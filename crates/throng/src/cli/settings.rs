@@ -30,12 +30,13 @@ pub(crate) fn place(args: &RunArgs) -> Place {
     let TargetArgs {
         sandbox,
         sandbox_knobs,
+        sandbox_bugs,
         url,
         host,
         ..
     } = &args.target;
     let bare = args.scenario.is_none() && url.is_none() && host.is_none();
-    if *sandbox || sandbox_knobs.is_some() || bare {
+    if *sandbox || sandbox_knobs.is_some() || sandbox_bugs.is_some() || bare {
         Place::Sandbox
     } else {
         Place::Target

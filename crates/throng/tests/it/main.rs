@@ -10,6 +10,7 @@ mod http;
 mod journal;
 mod killed;
 mod outputs;
+mod property;
 mod report;
 mod run;
 mod secrets;

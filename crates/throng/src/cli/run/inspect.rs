@@ -104,6 +104,10 @@ fn flags(target: &TargetArgs) -> String {
             add(flag, Some(value));
         }
     }
+    if let Some(bugs) = &target.sandbox_bugs {
+        let names: Vec<&str> = bugs.iter().map(throng_sandbox::Bug::name).collect();
+        add("--sandbox-bugs", Some(&names.join(",")));
+    }
     if target.insecure {
         add("--insecure", None);
     }

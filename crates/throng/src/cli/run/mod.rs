@@ -2,14 +2,15 @@
 
 mod export;
 mod ground_truth;
-mod hooks;
+pub(crate) mod hooks;
 pub(crate) mod inspect;
 pub(crate) mod job;
 mod live;
 mod open;
-mod prepare;
-mod setup;
+pub(crate) mod prepare;
+pub(crate) mod setup;
 mod teardown;
+pub(crate) mod visit;
 mod work;
 
 use std::process::ExitCode;
@@ -144,7 +145,8 @@ async fn start_sandbox(
         settings::SandboxKind::Integr8scode => "Starting a sandbox: Integr8sCode's API...",
     });
     let knobs = args.target.sandbox_knobs.as_deref();
-    let sandbox = SandboxProcess::start(kind, knobs, prepared.seed)
+    let bugs = args.target.sandbox_bugs.as_ref();
+    let sandbox = SandboxProcess::start(kind, knobs, bugs, prepared.seed)
         .await
         .map_err(CommandError::failed)?;
     let ready = &sandbox.ready;

@@ -1,0 +1,361 @@
+//! `throng property`, whole: the built-in properties on a sound sandbox and on one with bugs, what is vacuous, what is kept,
+//! and what a signal leaves.
+
+use std::path::Path;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use throng_sandbox::Bug;
+
+use crate::docs::{page, said};
+use crate::support::{self, Running, eventually, home};
+
+/// What came of it: exit code, standard output, standard error.
+struct Came {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+async fn property(home: &Path, arguments: &str) -> Came {
+    let all = std::iter::once("property").chain(arguments.split_whitespace());
+    let output = support::throng(home, all)
+        .output()
+        .await
+        .expect("the program starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Came {
+        code: output
+            .status
+            .code()
+            .unwrap_or_else(|| panic!("no code: {}", said(&output))),
+        out: text(&output.stdout),
+        err: text(&output.stderr),
+    }
+}
+
+impl Came {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out)
+            .unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
+    }
+}
+
+/// The results by name.
+fn result<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let all = report["properties"].as_array().expect("properties");
+    all.iter()
+        .find(|one| one["name"] == name)
+        .unwrap_or_else(|| panic!("no {name} in {report:#}"))
+}
+
+#[tokio::test]
+async fn on_a_sound_target_every_property_passes() {
+    let home = home();
+    let came = property(
+        home.path(),
+        "integr8scode --sandbox --seed 11 --json --junit junit.xml",
+    )
+    .await;
+    assert_eq!(came.code, 0, "{}{}", came.out, came.err);
+    let report = came.json();
+    let all = report["properties"].as_array().expect("properties");
+    assert!(all.len() >= 12, "{report:#}");
+    for one in all {
+        assert_eq!(one["result"], "passed", "{one:#}");
+        assert!(one["share_accepted"].as_f64() > Some(0.5), "{one:#}");
+    }
+    assert!(
+        !home.path().join("integr8scode.regressions.json").exists(),
+        "nothing to keep"
+    );
+    let junit = std::fs::read_to_string(home.path().join("junit.xml")).expect("a file");
+    assert!(junit.contains("failures=\"0\" errors=\"0\""), "{junit}");
+    assert_eq!(junit.matches("<testcase ").count(), all.len());
+}
+
+#[tokio::test]
+async fn registers_with_made_up_mail_domains_are_vacuous_and_with_valid_ones_pass() {
+    let home = home();
+    let both = "integr8scode register_never_500 register_valid_never_500 --sandbox --seed 5";
+    let came = property(home.path(), &format!("{both} --junit junit.xml")).await;
+    assert_eq!(came.code, 96, "{}{}", came.out, came.err);
+    let vacuous = "  VACUOUS  register_never_500: 0 of 150 examples were accepted (0 %, at least 50 % must be): it proves nothing\n";
+    assert!(came.out.contains(vacuous), "{}", came.out);
+    assert!(
+        came.out.contains("150 times post: HTTP 422, such as: "),
+        "{}",
+        came.out
+    );
+    assert!(
+        came.out
+            .contains("  passed   register_valid_never_500: 100 examples, "),
+        "{}",
+        came.out
+    );
+    assert!(
+        came.out
+            .contains("VERDICT: no data (exit code 96): register_never_500 is vacuous"),
+        "{}",
+        came.out
+    );
+    let junit = std::fs::read_to_string(home.path().join("junit.xml")).expect("a file");
+    assert!(
+        junit.contains("tests=\"2\" failures=\"0\" errors=\"1\""),
+        "{junit}"
+    );
+    assert!(
+        junit.contains("<error type=\"vacuous\" message=\"0 of 150 examples"),
+        "{junit}"
+    );
+}
+
+/// A bug, the property that finds it, and whether the smallest example is the one that a person would write.
+type Finder = (Bug, &'static str, fn(&Value) -> bool);
+
+fn finders() -> [Finder; 8] {
+    let one_character = |example: &Value| {
+        let script = &example["script"];
+        let name = script["name"].as_str().expect("a name");
+        *script == json!({ "name": name, "script": "" }) && name.chars().count() == 1
+    };
+    let plain = |example: &Value| *example == json!({ "script": { "name": "", "script": "" } });
+    [
+        (Bug::UnicodeTitle500, "scripts_never_500", one_character),
+        (Bug::NumberEdge500, "history_never_500", |example| {
+            *example == json!({ "skip": 2_147_483_647, "limit": 1 })
+        }),
+        (
+            Bug::DeletedStillServed,
+            "created_is_listed_deleted_is_gone",
+            plain,
+        ),
+        (
+            Bug::RefusedCreateLeavesRow,
+            "refused_leaves_nothing",
+            |example| *example == json!({ "script": null }),
+        ),
+        (Bug::ForeignScriptReadable, "scripts_are_ones_own", plain),
+        (Bug::RoleFromRegister, "register_gives_no_role", |example| {
+            *example == json!({ "password": "aaaaaaaa", "role": "admin" })
+        }),
+        (
+            Bug::CsrfUncheckedRoute,
+            "change_without_token_is_refused",
+            |example| *example == json!({ "theme": "light", "token": "" }),
+        ),
+        (
+            Bug::DoubleUsernameRace,
+            "one_winner_per_username",
+            |example| *example == json!({ "username": "a", "password": "aaaaaaaa" }),
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn planted_bugs_are_found_and_shrunk_to_what_a_person_would_write() {
+    for (bug, finder, minimal) in finders() {
+        let home = home();
+        let arguments = format!("integr8scode --sandbox-bugs {bug} --seed 3 --json");
+        let came = property(home.path(), &arguments).await;
+        assert_eq!(came.code, 97, "{bug}: {}{}", came.out, came.err);
+        let report = came.json();
+        let one = result(&report, finder);
+        let example = &one["counterexample"]["example"];
+        assert_eq!(one["result"], "failed", "{bug}: {report:#}");
+        assert!(minimal(example), "{bug}: {example}");
+        assert_eq!(one["counterexample"]["repeated"], 5, "{bug}: {one:#}");
+    }
+}
+
+#[tokio::test]
+async fn what_failed_is_kept_and_tried_first_next_time() {
+    let home = home();
+    let wanted =
+        "integr8scode history_never_500 --sandbox-bugs number-edge-500 --regressions kept.json";
+    let came = property(home.path(), &format!("{wanted} --seed 3")).await;
+    assert_eq!(came.code, 97, "{}{}", came.out, came.err);
+    assert!(
+        came.out
+            .contains("             skip = 2147483647\n             limit = 1\n"),
+        "{}",
+        came.out
+    );
+    assert!(
+        came.out
+            .contains("/user/executions?skip=2147483647&limit=1'"),
+        "{}",
+        came.out
+    );
+    let login = "--data-urlencode 'username=loaduser_user_1' --data-urlencode 'password='\"$THRONG_PASSWORD\"";
+    assert!(
+        came.out
+            .contains("cookies.txt is made by: curl -sk -c cookies.txt -X POST "),
+        "{}",
+        came.out
+    );
+    assert!(came.out.contains(login), "{}", came.out);
+    assert!(
+        came.out.contains("Failing examples were kept in kept.json"),
+        "{}",
+        came.out
+    );
+    let kept = std::fs::read_to_string(home.path().join("kept.json")).expect("a file");
+    let kept: Value = serde_json::from_str(&kept).expect("JSON");
+    assert_eq!(
+        kept["properties"]["history_never_500"][0]["example"],
+        json!({ "skip": 2_147_483_647, "limit": 1 })
+    );
+
+    let again = property(home.path(), &format!("{wanted} --seed 4 --json")).await;
+    assert_eq!(again.code, 97, "{}{}", again.out, again.err);
+    let report = again.json();
+    let found = &result(&report, "history_never_500")["counterexample"];
+    assert_eq!(
+        (&found["case"], &found["shrinks"]),
+        (&Value::Null, &json!(0)),
+        "{found:#}"
+    );
+    assert_eq!(result(&report, "history_never_500")["examples"], 0);
+
+    // On a sound target the kept example is tried, too, and everything after it.
+    let sound = "integr8scode history_never_500 --sandbox --regressions kept.json --seed 4 --json";
+    let came = property(home.path(), sound).await;
+    assert_eq!(came.code, 0, "{}{}", came.out, came.err);
+    assert_eq!(result(&came.json(), "history_never_500")["examples"], 100);
+}
+
+#[tokio::test]
+async fn the_same_seed_finds_the_same() {
+    let found = async |home: TempDir| {
+        let arguments =
+            "integr8scode scripts_never_500 --sandbox-bugs unicode-title-500 --seed 8 --json";
+        let report = property(home.path(), arguments).await.json();
+        let found = &result(&report, "scripts_never_500")["counterexample"];
+        (
+            found["first"].clone(),
+            found["case"].clone(),
+            found["example"].clone(),
+        )
+    };
+    assert_eq!(found(home()).await, found(home()).await);
+}
+
+#[tokio::test]
+async fn a_list_touches_nothing_and_mistakes_are_told() {
+    let home = home();
+    let came = property(home.path(), "integr8scode --list").await;
+    assert_eq!((came.code, came.err.as_str()), (0, ""), "{}", came.out);
+    assert!(came.out.contains("register_never_500"), "{}", came.out);
+    assert!(came.out.contains("(only when named)"), "{}", came.out);
+
+    let came = property(home.path(), "integr8scode no_such --sandbox").await;
+    assert_eq!(came.code, 2);
+    assert!(
+        came.err
+            .contains("no property `no_such`; it has register_never_500, "),
+        "{}",
+        came.err
+    );
+    let came = property(home.path(), "nextcloud --sandbox").await;
+    assert_eq!(came.code, 2);
+    assert!(came.err.contains("has no `properties`"), "{}", came.err);
+    let came = property(
+        home.path(),
+        "integr8scode scripts_are_ones_own --sandbox -u 1",
+    )
+    .await;
+    assert_eq!(came.code, 2);
+    assert!(
+        came.err
+            .contains("`scripts_are_ones_own` needs 2 users: --users 2"),
+        "{}",
+        came.err
+    );
+
+    let scenario = "name: t\ntarget: { protocol: http, url: \"http://127.0.0.1:9\" }\nlogin: { kind: none }\n\
+        workflows: { w: { actors: [me], steps: [{ a: { get: /a } }] } }\n\
+        properties: { p: { given: { x: GIVEN }, get: \"/{x}\" } }\n";
+    for (given, told) in [
+        (
+            "{ type: text }",
+            "properties.p.x: not a JSON Schema: unknown type \"text\"",
+        ),
+        (
+            "{ type: string, pattern: \"(?=a)\" }",
+            "properties.p.x: no texts can be generated for the pattern",
+        ),
+        (
+            "{ body_of: POST /x }",
+            "needs the target's OpenAPI document: say where it is in `target.openapi`",
+        ),
+    ] {
+        std::fs::write(home.path().join("t.yaml"), scenario.replace("GIVEN", given))
+            .expect("a file");
+        let came = property(home.path(), "t.yaml").await;
+        assert_eq!(came.code, 2, "{}", came.err);
+        assert!(came.err.contains(told), "{}", came.err);
+    }
+
+    std::fs::write(home.path().join("kept.json"), "nothing").expect("a file");
+    let came = property(
+        home.path(),
+        "integr8scode --sandbox --regressions kept.json",
+    )
+    .await;
+    assert_eq!(came.code, 2);
+    assert!(
+        came.err.contains("no file of kept examples"),
+        "{}",
+        came.err
+    );
+}
+
+#[tokio::test]
+async fn a_signal_ends_it_and_tidies_up() {
+    let home = home();
+    let arguments = [
+        "property",
+        "integr8scode",
+        "executions_end",
+        "--sandbox",
+        "--cases",
+        "100000",
+    ];
+    let running = Running::start(support::throng(home.path(), arguments), home.path());
+    eventually("it tries", || {
+        running.said().contains("Trying 1 properties")
+    })
+    .await;
+    running.signal(Signal::INT);
+    let ended = running.ended().await.with_code(105);
+    assert!(
+        ended.stdout.contains("  stopped  executions_end: after "),
+        "{}",
+        ended.stdout
+    );
+    assert!(
+        ended.stderr.contains("users end with the sandbox"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn the_guide_names_properties_that_there_are() {
+    let scenario = page("scenarios/integr8scode.yaml");
+    let guide = page("docs/property.md");
+    for name in [
+        "register_never_500",
+        "register_valid_never_500",
+        "scripts_never_500",
+        "history_never_500",
+        "created_is_listed_deleted_is_gone",
+    ] {
+        assert!(
+            guide.contains(name) && scenario.contains(&format!("\n  {name}:\n")),
+            "{name}"
+        );
+    }
+}
