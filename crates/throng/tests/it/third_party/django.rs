@@ -20,6 +20,10 @@ struct Notes {
 
 impl Notes {
     async fn start(test: &str) -> Self {
+        Self::started(test, false).await
+    }
+
+    async fn started(test: &str, https: bool) -> Self {
         let home = tempfile::tempdir().expect("a temporary directory");
         let site = root().join("crates/throng/tests/it/third_party/django");
         let mut command = Command::new(Program::Django.path());
@@ -33,6 +37,11 @@ impl Notes {
             )
             .env("NOTES_ADMIN_TOKEN", ADMIN_TOKEN)
             .env("NOTES_DATABASE", home.path().join("notes.sqlite"));
+        if https {
+            let file = home.path().join("certificate.pem");
+            std::fs::write(&file, certificate()).expect("a file");
+            command.arg(file).env("NOTES_HTTPS", "1");
+        }
         const READY: &str = "listening on ";
         let log = format!("{test}.django");
         let (served, line) = Served::start(command, home, READY, &log).await;
@@ -58,6 +67,13 @@ impl Notes {
         assert_eq!(status, 200, "{body}");
         serde_json::from_str(&body).expect("JSON")
     }
+}
+
+/// A key and a certificate of its own for this machine.
+fn certificate() -> String {
+    let names = vec!["127.0.0.1".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
+    format!("{}{}", made.signing_key.serialize_pem(), made.cert.pem())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -143,4 +159,24 @@ async fn users_of_a_django_application_stay_and_are_used_again() {
         "{ended}"
     );
     assert_eq!(site.seen().await["users"], USERS);
+}
+
+/// Over https Django believes no request that doesn't say where it comes from, and its cookies are `Secure`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_of_a_django_application_say_over_https_where_they_come_from() {
+    let site = Notes::started("https", true).await;
+    assert!(site.url.starts_with("https://"), "{}", site.url);
+    let ended = site.example().run("-d 2 --insecure").await.with_code(0);
+    all_went_well(&ended, &["privacy/pry", "privacy/tamper"]);
+    assert_eq!(ended.report()["cleanup"]["deleted"], USERS, "{ended}");
+
+    let astray = site.example().with(
+        "  # The names are those",
+        "  headers: { Origin: \"https://elsewhere.example\" }\n  # The names are those",
+    );
+    let ended = astray
+        .run("-d 1 -u 1 --workload keep --insecure")
+        .await
+        .with_code(3);
+    assert!(ended.stdout.contains("CSRF verification failed"), "{ended}");
 }

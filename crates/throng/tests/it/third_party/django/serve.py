@@ -1,15 +1,49 @@
-"""Serves the notes site with waitress, on a free port that is printed once it listens."""
+"""Serves the notes site on a free port, which is printed once it listens: with waitress, or with a certificate over https by
+the standard library's server."""
 
 import os
+import ssl
+import sys
+from socketserver import ThreadingMixIn
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import django
 import waitress
 from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
 
+
+class ThreadingServer(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class Quiet(WSGIRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def over_https(application, certificate):
+    server = make_server("127.0.0.1", 0, application, ThreadingServer, Quiet)
+    server.base_environ["HTTPS"] = "on"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    return server.server_port, server.serve_forever
+
+
+def over_http(application):
+    server = waitress.create_server(application, host="127.0.0.1", port=0, threads=8)
+    return server.effective_port, server.run
+
+
 os.environ["DJANGO_SETTINGS_MODULE"] = "notes.settings"
 django.setup()
 call_command("migrate", run_syncdb=True, verbosity=0)
-server = waitress.create_server(get_wsgi_application(), host="127.0.0.1", port=0, threads=8)
-print(f"listening on http://127.0.0.1:{server.effective_port}", flush=True)
-server.run()
+application = get_wsgi_application()
+if len(sys.argv) > 1:
+    port, run = over_https(application, sys.argv[1])
+    print(f"listening on https://127.0.0.1:{port}", flush=True)
+else:
+    port, run = over_http(application)
+    print(f"listening on http://127.0.0.1:{port}", flush=True)
+run()

@@ -34,6 +34,8 @@ DATABASES = {
         "OPTIONS": {"timeout": 30, "transaction_mode": "IMMEDIATE", "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;"},
     }
 }
+# As a deployment over https has them.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = os.environ.get("NOTES_HTTPS") == "1"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_PASSWORD_VALIDATORS = [{"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"}]
 # Fast, as Django's documentation advises for tests: nobody's real password is ever in here.
