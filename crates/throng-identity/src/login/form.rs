@@ -77,6 +77,17 @@ impl FormPage {
     }
 }
 
+/// Those of a form's values that may be keys: not who the user is, and nothing short, which may stand anywhere.
+fn secret_fields(fields: &[(String, Secret)], values: &Values) -> Vec<Secret> {
+    const SHORTEST: usize = 8;
+    let known = ["name", "display_name", "email"].map(|key| values.get(key).map(Secret::expose));
+    let fields = fields.iter().map(|(_, value)| value);
+    fields
+        .filter(|value| value.expose().len() >= SHORTEST && !known.contains(&Some(value.expose())))
+        .cloned()
+        .collect()
+}
+
 impl Limits {
     pub(super) fn of_form(timeout: Duration) -> Self {
         Self {
@@ -93,6 +104,7 @@ pub(super) async fn attempt(
     values: &Values,
 ) -> Result<(), Failure> {
     let (url, fields) = login.form.filled(values).map_err(Problem::declared)?;
+    walk.hidden = secret_fields(&fields, values);
     let budget = login.retry.budget;
     let mut answers = Answers::new(walk.user, walk.password, budget).with_fields(&fields);
     let mut step = Step::get(Purpose::Page, url);
@@ -200,6 +212,7 @@ async fn send_registration(
         .form
         .filled(values)
         .map_err(Problem::declared)?;
+    walk.hidden = secret_fields(&fields, values);
     let (step, exchange) = walk.arrive(Step::get(Purpose::Page, url)).await?;
     let document = Document::parse(&step.url, &String::from_utf8_lossy(&exchange.body));
     let wanted: Vec<&str> = fields.iter().map(|(name, _)| &**name).collect();
@@ -280,7 +293,7 @@ impl Walk<'_> {
         let problem = if status.is_success() {
             Problem::NoForm {
                 wanted,
-                title: crate::redact::text(&page.title, &[self.password]),
+                title: crate::redact::text(&page.title, &self.secrets()),
                 found: found(&page.forms),
                 needs_script: page.needs_script,
             }
@@ -292,7 +305,7 @@ impl Walk<'_> {
     }
 
     fn saying(&self, problem: Problem, said: &str) -> Failure {
-        Failure::saying(problem, said, &[self.password])
+        Failure::saying(problem, said, &self.secrets())
     }
 }
 

@@ -138,6 +138,8 @@ pub(super) struct Walk<'a> {
     pub(super) user: &'a str,
     pub(super) password: &'a Secret,
     pub(super) hops: Vec<Hop>,
+    /// What else than the password no message may show.
+    pub(super) hidden: Vec<Secret>,
     limits: Limits,
     /// Where the walk ends without a request; none where it ends at a page.
     redirect_uri: Option<&'a Url>,
@@ -158,11 +160,17 @@ impl<'a> Walk<'a> {
             user: walker.user,
             password: walker.password,
             hops: Vec::new(),
+            hidden: Vec::new(),
             limits,
             redirect_uri,
             attempt,
             started,
         }
+    }
+
+    /// What no message may show.
+    pub(super) fn secrets(&self) -> Vec<&Secret> {
+        std::iter::once(self.password).chain(&self.hidden).collect()
     }
 
     /// The request made last.
@@ -314,11 +322,9 @@ impl<'a> Walk<'a> {
         } else {
             return Ok(());
         };
-        Err(Failure::saying(
-            problem,
-            &wire::said(exchange, &[self.password]),
-            &[self.password],
-        ))
+        let secrets = self.secrets();
+        let said = wire::said(exchange, &secrets);
+        Err(Failure::saying(problem, &said, &secrets))
     }
 }
 

@@ -162,7 +162,8 @@ async fn log_in(
     let users = site.users.lock().unwrap();
     let right = users.get(&name.clone().unwrap_or_default()) == password.as_ref();
     if !right {
-        let said = format!("Wrong password: {}", password.unwrap_or_default());
+        let tenant = form.get("tenant").map_or("", String::as_str);
+        let said = format!("Wrong password: {} {tenant}", password.unwrap_or_default());
         return page("Sign in", LOGIN, &said);
     }
     let session = if site.pretends { "old" } else { "good" };
@@ -360,6 +361,15 @@ async fn an_error_names_the_page_and_what_is_wrong_with_it() {
     assert!(matches!(problem, Problem::Credentials), "{words}");
     assert!(
         words.contains("at hop 2 (POST") && words.contains("Wrong password: [secret]"),
+        "{words}"
+    );
+
+    let fields = [("tenant", "key-of-the-tenant")];
+    let (_, words) = attempt(&login(format!("{url}/tenant/"), &fields))
+        .await
+        .unwrap_err();
+    assert!(
+        words.contains("[secret] [secret]") && !words.contains("key-of"),
         "{words}"
     );
 
