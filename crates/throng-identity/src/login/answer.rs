@@ -17,6 +17,8 @@ use crate::wire;
 /// What has been answered so far in one attempt.
 pub(super) struct Answers<'a> {
     user: &'a str,
+    /// What a field for a mail address takes; none where only the name is known.
+    email: Option<&'a str>,
     password: &'a Secret,
     /// What the scenario puts into which field, by the field's name; none where it has no say.
     fields: Option<&'a [(String, Secret)]>,
@@ -34,6 +36,7 @@ impl<'a> Answers<'a> {
     pub(super) fn new(user: &'a str, password: &'a Secret, budget: Duration) -> Self {
         Self {
             user,
+            email: None,
             password,
             fields: None,
             placed: Vec::new(),
@@ -44,8 +47,13 @@ impl<'a> Answers<'a> {
         }
     }
 
-    /// With what the scenario puts into fields by their names.
-    pub(super) fn with_fields(mut self, fields: &'a [(String, Secret)]) -> Self {
+    /// With what the scenario puts into fields by their names, and the user's mail address.
+    pub(super) fn with_fields(
+        mut self,
+        fields: &'a [(String, Secret)],
+        email: Option<&'a str>,
+    ) -> Self {
+        self.email = email;
         self.placed = vec![false; fields.len()];
         self.fields = Some(fields);
         self
@@ -144,7 +152,12 @@ impl<'a> Answers<'a> {
         }
         let mut filled = Vec::with_capacity(2);
         if let Some(user) = login.user {
-            filled.push((user, self.user));
+            // A browser would not let a mere name through.
+            let wants_mail = login.form.fields[user].input_type == "email";
+            let mail = self
+                .email
+                .filter(|_| wants_mail && !self.user.contains('@'));
+            filled.push((user, mail.unwrap_or(self.user)));
             self.sent_user = true;
         }
         if let Some(password) = login.password {

@@ -106,7 +106,8 @@ pub(super) async fn attempt(
     let (url, fields) = login.form.filled(values).map_err(Problem::declared)?;
     walk.hidden = secret_fields(&fields, values);
     let budget = login.retry.budget;
-    let mut answers = Answers::new(walk.user, walk.password, budget).with_fields(&fields);
+    let email = values.get("email").map(Secret::expose);
+    let mut answers = Answers::new(walk.user, walk.password, budget).with_fields(&fields, email);
     let mut step = Step::get(Purpose::Page, url);
     loop {
         let exchange = walk.send(&step).await?;

@@ -85,3 +85,93 @@ fn button(form: &Form) -> Option<usize> {
     let mut fields = form.fields.iter();
     fields.position(|field| field.kind == FieldKind::Submit && !leads_elsewhere(field))
 }
+
+#[cfg(test)]
+mod tests {
+    use url::Url;
+
+    use super::*;
+    use crate::pages::Document;
+
+    /// Which fields take the name, the mail address and the password, and what the pressed button says.
+    fn read(html: &str, wanted: &[&str]) -> Option<(String, String, String, String)> {
+        let url = Url::parse("http://h/signup").unwrap();
+        let found = find(&Document::parse(&url, html).forms, wanted)?;
+        let name = |at: Option<usize>| at.map_or("-", |at| &found.form.fields[at].name).to_owned();
+        let passwords: Vec<_> = found.passwords.iter().map(|at| name(Some(*at))).collect();
+        let button = found.button.map(|at| found.form.fields[at].label.clone());
+        Some((
+            name(found.user),
+            name(found.email),
+            passwords.join(" "),
+            button.unwrap_or_default(),
+        ))
+    }
+
+    #[test]
+    fn forms_of_well_known_frameworks_are_understood() {
+        let django = "<form method=post><input type=hidden name=csrfmiddlewaretoken value=t>\
+             <input name=username maxlength=150 autocomplete=username required>\
+             <input type=email name=email><input type=password name=password1 autocomplete=new-password required>\
+             <input type=password name=password2 autocomplete=new-password required><button>Sign up</button></form>";
+        let devise = "<form action=/users method=post><input type=hidden name=authenticity_token value=t>\
+             <input autocomplete=email type=email name='user[email]'>\
+             <input autocomplete=new-password type=password name='user[password]'>\
+             <input autocomplete=new-password type=password name='user[password_confirmation]'>\
+             <input type=submit name=commit value='Sign up'></form>";
+        let laravel = "<form method=POST><input type=hidden name=_token value=t><input id=name name=name required>\
+             <input id=email type=email name=email required><input type=password name=password>\
+             <input type=password name=password_confirmation><button type=submit>Register</button></form>";
+        let gitea = "<form action=/user/login method=post><input name=user_name><input type=password name=password>\
+             </form><form method=post><input id=user_name name=user_name required><input id=email name=email type=email>\
+             <input id=password name=password type=password autocomplete=new-password>\
+             <input id=retype name=retype type=password><button>Register Account</button></form>";
+        for (html, name, email, passwords, button) in [
+            (
+                django,
+                "username",
+                "email",
+                "password1 password2",
+                "Sign up",
+            ),
+            (
+                devise,
+                "-",
+                "user[email]",
+                "user[password] user[password_confirmation]",
+                "Sign up",
+            ),
+            (
+                laravel,
+                "name",
+                "email",
+                "password password_confirmation",
+                "Register",
+            ),
+            (
+                gitea,
+                "user_name",
+                "email",
+                "password retype",
+                "Register Account",
+            ),
+        ] {
+            let found = read(html, &[]).expect(html);
+            let wanted = [name, email, passwords, button].map(str::to_owned);
+            assert_eq!([found.0, found.1, found.2, found.3], wanted);
+        }
+    }
+
+    #[test]
+    fn a_form_without_a_password_is_one_only_by_its_fields() {
+        let html = "<form><input name=q></form><form method=post><input name=user_login>\
+             <input type=email name=user_email><button>Cancel</button><button>Join</button></form>";
+        assert_eq!(read(html, &[]), None);
+        let found = read(html, &["user_login", "user_email"]).unwrap();
+        assert_eq!(
+            (&*found.0, &*found.1, &*found.3),
+            ("user_login", "user_email", "Join")
+        );
+        assert_eq!(read(html, &["user_login", "other"]), None);
+    }
+}

@@ -59,6 +59,7 @@ impl Site {
             .route("/login/", get(login_page).post(log_in))
             .route("/two/", get(name_page).post(name_taken))
             .route("/tenant/", get(tenant_page).post(log_in))
+            .route("/mail/", get(mail_page).post(log_in))
             .route("/odd/", get(odd_page).post(log_in))
             .route("/search/", get(search_page))
             .route("/signup/", get(sign_up_page).post(sign_up))
@@ -97,6 +98,11 @@ async fn login_page() -> Response {
 async fn tenant_page() -> Response {
     let fields = format!("{LOGIN}<input name=tenant required>");
     page("Sign in", &fields, "")
+}
+
+async fn mail_page() -> Response {
+    let fields = "<input type=email name=username><input type=password name=password>";
+    page("Sign in", fields, "")
 }
 
 /// What takes the password doesn't say so.
@@ -349,6 +355,14 @@ async fn the_scenario_says_what_the_form_does_not() {
         words.contains("`user`") && words.contains("token, username, password"),
         "{words}"
     );
+}
+
+#[tokio::test]
+async fn a_field_for_a_mail_address_gets_one() {
+    let site = Site::with_user("a@b.example");
+    let url = site.start().await;
+    attempt(&login(format!("{url}/mail/"), &[])).await.unwrap();
+    assert_eq!(site.taken()[0]["username"], "a@b.example");
 }
 
 #[tokio::test]

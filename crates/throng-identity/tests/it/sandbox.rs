@@ -15,9 +15,11 @@ use throng_identity::directory::names::{NameTemplates, Prefix};
 use throng_identity::directory::nextcloud::Nextcloud;
 use throng_identity::directory::{Deletion, Directory, DirectoryError, NewUser};
 use throng_identity::discovery::discover_issuer;
-use throng_identity::hooks::{Hook, HookAuth, HookBody, SaveFrom};
+use throng_identity::hooks::{Hook, HookAuth, HookBody, SaveFrom, Values};
 use throng_identity::ledger::{Ledger, RunId};
-use throng_identity::login::{LoginPlan, Problem, Purpose, log_in};
+use throng_identity::login::{
+    FormLogin, FormPage, LoginPlan, Problem, Purpose, log_in, log_in_by_form,
+};
 use throng_identity::provision::{
     Identity, LoginWay, ProvisionError, ProvisionEvent, ProvisionPlan, Provisioned, oauth_client,
     provision,
@@ -543,4 +545,39 @@ async fn the_way_from_the_mcp_url_is_found() {
             .any(|scope| scope == "notes.read"),
         "{found:?}"
     );
+}
+
+#[tokio::test]
+async fn nextclouds_own_login_page_is_one_that_a_scenario_may_name() {
+    let world = World::start(NextcloudConfig::default()).await;
+    let (name, password) = ("loadtest_user_1", Secret::new("n0body-knows-this-one"));
+    let user = NewUser {
+        name: name.to_owned(),
+        display_name: "One".to_owned(),
+        email: "one@example.com".to_owned(),
+        password: password.clone(),
+    };
+    world.directory.create(&user).await.unwrap();
+    let login = FormLogin {
+        form: FormPage {
+            name: "login".to_owned(),
+            page: format!("{}/login", world.sandbox.url()),
+            fields: Vec::new(),
+        },
+        logged_in: None,
+        timeout: TIMEOUT,
+        retry: RetryPolicy::once(),
+    };
+    let mut values = Values::from([("name".to_owned(), Secret::new(name))]);
+    values.insert("password".to_owned(), password.clone());
+    let client = Client::with_cookies(&connector());
+    let session = log_in_by_form(&login, &client, name, &password, &values).await;
+    assert!(session.is_ok(), "{session:?}");
+
+    let wrong = Secret::new("another-one-of-nobody");
+    let client = Client::with_cookies(&connector());
+    let error = log_in_by_form(&login, &client, name, &wrong, &values)
+        .await
+        .unwrap_err();
+    assert!(matches!(error.problem(), Problem::Credentials), "{error}");
 }
