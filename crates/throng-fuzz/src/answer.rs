@@ -56,6 +56,8 @@ pub struct Sending {
     pub largest_body: usize,
     /// The token against forgery, where the target has one.
     pub csrf: Option<CsrfRule>,
+    /// Headers that every request carries, unless it says otherwise. They may hold secrets: no script and no report has them.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// What came of a request.
@@ -236,6 +238,11 @@ impl Sending {
     ) -> Answer {
         let started = Instant::now();
         let mut headers = filled.headers.clone();
+        for (name, value) in &self.headers {
+            if !headers.contains_key(name) {
+                headers.insert(name.clone(), value.clone());
+            }
+        }
         if let Some(baggage) = baggage {
             headers.insert(BAGGAGE, baggage.clone());
         }
@@ -260,6 +267,13 @@ impl Sending {
             };
             if let Some(token) = token {
                 headers.insert(rule.double_submit.header.clone(), token);
+            }
+            // As from a page of the target itself: what is forged is the token, not where it comes from.
+            let origin = self.origin.as_str().trim_end_matches('/');
+            if let Ok(origin) = HeaderValue::from_str(origin)
+                && !headers.contains_key(header::ORIGIN)
+            {
+                headers.insert(header::ORIGIN, origin);
             }
         }
         if !headers.contains_key(header::ACCEPT) {

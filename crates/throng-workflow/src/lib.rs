@@ -18,6 +18,7 @@ mod logout;
 mod markup;
 mod mcp_session;
 pub mod model;
+pub mod monkey;
 pub mod node;
 pub mod path;
 pub mod playbook;

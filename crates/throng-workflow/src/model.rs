@@ -14,6 +14,7 @@ pub use crate::accounts::{
     Client, Directory, DirectoryKind, Login, LoginKind, NamedRequest, Registering, Request, SignUp,
 };
 pub use crate::blocks::{Actor, ActorCount, Block, ForEach, OneOf, Parallel, Sequence};
+pub use crate::monkey::{Accepted, CheckName, Monkey};
 pub use crate::property::{Given, Property, Share, Statuses};
 
 record! {
@@ -43,6 +44,8 @@ record! {
         "workflows" workflows: Named<Workflow>;
         /// What must hold for examples that are made up: `throng property` tries them. No run does.
         "properties" properties: Named<Property>;
+        /// What the monkey swarm keeps to.
+        "monkey" monkey: Monkey = Monkey::with_defaults();
     }
 }
 

@@ -33,6 +33,18 @@ pub(super) fn script(finding: &Finding, sending: &Sending, accounts: &dyn Accoun
         "# Expect {status} at the end. Seed {}, probe {}.",
         finding.seed, finding.probe.number
     );
+    if !sending.headers.is_empty() {
+        let names: Vec<&str> = sending
+            .headers
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let _ = writeln!(
+            out,
+            "# The target's own headers are not in here: {}.",
+            names.join(", ")
+        );
+    }
     out.push_str("set -u\n");
     let origin = sending.origin.as_str().trim_end_matches('/');
     let _ = writeln!(out, "URL=${{THRONG_URL:-{}}}", quoted(origin));
@@ -191,6 +203,7 @@ fn command(step: &Step, index: usize, sending: &Sending, together: bool) -> Stri
         && sending.needs_token(&request.method)
     {
         let header = rule.double_submit.header.as_str();
+        let _ = write!(options, " -H \"Origin: $URL\"");
         match request.csrf {
             Csrf::Right => {
                 let _ = write!(options, " -H \"{header}: $(token {session})\"");

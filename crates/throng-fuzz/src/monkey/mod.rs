@@ -295,7 +295,6 @@ impl Scenario for Monkey {
             cx,
             names: &self.names,
             user: UserId(self.settings.first_user.0 + cx.user().0),
-            permits: self.settings.permits.as_deref(),
         };
         let sending = &self.settings.sending;
         let trace = execute(&probe, &mut member.cast, sending, unique(), Some(&meter)).await;

@@ -1,10 +1,9 @@
 //! How a swarm goes about it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use throng_metrics::UserId;
-use tokio::sync::Semaphore;
 
 use crate::{answer::Sending, check::Check, openapi::Document};
 
@@ -17,8 +16,6 @@ pub struct Settings {
     pub seed: u64,
     /// The first monkey's place in the catalog's users; the others follow it.
     pub first_user: UserId,
-    /// Requests in flight at most, where that is bounded, together with whoever else holds it.
-    pub permits: Option<Arc<Semaphore>>,
     /// What is known and accepted.
     pub accept: Vec<Accepted>,
     /// The operation that ends a session; guessed where it's not named.
@@ -42,7 +39,6 @@ impl Settings {
             sending,
             seed,
             first_user: UserId(0),
-            permits: None,
             accept: Vec::new(),
             logout: None,
             skip: Vec::new(),

@@ -7,7 +7,6 @@ use http::HeaderValue;
 use throng_client::Client;
 use throng_engine::{IterCx, Phase};
 use throng_metrics::{Failure, FailureKind, Outcome, StepId, UserId};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{Probe, Step};
 use crate::{
@@ -46,7 +45,6 @@ pub(crate) struct Meter<'a> {
     pub(crate) cx: &'a IterCx,
     pub(crate) names: &'a Names,
     pub(crate) user: UserId,
-    pub(crate) permits: Option<&'a Semaphore>,
 }
 
 /// The steps of the catalog, and the headers that name them.
@@ -223,7 +221,8 @@ async fn one(
         let sent = sending.send(&filled, &identity, request.csrf, others.as_ref(), None);
         return Some(sent.await);
     };
-    let permit = meter.permit().await;
+    // Waiting for it is no part of the step.
+    let permit = meter.cx.permit().await;
     let (id, baggage) = meter.names.of(request.operation.as_deref());
     let baggage = match meter.cx.phase() {
         Phase::Warmup => &baggage.warmup,
@@ -231,6 +230,7 @@ async fn one(
     };
     let mut clock = meter.cx.step_clock();
     let mut in_flight = meter.cx.begin(*id, meter.user, &mut clock);
+    in_flight.may_take(sending.timeout);
     let answer = sending
         .send(
             &filled,
@@ -250,14 +250,6 @@ async fn one(
     let ended = meter.cx.offset_of(ended);
     in_flight.finish_at(ended, sent, received, outcome(&answer));
     Some(answer)
-}
-
-impl Meter<'_> {
-    /// Waits until a request may be in flight.
-    async fn permit(&self) -> Option<SemaphorePermit<'_>> {
-        // A semaphore that was closed bounds nothing any more.
-        self.permits?.acquire().await.ok()
-    }
 }
 
 impl Names {

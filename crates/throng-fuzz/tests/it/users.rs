@@ -123,6 +123,7 @@ impl Users {
             timeout: TIME,
             window: std::time::Duration::from_millis(100),
             largest_body: 4 << 20,
+            headers: Vec::new(),
             csrf: (self.style == Style::Cookies).then(|| {
                 CsrfRule::new(DoubleSubmit {
                     cookie: "csrf_token".to_owned(),

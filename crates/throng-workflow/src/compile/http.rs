@@ -697,4 +697,10 @@ pub(super) fn check_target(target: &Target, problems: &mut Problems) {
             "`csrf` is for targets with `protocol: http`",
         );
     }
+    if let Some(openapi) = &target.openapi {
+        problems.add(
+            openapi.mark,
+            "`openapi` is for targets with `protocol: http`",
+        );
+    }
 }

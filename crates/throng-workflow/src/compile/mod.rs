@@ -48,6 +48,9 @@ pub fn compile(scenario: &Scenario, problems: &mut Problems) -> Program {
         problems.add(scenario.mark, "a scenario needs at least one workflow");
     }
     http::check_target(&scenario.target, problems);
+    scenario
+        .monkey
+        .check(scenario.target.protocol == Protocol::Http, problems);
     let http = (scenario.target.protocol == Protocol::Http)
         .then(|| HttpTarget::new(&scenario.target, problems));
     let mut tools = Vec::new();

@@ -462,3 +462,22 @@ properties:
 "
     )
 );
+
+snapshot!(
+    monkeys,
+    problems(
+        "name: t
+target: { url: \"http://localhost/mcp\", openapi: /openapi.json }
+monkey:
+  accept:
+    - { check: server_eror, operation: GET things, reason: known }
+    - { status: 500 }
+  logout: log out
+  largest_answer: 0
+  probes: 0
+  skp: [GET /x]
+workflows:
+  w: { actors: [me], steps: [{ a: { call: x } }] }
+"
+    )
+);
