@@ -36,7 +36,7 @@ record! {
 }
 
 /// Methods that write (RFC 9110, section 9.2.1).
-pub(crate) const UNSAFE: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
+pub const UNSAFE: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
 
 impl Csrf {
     /// Whether requests of this method carry the header.

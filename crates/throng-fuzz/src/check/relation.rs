@@ -107,11 +107,9 @@ fn foreign(judge: &Judge<'_>, scene: &Scene<'_>) -> Option<Violation> {
         let answer = answer?;
         let lists = control.request.path == scene.probe.steps[create].request.path;
         match (control.request.who, lists) {
-            (Who::Own, true) => own_has_it = Some(answer.json()?.to_string().contains(&id)),
+            (Who::Own, true) => own_has_it = Some(holds(answer.json()?, &id)),
             (Who::Other(_), true) => {
-                let hidden = !answer
-                    .json()
-                    .is_some_and(|json| json.to_string().contains(&id));
+                let hidden = !answer.json().is_some_and(|json| holds(json, &id));
                 told_apart = Some(hidden);
             }
             (Who::Other(_), false) => told_apart = Some(matches!(answer.status()?, 403 | 404)),
@@ -123,7 +121,10 @@ fn foreign(judge: &Judge<'_>, scene: &Scene<'_>) -> Option<Violation> {
     }
     // A success that says something of the thing, or something at all where it's a part of it.
     let given = answer?.succeeded() && answer?.answered().is_some_and(|it| !it.body.is_empty());
-    let names_it = answer?.answered()?.text().contains(&id);
+    let names_it = match answer?.json() {
+        Some(json) => holds(json, &id),
+        None => answer?.answered()?.text().contains(&id),
+    };
     let part_of_it = !operation.path.ends_with('}');
     (given && (names_it || part_of_it))
         .then(|| violation(Check::ForeignRead, index, "given to another user"))?
@@ -179,6 +180,15 @@ fn deleted(scene: &Scene<'_>) -> Option<Violation> {
     let answer = (*answer)?;
     (answer.succeeded() && !answer.json().is_some_and(says_it_is_gone))
         .then(|| violation(Check::UseAfterDelete, *index, "served after its deletion"))?
+}
+
+/// Whether a value is in there, as a text or a number.
+fn holds(json: &Value, value: &str) -> bool {
+    match json {
+        Value::Array(items) => items.iter().any(|item| holds(item, value)),
+        Value::Object(members) => members.values().any(|member| holds(member, value)),
+        other => scalar(other).is_some_and(|text| text == value),
+    }
 }
 
 /// Whether a thing says of itself that it was deleted: then it's kept on purpose.

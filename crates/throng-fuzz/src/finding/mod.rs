@@ -57,6 +57,8 @@ pub struct Finding {
     /// Why it is accepted, where it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<String>,
+    /// The origin of the target that it was seen on.
+    pub target: String,
     /// The scenario by which its users can be set up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scenario: Option<String>,

@@ -188,6 +188,7 @@ impl Monkey {
             requests,
             curl: String::new(),
             accepted,
+            target: self.settings.sending.origin.origin().ascii_serialization(),
             scenario: self.settings.scenario.clone(),
             openapi: self.settings.openapi.clone(),
             file: None,

@@ -61,6 +61,8 @@ pub(crate) enum Command {
     Tools(Box<ToolsArgs>),
     /// Try a scenario's properties on made-up examples, and shrink those that fail
     Property(Box<PropertyArgs>),
+    /// Send findings of a monkey swarm again, to see whether they still show themselves
+    Replay(Box<ReplayArgs>),
     /// Print the JSON Schema of scenario files (for editors)
     Schema,
     /// Start an embedded target to try things on
@@ -250,6 +252,28 @@ pub(crate) struct InitArgs {
     /// Overwrite the file if it exists
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+/// Flags of `throng replay`.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// Files of a corpus, or directories with such files
+    #[arg(value_name = "FINDING", required = true)]
+    pub(crate) findings: Vec<PathBuf>,
+    /// The scenario by which users are made and logged in [default: the one that the finding names]
+    #[arg(long, value_name = "SCENARIO")]
+    pub(crate) scenario: Option<String>,
+    /// Where the OpenAPI document is [default: the scenario's, else where it was when the finding was made]
+    #[arg(long, value_name = "URL|FILE")]
+    pub(crate) openapi: Option<String>,
+    /// Print only the verdict and errors
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    #[command(flatten)]
+    pub(crate) oauth_client: ClientArgs,
 }
 
 /// Flags of `throng check`.

@@ -4,10 +4,12 @@ mod args;
 mod check;
 mod cleanup;
 mod exit;
+mod fuzz;
 mod init;
 mod narrator;
 mod output;
 mod property;
+mod replay;
 mod run;
 mod sandbox;
 mod sandbox_process;
@@ -171,6 +173,7 @@ fn dispatch(cli: &Cli, job: &dyn Job) -> Result<ExitCode, CommandError> {
         Command::Check(args) => check::check(args, output),
         Command::Tools(args) => tools::tools(args, output),
         Command::Property(args) => property::property(args, output),
+        Command::Replay(args) => replay::replay(args, output),
         Command::Schema => schema(),
         Command::Sandbox(SandboxCommand::Nextcloud(args)) => sandbox::nextcloud(args),
         Command::Sandbox(SandboxCommand::Integr8scode(args)) => sandbox::integr8scode(args),

@@ -9,6 +9,7 @@ mod live;
 mod open;
 pub(crate) mod prepare;
 pub(crate) mod setup;
+pub(crate) mod stay;
 mod teardown;
 pub(crate) mod visit;
 mod work;

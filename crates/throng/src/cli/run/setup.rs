@@ -93,7 +93,7 @@ pub(crate) async fn set_up(
 }
 
 /// How users log in where the file says it all: by requests or by a form.
-fn declared_login(scenario: &Scenario) -> anyhow::Result<LoginWay> {
+pub(crate) fn declared_login(scenario: &Scenario) -> anyhow::Result<LoginWay> {
     let (places, login) = (Places::of(scenario)?, &scenario.login);
     if let Some(page) = &login.page {
         let logged_in = login.logged_in.as_ref();
