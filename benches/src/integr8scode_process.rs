@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use axum::body::Bytes;
 use serde_json::Value;
 use throng_client::{Client, Connector, ConnectorOptions, Trust};
@@ -52,9 +52,20 @@ impl Integr8scode {
     }
 }
 
-impl Target for Integr8scode {
-    /// Requests of steps that have ended: streams count when they are over.
-    fn calls(&self) -> Result<u64> {
+impl Integr8scode {
+    /// Requests that have reached it so far, but for those of this program.
+    pub(crate) fn requests(&self) -> Result<u64> {
+        let counts = self.counts()?;
+        let theirs = |count: &&Value| {
+            !count["route"]
+                .as_str()
+                .is_some_and(|route| route.starts_with("/__sandbox"))
+        };
+        let counts = counts.iter().filter(theirs);
+        Ok(counts.filter_map(|count| count["count"].as_u64()).sum())
+    }
+
+    fn counts(&self) -> Result<Vec<Value>> {
         let request = axum::http::Request::get(self.counts.as_str()).body(Bytes::new())?;
         let exchange = self
             .runtime
@@ -65,8 +76,18 @@ impl Target for Integr8scode {
             "the sandbox's counts: {}",
             exchange.status
         );
-        let counts: Value = serde_json::from_slice(&exchange.body).context("the counts")?;
-        let counts = counts["counts"].as_array().context("no counts")?;
+        let mut counts: Value = serde_json::from_slice(&exchange.body).context("the counts")?;
+        match counts["counts"].take() {
+            Value::Array(counts) => Ok(counts),
+            _ => bail!("the sandbox's answer has no counts"),
+        }
+    }
+}
+
+impl Target for Integr8scode {
+    /// Requests of steps that have ended: streams count when they are over.
+    fn calls(&self) -> Result<u64> {
+        let counts = self.counts()?;
         let of_steps = counts.iter().filter(|count| count["step"].is_string());
         Ok(of_steps.filter_map(|count| count["count"].as_u64()).sum())
     }

@@ -6,6 +6,7 @@ mod child;
 mod clients;
 mod echo;
 mod echo_process;
+mod fuzz;
 mod http;
 mod integr8scode_process;
 mod logins;
@@ -32,6 +33,8 @@ enum Command {
     Mcp(mcp::Options),
     /// Compare what a plain HTTP POST costs, and a request of the user swarm.
     Http(http::Options),
+    /// Count the planted bugs that the monkey swarm finds, beside Schemathesis.
+    Fuzz(fuzz::Options),
     /// Measure many users' creation and login.
     Logins(logins::Options),
     /// Check the response times that throng reports of a server that stalls.
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Command::Mcp(options) => mcp::run(&options),
         Command::Http(options) => http::run(&options),
         Command::Echo => echo::run(),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Logins(options) => logins::run(&options),
         Command::Stall(options) => stall::run(&options),
         Command::Target(options) => target::run(&options),

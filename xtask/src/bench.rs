@@ -26,6 +26,8 @@ enum Benchmark {
     Mcp,
     /// One plain HTTP POST, beside oha, wrk and k6; and one request of the user swarm.
     Http,
+    /// The planted bugs that the monkey swarm finds, beside Schemathesis.
+    Fuzz,
     /// A thousand users created and logged in on the sandbox.
     Logins,
     /// The response times that throng reports of a server that stalls, beside the truth.
@@ -47,6 +49,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
             Benchmark::Stall,
             Benchmark::Logins,
             Benchmark::Http,
+            Benchmark::Fuzz,
             Benchmark::Mcp,
         ],
         one => vec![one],
@@ -63,6 +66,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         match benchmark {
             Benchmark::Mcp => command.args(peers(workspace)?),
             Benchmark::Http => command.args(http_peers(workspace)?),
+            Benchmark::Fuzz => command
+                .arg("--schemathesis")
+                .arg(setup::schemathesis(workspace)?),
             _ => &mut command,
         };
         process::run(command.args(&options.arguments))?;
@@ -117,7 +123,7 @@ fn http_peers(workspace: &Workspace) -> Result<Vec<PathBuf>> {
         "--oha".into(),
         setup::install_oha(workspace)?,
         "--k6".into(),
-        setup::install_k6(workspace)?,
+        setup::k6(workspace)?,
     ])
 }
 

@@ -13,8 +13,8 @@
 //! | `THRONG_TEST_CONFORMANCE` | `conformance/node_modules/@modelcontextprotocol/conformance/dist/index.js` |
 
 mod debian;
-mod k6;
 mod oha;
+mod peers;
 mod pypi;
 
 use std::fs::{self, File};
@@ -24,8 +24,8 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use self::pypi::Package;
-pub(crate) use k6::install as install_k6;
 pub(crate) use oha::install as install_oha;
+pub(crate) use peers::{k6, schemathesis};
 
 use crate::process;
 use crate::workspace::Workspace;
