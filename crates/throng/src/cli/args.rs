@@ -229,6 +229,9 @@ pub(crate) struct CleanupArgs {
     /// Also remove users of runs that are still alive
     #[arg(long)]
     pub(crate) force: bool,
+    /// Name the users who registered at a target that can't delete them, and strike them from the ledger
+    #[arg(long, conflicts_with_all = ["host", "prefix"])]
+    pub(crate) forget: bool,
     /// How many deletions run at the same time
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = units::deletions)]
     pub(crate) concurrency: u32,

@@ -13,7 +13,7 @@ use throng_identity::cleanup::{
 use throng_identity::directory::Directory;
 use throng_identity::directory::names::{NameTemplate, Prefix};
 use throng_identity::directory::nextcloud::Nextcloud;
-use throng_identity::ledger::{Kind, Ledger};
+use throng_identity::ledger::{Entry, Kind, Ledger, State};
 use throng_identity::secret::Secret;
 use throng_metrics::Verdict;
 use tokio_util::sync::CancellationToken;
@@ -37,13 +37,18 @@ pub(crate) fn cleanup(args: &CleanupArgs) -> Result<ExitCode, CommandError> {
         super::print("Nothing to clean up: the ledger holds no users.\n")?;
         return Ok(ExitCode::SUCCESS);
     }
-    if hosts.is_empty() {
+    if args.forget {
+        super::print(&forget(&ledger, &registered, args.dry_run)?)?;
+    } else if hosts.is_empty() {
         let lines: Vec<String> = registered
             .iter()
-            .map(|(url, users)| format!("{}\n", made_by_registering(*users, url)))
+            .map(|(url, users)| format!("{}\n", made_by_registering(users.len(), url)))
             .collect();
         super::print(&lines.concat())?;
-        return Ok(ExitCode::from(Verdict::CleanupIncomplete.exit_code()));
+    }
+    let complete = registered.is_empty() || (args.forget && !args.dry_run);
+    if hosts.is_empty() {
+        return Ok(exit_code(complete));
     }
     let prefix = args
         .prefix
@@ -60,7 +65,7 @@ pub(crate) fn cleanup(args: &CleanupArgs) -> Result<ExitCode, CommandError> {
     })
     .map_err(|error| CommandError::usage(error.into()))?;
     runtime()?.block_on(async {
-        let mut complete = registered.is_empty();
+        let mut complete = complete;
         for host in hosts {
             let client = Client::new(&connector);
             let directory: Arc<dyn Directory> = Arc::new(Nextcloud::new(
@@ -72,12 +77,45 @@ pub(crate) fn cleanup(args: &CleanupArgs) -> Result<ExitCode, CommandError> {
             ));
             complete &= one(args, prefix.as_ref(), &names, &directory, &ledger).await?;
         }
-        Ok(if complete {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::from(Verdict::CleanupIncomplete.exit_code())
-        })
+        Ok(exit_code(complete))
     })
+}
+
+fn exit_code(complete: bool) -> ExitCode {
+    if complete {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(Verdict::CleanupIncomplete.exit_code())
+    }
+}
+
+/// Strikes users from the ledger that nothing can delete, and names them; on a dry run only that.
+fn forget(
+    ledger: &Ledger,
+    registered: &BTreeMap<String, Vec<Entry>>,
+    dry_run: bool,
+) -> Result<String, CommandError> {
+    let mut text = String::new();
+    for (url, users) in registered {
+        let would = if dry_run { "would be " } else { "" };
+        text.push_str(&format!(
+            "{url}: {} users stay; they {would}{} from the ledger\n",
+            users.len(),
+            if dry_run { "struck" } else { "are struck" }
+        ));
+        for user in users {
+            text.push_str(&format!("  {}\n", user.name));
+            if !dry_run {
+                ledger
+                    .set_state(user.id, State::Stays)
+                    .map_err(|error| CommandError::failed(error.into()))?;
+            }
+        }
+    }
+    if registered.is_empty() {
+        text.push_str("The ledger holds no users who registered at a target.\n");
+    }
+    Ok(text)
 }
 
 /// Cleans one directory; whether nothing of ours stayed.
@@ -183,7 +221,7 @@ fn made_by_registering(users: usize, url: &str) -> String {
     let s = if users == 1 { "" } else { "s" };
     let were = if users == 1 { "was" } else { "were" };
     format!(
-        "{users} user{s} at {url} {were} made by registering there; the scenario that made them says whether they can be deleted"
+        "{users} user{s} at {url} {were} made by registering there; the scenario that made them says whether they can be deleted; `throng cleanup --forget` names them and strikes them from the ledger"
     )
 }
 
@@ -191,8 +229,8 @@ fn made_by_registering(users: usize, url: &str) -> String {
 struct Hosts {
     /// Nextclouds.
     hosts: BTreeSet<Url>,
-    /// How many users registered where. Nobody's password is ever sent there. None where a host was named.
-    registered: BTreeMap<String, usize>,
+    /// Who registered where. Nobody's password is ever sent there. None where a host was named.
+    registered: BTreeMap<String, Vec<Entry>>,
 }
 
 /// The directories to clean: the one that is named, else all of the ledger.
@@ -213,13 +251,14 @@ fn hosts(args: &CleanupArgs, ledger: &Ledger) -> anyhow::Result<Hosts> {
         });
     }
     let entries = ledger.open_entries()?;
-    let (mut hosts, mut registered) = (BTreeSet::new(), BTreeMap::new());
-    for entry in entries.iter().filter(|entry| entry.kind == Kind::User) {
+    let (mut hosts, mut registered) = (BTreeSet::new(), BTreeMap::<_, Vec<Entry>>::new());
+    for entry in entries.into_iter().filter(|entry| entry.kind == Kind::User) {
         if entry.place.kind != KIND {
             if entry.is_in_use() && !args.force {
                 continue;
             }
-            *registered.entry(entry.place.url.clone()).or_insert(0) += 1;
+            let there = registered.entry(entry.place.url.clone()).or_default();
+            there.push(entry);
             continue;
         }
         hosts.insert(

@@ -306,6 +306,18 @@ fn a_cleanup_sends_nothing_to_where_users_registered() {
         "{shown}"
     );
     assert_eq!(open_entries(home.path()), 1);
+
+    // Nobody can delete him: he is named, and no longer work.
+    for (flags, code, left) in [
+        (&["--forget", "--dry-run"][..], 94, 1),
+        (&["--forget"], 0, 0),
+    ] {
+        let output = throng(home.path(), &[&["cleanup"], flags].concat());
+        let shown = said(&output);
+        assert_eq!(output.status.code(), Some(code), "{shown}");
+        assert!(shown.contains("reg_user_1"), "{shown}");
+        assert_eq!(open_entries(home.path()), left, "{shown}");
+    }
 }
 
 #[test]
