@@ -46,7 +46,7 @@ pub struct Answer {
     pub refused: bool,
 }
 
-/// An HTTP request as it was sent, without cookies and tokens.
+/// An HTTP request as it was sent, without cookies and without what only the user may know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
     /// The method.
@@ -57,8 +57,8 @@ pub struct Sent {
     pub headers: Vec<(String, String)>,
     /// The media type of the body; empty where there is no body.
     pub content_type: String,
-    /// The body.
-    pub body: Vec<u8>,
+    /// The body, as text.
+    pub body: String,
     /// The header that repeats a cookie against forgery, and that cookie.
     pub double_submit: Option<(String, String)>,
 }
@@ -82,6 +82,7 @@ impl Trace {
         prepared: &Prepared<'_>,
         status: Option<u16>,
         outcome: &Outcome,
+        conceal: impl Fn(String) -> String,
     ) {
         let task = prepared.task.http();
         let answer = Answer {
@@ -89,7 +90,7 @@ impl Trace {
             name: step.name.clone(),
             expects: step.expects,
             expected: task.map_or_else(Vec::new, |task| task.request.expect.clone()),
-            sent: task.map(sent),
+            sent: task.map(|task| sent(task, conceal)),
             status,
             failure: match outcome {
                 Outcome::Failed(failure) => Some((**failure).clone()),
@@ -104,8 +105,8 @@ impl Trace {
     }
 }
 
-fn sent(task: &HttpTask<'_>) -> Sent {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+fn sent(task: &HttpTask<'_>, conceal: impl Fn(String) -> String) -> Sent {
+    let text = |bytes: &[u8]| conceal(String::from_utf8_lossy(bytes).into_owned());
     let fixed = task.request.headers.iter();
     let content_type = task
         .request
@@ -127,7 +128,7 @@ fn sent(task: &HttpTask<'_>) -> Sent {
         path: text(&task.path),
         headers: shown.collect(),
         content_type,
-        body: task.body.to_vec(),
+        body: text(&task.body),
         double_submit: task
             .request
             .double_submit

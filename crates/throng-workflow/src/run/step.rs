@@ -278,7 +278,9 @@ impl<D: Driver> Execution<'_, D> {
             }
         };
         if let Some(trace) = self.trace {
-            trace.note(step, prepared, status, &outcome);
+            trace.note(step, prepared, status, &outcome, |text| {
+                self.driver.conceal(user, prepared, text)
+            });
         }
         flight.finish_at(ended, performed.sent, performed.received, outcome);
         if let Some(stream) = performed.stream {

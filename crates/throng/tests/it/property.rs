@@ -157,7 +157,7 @@ fn finders() -> [Finder; 8] {
 async fn planted_bugs_are_found_and_shrunk_to_what_a_person_would_write() {
     for (bug, finder, minimal) in finders() {
         let home = home();
-        let arguments = format!("integr8scode --sandbox-bugs {bug} --seed 3 --json");
+        let arguments = format!("integr8scode {finder} --sandbox-bugs {bug} --seed 3 --json");
         let came = property(home.path(), &arguments).await;
         assert_eq!(came.code, 97, "{bug}: {}{}", came.out, came.err);
         let report = came.json();
@@ -357,5 +357,92 @@ fn the_guide_names_properties_that_there_are() {
             guide.contains(name) && scenario.contains(&format!("\n  {name}:\n")),
             "{name}"
         );
+    }
+}
+
+/// Registers at a sandbox in this process, as a test in Rust would.
+mod in_rust {
+    use std::panic::AssertUnwindSafe;
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use serde_json::Value;
+    use throng::property::{Schemas, Settings, Tried, Values, hold};
+    use throng_client::{Client, Connector, ConnectorOptions};
+    use throng_sandbox::{Bug, Bugs, Integr8scodeConfig, Integr8scodeSandbox};
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    /// A sandbox and the strategy of users by its own document. It lives as long as the runtime.
+    fn target(
+        runtime: &tokio::runtime::Runtime,
+        bugs: impl IntoIterator<Item = Bug>,
+    ) -> (Integr8scodeSandbox, Values) {
+        let config = Integr8scodeConfig {
+            tls: false,
+            bugs: Bugs::from_iter(bugs),
+            ..Integr8scodeConfig::default()
+        };
+        runtime.block_on(async {
+            let sandbox = Integr8scodeSandbox::start(config).await.expect("a sandbox");
+            let request = http::Request::get(sandbox.ready().openapi);
+            let request = request.body(Bytes::new()).expect("a request");
+            let answer = client().send(request, LIMIT).await.expect("an answer");
+            let document: Value = serde_json::from_slice(&answer.body).expect("a document");
+            let mut schema = document["components"]["schemas"]["UserCreate"].clone();
+            schema["properties"]["role"] = serde_json::json!({ "enum": ["user", "admin"] });
+            let users = Schemas::new(&document).valid(&schema).expect("a strategy");
+            (sandbox, users)
+        })
+    }
+
+    fn client() -> Client {
+        let connector = Connector::new(ConnectorOptions::default()).expect("a connector");
+        Client::with_cookies(&connector)
+    }
+
+    /// Whoever registers is a plain user, and no user whom the document allows breaks the server.
+    async fn register(url: &str, user: Value) -> Tried<String> {
+        let request = http::Request::post(format!("{url}/api/v1/auth/register"))
+            .header("content-type", "application/json")
+            .body(Bytes::from(user.to_string()))
+            .expect("a request");
+        let answer = client().send(request, LIMIT).await.expect("an answer");
+        let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        match answer.status.as_u16() {
+            200 if body["role"] == "user" => Tried::Accepted,
+            200 => Tried::Failed(format!("he is {}", body["role"])),
+            status @ 400..500 => Tried::Refused(format!("HTTP {status}")),
+            status => Tried::Failed(format!("HTTP {status}")),
+        }
+    }
+
+    #[test]
+    fn a_property_in_rust_holds_on_a_sound_target_and_panics_with_the_smallest_user_on_another() {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let settings = Settings {
+            min_accepted: 0.5,
+            ..Settings::default()
+        };
+        let (sound, users) = target(&runtime, []);
+        let url = sound.url().to_owned();
+        hold("users are users", &users, &settings, |user| {
+            register(&url, user)
+        });
+
+        let (buggy, users) = target(&runtime, [Bug::RoleFromRegister]);
+        let url = buggy.url().to_owned();
+        let panic = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            hold("users are users", &users, &settings, |user| {
+                register(&url, user)
+            });
+        }));
+        let panic = panic.expect_err("the bug is found");
+        let words = panic.downcast_ref::<String>().expect("words");
+        assert!(
+            words.starts_with("users are users does not hold (seed 0): he is \"admin\"\n  for {"),
+            "{words}"
+        );
+        assert!(words.contains("\"role\":\"admin\"}"), "{words}");
     }
 }

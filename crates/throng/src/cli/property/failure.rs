@@ -194,7 +194,7 @@ fn request(answer: &Answer, sent: &Sent) -> Request {
         path: sent.path.clone(),
         headers: sent.headers.clone(),
         content_type: sent.content_type.clone(),
-        body: String::from_utf8_lossy(&sent.body).into_owned(),
+        body: sent.body.clone(),
         double_submit: sent.double_submit.clone(),
         status: answer.status,
     }
