@@ -230,6 +230,18 @@ impl Request {
             .chain(pairs.map(|(_, part)| part))
     }
 
+    /// Whether its path and query are texts once they are percent-decoded: UTF-8, which not all of bytes are.
+    pub(crate) fn is_text(&self) -> bool {
+        let query = self.query.iter().map(|(_, part)| part);
+        self.path_values
+            .values()
+            .chain(query)
+            .all(|part| match part {
+                Part::Encoded(text) => decodes(text),
+                Part::Text(_) | Part::Bound { .. } => true,
+            })
+    }
+
     /// How large it is, for telling which of two is the simpler: members, items and characters of all that it holds.
     pub(crate) fn weight(&self) -> usize {
         let part = |part: &Part| match part {
@@ -344,6 +356,20 @@ pub(crate) fn scalar(value: &Value) -> Option<String> {
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
+}
+
+fn decodes(text: &str) -> bool {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let pair = (*first == b'%').then(|| after.get(..2)).flatten();
+        let code = pair
+            .and_then(|pair| std::str::from_utf8(pair).ok())
+            .and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        bytes.push(code.unwrap_or(*first));
+        rest = if code.is_some() { &after[2..] } else { after };
+    }
+    std::str::from_utf8(&bytes).is_ok()
 }
 
 /// Everything but unreserved characters (RFC 3986, section 2.3) percent-encoded.

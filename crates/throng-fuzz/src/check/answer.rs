@@ -63,7 +63,9 @@ impl Judge<'_> {
         let Some((index, operation)) = self.operation(request.operation.as_deref()) else {
             return;
         };
-        if answered.status < 500 {
+        // What is no text is refused before anybody looks at what the document says.
+        let refused = status == 400 && !request.is_text();
+        if answered.status < 500 && !refused {
             self.against_document(index, operation, request, answered, &mut say);
         }
         if (200..300).contains(&status) {

@@ -45,13 +45,16 @@ impl<'a> Scene<'a> {
             .collect()
     }
 
-    /// The value in the path of a request that an earlier answer gave.
+    /// The last value in the path of a request that an earlier answer gave.
     fn bound(&self, request: &Request) -> Option<(usize, String)> {
-        request
-            .path_values
-            .values()
+        let names = request.path.split('{').skip(1);
+        let names: Vec<&str> = names
+            .filter_map(|rest| Some(rest.split_once('}')?.0))
+            .collect();
+        names
+            .iter()
             .rev()
-            .find_map(|part| match part {
+            .find_map(|name| match request.path_values.get(*name)? {
                 Part::Bound { step, pointer } => {
                     let json = self.answer(*step)?.json()?;
                     Some((*step, scalar(json.pointer(pointer)?)?))

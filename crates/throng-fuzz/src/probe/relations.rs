@@ -223,7 +223,8 @@ impl Maker<'_> {
         if users < 2 || operation.method != Method::GET || operation.is_stream() {
             return None;
         }
-        let (create, pointer) = self.relations.providers[index].values().next_back()?;
+        let (create, pointer) =
+            self.relations.providers[index].get(operation.path_parameters().last()?)?;
         let (create, pointer) = (*create, pointer.clone());
         let mut made = Vec::new();
         let mut steps = Vec::new();

@@ -3,7 +3,9 @@
 
 mod documents;
 mod integr8scode;
+mod page;
 mod properties;
+mod shelves;
 mod swarm;
 mod users;
 mod values;
