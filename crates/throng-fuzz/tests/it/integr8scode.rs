@@ -210,21 +210,24 @@ async fn the_ten_bugs_are_found_shrunk_and_shown_again() {
     assert_eq!(body["script"], "", "{title}");
 
     for finding in &found.findings {
-        let said = by_curl(finding);
-        let last = said
-            .lines()
-            .filter(|line| line.len() == 3)
-            .map(str::to_owned)
-            .collect::<Vec<_>>();
         let status = finding.status.expect("a status").to_string();
-        assert!(
-            last.contains(&status),
-            "{finding}\n{said}\n{}",
-            finding.curl
-        );
-        if finding.check == Check::UniqueRace {
-            assert_eq!(last, ["200", "200"], "{said}");
+        let race = finding.check == Check::UniqueRace;
+        let wanted = |said: &str| {
+            let statuses: Vec<&str> = said.lines().filter(|line| line.len() == 3).collect();
+            if race {
+                statuses == ["200", "200"]
+            } else {
+                statuses.contains(&status.as_str())
+            }
+        };
+        let mut said = by_curl(finding);
+        // Two processes may start too far apart for a race.
+        for _ in 0..10 {
+            if race && !wanted(&said) {
+                said = by_curl(finding);
+            }
         }
+        assert!(wanted(&said), "{finding}\n{said}\n{}", finding.curl);
         if finding.check == Check::MassAssignment {
             assert!(said.contains(r#""role":"admin""#), "{said}");
         }
