@@ -1,5 +1,5 @@
 //! From page to page, one request at a time: what is sent, and where an answer leads by its status. What a page wants is read
-//! in [`super::answer`].
+//! in `answer`.
 
 use std::time::{Duration, Instant};
 
