@@ -31,6 +31,12 @@ pub(crate) fn check(args: &CheckArgs, output: Output) -> Result<ExitCode, Comman
                 continue;
             }
         };
+        let wrong = super::property::mistakes(&file, 0..file.properties.all.len());
+        if !wrong.is_empty() {
+            mistakes = true;
+            super::tell(&format!("error: {}\n", wrong.join("\nerror: ")));
+            continue;
+        }
         if !connects {
             super::print(&format!("{}{}", sound(name, &file), unset(&file)))?;
             continue;

@@ -296,6 +296,12 @@ async fn a_list_touches_nothing_and_mistakes_are_told() {
         let came = property(home.path(), "t.yaml").await;
         assert_eq!(came.code, 2, "{}", came.err);
         assert!(came.err.contains(told), "{}", came.err);
+        let checked = support::throng(home.path(), ["check", "t.yaml"])
+            .output()
+            .await;
+        let checked = checked.expect("the program starts");
+        assert_eq!(checked.status.code(), Some(2), "{}", said(&checked));
+        assert!(said(&checked).contains(told), "{}", said(&checked));
     }
 
     std::fs::write(home.path().join("kept.json"), "nothing").expect("a file");

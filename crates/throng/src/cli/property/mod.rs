@@ -1,6 +1,5 @@
 //! `throng property`: tries what must hold on examples that are made up, shrinks those for which it doesn't, and keeps them.
 
-mod document;
 mod failure;
 mod junit;
 mod login;
@@ -17,16 +16,18 @@ use throng_fuzz::property::{
     self, DEFAULT_CASES, DEFAULT_MIN_ACCEPTED, Kept, Outcome, Regressions, Settings,
 };
 use throng_fuzz::value::Values;
+use throng_fuzz::{Document, NoAccounts};
 use throng_metrics::{Cleanup, Verdict};
+use throng_workflow::ScenarioFile;
 use throng_workflow::program::{Properties, Property};
 
 use self::failure::Failure;
 use self::tester::Tester;
 use super::args::{PropertyArgs, RunArgs};
+use super::fuzz::load_document;
 use super::narrator::Narrator;
 use super::run::job::FileJob;
 use super::run::prepare::Prepared;
-use super::run::setup::Made;
 use super::run::visit::{Visited, visit};
 use super::{CommandError, Output, runtime, signals};
 
@@ -75,15 +76,18 @@ pub(crate) fn property(args: &PropertyArgs, output: Output) -> Result<ExitCode, 
             return Ok(ExitCode::SUCCESS);
         }
         let users = users(&properties, &chosen, args).map_err(CommandError::usage)?;
-        check_strategies(&prepared, &properties, &chosen).map_err(CommandError::usage)?;
+        let mistakes = mistakes(&prepared.file, chosen.iter().copied());
+        if !mistakes.is_empty() {
+            return Err(CommandError::usage(anyhow!("{}", mistakes.join("\n"))));
+        }
         let regressions = regressions_path(args, &prepared.file.origin);
         let kept =
             Regressions::read(&regressions).map_err(|error| CommandError::usage(anyhow!(error)))?;
         let detail = output.detail(args.quiet || args.json);
         let visited = visit(prepared, &run, users, detail, &stop, watch, {
-            async |prepared: &Prepared<'_>, made: &Made, crowd, narrator: &Narrator| {
-                let document = document::document(prepared, made, &properties, &chosen).await?;
-                let strategies = strategies(&properties, &chosen, document.as_ref())?;
+            async |prepared: &Prepared<'_>, crowd, narrator: &Narrator| {
+                let document = document(prepared, &properties, &chosen).await?;
+                let strategies = strategies(&properties, &chosen, document.as_deref())?;
                 narrator.say(&format!(
                     "Trying {} properties of {}, {users} users, seed {}...",
                     chosen.len(),
@@ -226,29 +230,55 @@ fn regressions_path(args: &PropertyArgs, origin: &str) -> PathBuf {
         .unwrap_or_else(|| Path::new(origin).with_extension("regressions.json"))
 }
 
-/// Makes what can be made without the target's document: mistakes are told before anything is touched.
-fn check_strategies(
+/// The target's OpenAPI document, where a property needs it and the file names it.
+async fn document(
     prepared: &Prepared<'_>,
     properties: &Properties,
     chosen: &[usize],
-) -> anyhow::Result<()> {
-    let documented = prepared.file.scenario.target.openapi.is_some();
-    for property in chosen.iter().map(|index| &properties.all[*index]) {
+) -> anyhow::Result<Option<Arc<Document>>> {
+    let given = chosen
+        .iter()
+        .flat_map(|index| &properties.all[*index].given);
+    let needed = given
+        .into_iter()
+        .any(|(_, _, given)| property::needs_document(given));
+    let scenario = &prepared.file.scenario;
+    if !needed || scenario.target.openapi.is_none() {
+        return Ok(None);
+    }
+    let nobody = NoAccounts(prepared.connector.clone());
+    let found = load_document(None, scenario, &prepared.file.origin, &nobody).await?;
+    Ok(Some(found.document))
+}
+
+/// What is wrong with the strategies of a file's properties, as far as it can be told without the target's document: mistakes are
+/// told before anything is touched.
+pub(crate) fn mistakes(
+    file: &ScenarioFile,
+    chosen: impl IntoIterator<Item = usize>,
+) -> Vec<String> {
+    let documented = file.scenario.target.openapi.is_some();
+    let mut mistakes = Vec::new();
+    for property in chosen.into_iter().map(|index| &file.properties.all[index]) {
         for (name, _, given) in &property.given {
-            if !documented || !property::needs_document(given) {
-                property::strategy(given, None)
-                    .map(drop)
-                    .with_context(|| format!("properties.{}.{name}", property.name))?;
+            if documented && property::needs_document(given) {
+                continue;
+            }
+            if let Err(error) = property::strategy(given, None) {
+                mistakes.push(format!(
+                    "{}: properties.{}.{name}: {error}",
+                    file.origin, property.name
+                ));
             }
         }
     }
-    Ok(())
+    mistakes
 }
 
 fn strategies(
     properties: &Properties,
     chosen: &[usize],
-    document: Option<&throng_fuzz::Document>,
+    document: Option<&Document>,
 ) -> anyhow::Result<Vec<Values>> {
     chosen
         .iter()

@@ -26,18 +26,41 @@ pub(crate) struct Visited<T> {
     pub(crate) cleanup: Cleanup,
 }
 
-/// Sets up so many users, lets `work` do what it will with them, and takes them away, whatever came of it.
+/// Sets up so many users with what a run's users work with, lets `work` do what it will with them, and takes them away,
+/// whatever came of it.
 ///
 /// # Errors
 /// Where the sandbox can't be started or nothing could be entered in the ledger.
 pub(crate) async fn visit<T>(
+    prepared: Prepared<'_>,
+    args: &RunArgs,
+    users: u32,
+    detail: Detail,
+    stop: &StopSignals,
+    watch: SignalWatch,
+    work: impl AsyncFnOnce(&Prepared<'_>, Arc<Crowd>, &Narrator) -> anyhow::Result<T>,
+) -> Result<Visited<T>, CommandError> {
+    let with_crowd = async |prepared: &Prepared<'_>, made: &mut Made, narrator: &mut Narrator| {
+        let crowd = Arc::new(work::connect(prepared, made, stop, narrator).await?);
+        let worked = work(prepared, crowd.clone(), narrator).await;
+        work::close_sessions(crowd, stop, narrator).await;
+        worked
+    };
+    attend(prepared, args, users, detail, stop, watch, with_crowd).await
+}
+
+/// From the sandbox, if one is wanted, to the cleanup: `work` makes so many users itself, and enters in [`Made`] what it makes.
+///
+/// # Errors
+/// Where the sandbox can't be started or nothing could be entered in the ledger.
+pub(super) async fn attend<T>(
     mut prepared: Prepared<'_>,
     args: &RunArgs,
     users: u32,
     detail: Detail,
     stop: &StopSignals,
     watch: SignalWatch,
-    work: impl AsyncFnOnce(&Prepared<'_>, &Made, Arc<Crowd>, &Narrator) -> anyhow::Result<T>,
+    work: impl AsyncFnOnce(&Prepared<'_>, &mut Made, &mut Narrator) -> anyhow::Result<T>,
 ) -> Result<Visited<T>, CommandError> {
     let steps = steps(&prepared.file.scenario, 0);
     let mut narrator = Narrator::new(detail, steps);
@@ -62,14 +85,7 @@ pub(crate) async fn visit<T>(
     prepared.file.scenario.users.count.value = users;
     let mut made = prepared.begin().await?;
     watch.would_leave(prepared.remains());
-    let worked = AssertUnwindSafe(async {
-        let crowd = work::connect(&prepared, &mut made, stop, &mut narrator).await?;
-        let crowd = Arc::new(crowd);
-        let worked = work(&prepared, &made, crowd.clone(), &narrator).await;
-        work::close_sessions(crowd, stop, &narrator).await;
-        worked
-    });
-    let worked = worked
+    let worked = AssertUnwindSafe(work(&prepared, &mut made, &mut narrator))
         .catch_unwind()
         .await
         .unwrap_or_else(|panic| Err(work::bug(&*panic)));
