@@ -89,8 +89,11 @@ pub(crate) fn property(args: &PropertyArgs, output: Output) -> Result<ExitCode, 
                 let document = document(prepared, &properties, &chosen).await?;
                 let strategies = strategies(&properties, &chosen, document.as_deref())?;
                 narrator.say(&format!(
-                    "Trying {} properties of {}, {users} users, seed {}...",
-                    chosen.len(),
+                    "Trying {} of {}, {users} users, seed {}...",
+                    match chosen.len() {
+                        1 => "a property".to_owned(),
+                        several => format!("{several} properties"),
+                    },
                     prepared.file.scenario.name,
                     prepared.seed
                 ));

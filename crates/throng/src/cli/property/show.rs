@@ -194,10 +194,13 @@ fn part(text: &str) -> String {
         match character {
             '\'' | '\\' => shown.extend(['\\', character]),
             character if plain(character) => shown.push(character),
-            character if (character as u32) < 0x10000 => {
-                shown.push_str(&format!("\\u{:04x}", character as u32));
+            // Bytes and not code points: those depend on the shell's locale.
+            character => {
+                let mut bytes = [0; 4];
+                for byte in character.encode_utf8(&mut bytes).bytes() {
+                    shown.push_str(&format!("\\x{byte:02x}"));
+                }
             }
-            character => shown.push_str(&format!("\\U{:08x}", character as u32)),
         }
     }
     shown.push('\'');
