@@ -32,7 +32,8 @@ def over_https(application, certificate):
 
 
 def over_http(application):
-    server = waitress.create_server(application, host="127.0.0.1", port=0, threads=8)
+    # Each user keeps a connection open, and waitress by itself lets in 100.
+    server = waitress.create_server(application, host="127.0.0.1", port=0, threads=8, connection_limit=5000)
     return server.effective_port, server.run
 
 
