@@ -104,16 +104,15 @@ fn foreign(judge: &Judge<'_>, scene: &Scene<'_>) -> Option<Violation> {
         return None;
     }
     let (_, operation) = judge.operation(step.request.operation.as_deref())?;
-    let mut own_has_it = None;
-    let mut told_apart = None;
+    let (mut own_has_it, mut told_apart, mut own_view) = (None, None, None);
     for (_, control, answer) in scene.of(Role::Control) {
         let answer = answer?;
         let lists = control.request.path == scene.probe.steps[create].request.path;
         match (control.request.who, lists) {
             (Who::Own, true) => own_has_it = Some(holds(answer.json()?, &id)),
+            (Who::Own, false) => own_view = Some(answer.json()),
             (Who::Other(_), true) => {
-                let hidden = !answer.json().is_some_and(|json| holds(json, &id));
-                told_apart = Some(hidden);
+                told_apart = Some(!answer.json().is_some_and(|json| holds(json, &id)));
             }
             (Who::Other(_), false) => told_apart = Some(matches!(answer.status()?, 403 | 404)),
             _ => {}
@@ -122,15 +121,33 @@ fn foreign(judge: &Judge<'_>, scene: &Scene<'_>) -> Option<Violation> {
     if own_has_it == Some(false) || told_apart == Some(false) {
         return None;
     }
-    // A success that says something of the thing, or something at all where it's a part of it.
-    let given = answer?.succeeded() && answer?.answered().is_some_and(|it| !it.body.is_empty());
-    let names_it = match answer?.json() {
-        Some(json) => holds(json, &id),
-        None => answer?.answered()?.text().contains(&id),
+    let answer = answer?;
+    if !answer.succeeded() {
+        return None;
+    }
+    // What says which thing it is; or what is the same for both, and more than that there is nothing.
+    let given = match answer.json() {
+        Some(json) if holds(json, &id) => true,
+        Some(json) => {
+            let part_of_it = !operation.path.ends_with('}');
+            let same = own_view.is_none_or(|own| own == Some(json));
+            part_of_it && same && !says_nothing(json)
+        }
+        None => answer.answered()?.text().contains(&id),
     };
-    let part_of_it = !operation.path.ends_with('}');
-    (given && (names_it || part_of_it))
-        .then(|| violation(Check::ForeignRead, index, "given to another user"))?
+    given.then(|| violation(Check::ForeignRead, index, "given to another user"))?
+}
+
+/// Whether there is nothing in a value: no text, no number but 0, nothing true.
+fn says_nothing(json: &Value) -> bool {
+    match json {
+        Value::Null | Value::Bool(false) => true,
+        Value::Bool(true) => false,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.iter().all(says_nothing),
+        Value::Object(members) => members.values().all(says_nothing),
+    }
 }
 
 fn logout(scene: &Scene<'_>) -> Option<Violation> {

@@ -237,6 +237,7 @@ impl Maker<'_> {
         let mut with_control = |control: Vec<Step>| {
             let mut steps = steps.clone();
             steps.extend(control);
+            steps.push(Step::new(read.clone(), Role::Control));
             steps.push(Step::new(foreign.clone(), Role::Act));
             made.push(self.probe(Kind::Foreign, steps));
         };
@@ -353,16 +354,16 @@ impl Maker<'_> {
         let mut watched = Vec::new();
         for (name, property) in self.document.properties(answer) {
             let property = self.document.not_null(property);
-            let declared = known
-                .iter()
-                .find(|(other, _)| *other == name)
-                .map(|(_, schema)| self.document.resolve(schema));
+            let declared = known.iter().find(|(other, _)| *other == name);
             let privilege = PRIVILEGES.contains(&plain_name(name).as_str());
             let beyond = match declared {
                 // What the body may say on purpose, unless it says by whom one is and nobody has logged in.
-                Some(declared) => {
+                Some((_, given)) => {
+                    // A default may stand beside a reference.
+                    let declared = self.document.resolve(given);
+                    let default = given.get("default").or(declared.get("default"));
                     declared["readOnly"] == true
-                        || (privilege && declared.get("default").is_some() && !operation.secured)
+                        || (privilege && default.is_some() && !operation.secured)
                 }
                 None => privilege || property["readOnly"] == true,
             };

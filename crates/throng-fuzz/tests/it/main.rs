@@ -1,6 +1,7 @@
 //! The crate against the sandbox and against servers of the tests' own; and what is generated, held against the rules that it is
 //! generated from.
 
+mod answers;
 mod documents;
 mod integr8scode;
 mod page;

@@ -33,9 +33,25 @@ pub(crate) async fn run(
     let accounts = Arc::clone(users) as Arc<dyn Accounts>;
     let monkey =
         Monkey::new(Arc::clone(&document), accounts, settings, &mut catalog).expect("a swarm");
+    let ran = drive(&monkey, catalog, 4).await;
+    Run {
+        found: ran.found,
+        document,
+        samples: ran.samples,
+    }
+}
+
+/// What a swarm came to that was driven until it had no more probes.
+pub(crate) struct Ran {
+    pub(crate) found: Found,
+    pub(crate) samples: u64,
+}
+
+/// Runs a swarm until it has no more probes, and settles what it saw.
+pub(crate) async fn drive(monkey: &Arc<Monkey>, catalog: Catalog, users: u32) -> Ran {
     let stop = StopSignals::default();
     let load = Load {
-        users: 4,
+        users,
         warmup: Duration::ZERO,
         duration: Duration::from_secs(600),
         pause: Duration::ZERO,
@@ -43,7 +59,7 @@ pub(crate) async fn run(
     };
     let running = throng_engine::run(
         &load,
-        Arc::clone(&monkey),
+        Arc::clone(monkey),
         Arc::new(catalog),
         Arc::new(()),
         stop.clone(),
@@ -54,10 +70,8 @@ pub(crate) async fn run(
         stop.drain.cancel();
     };
     let (outcome, ()) = tokio::join!(running, end);
-    let found = monkey.settle(Duration::from_secs(90), &stop.abort).await;
-    Run {
-        found,
-        document,
+    Ran {
+        found: monkey.settle(Duration::from_secs(90), &stop.abort).await,
         samples: outcome.tally.calls(),
     }
 }

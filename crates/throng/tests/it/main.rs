@@ -11,6 +11,7 @@ mod journal;
 mod killed;
 mod outputs;
 mod property;
+mod replay;
 mod report;
 mod run;
 mod secrets;

@@ -95,3 +95,28 @@ fn declared_logout(scenario: &Scenario, document: &Document) -> Option<String> {
     let name = format!("{method} {path}");
     document.operation(&name).map(|found| found.name.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The schema's list of words that has this one.
+    fn words_with<'a>(schema: &'a serde_json::Value, word: &str) -> Option<&'a Vec<serde_json::Value>> {
+        match schema {
+            serde_json::Value::Array(items) if items.iter().any(|item| item == word) => Some(items),
+            serde_json::Value::Array(items) => items.iter().find_map(|item| words_with(item, word)),
+            serde_json::Value::Object(members) => {
+                members.values().find_map(|member| words_with(member, word))
+            }
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_file_may_accept_every_check_and_no_other() {
+        let schema = serde_json::to_value(throng_workflow::schema::schema()).expect("JSON");
+        let words = words_with(&schema, "server_error").expect("the checks");
+        let ids: Vec<&str> = Check::ALL.iter().map(|check| check.id()).collect();
+        assert_eq!(*words, ids);
+    }
+}
