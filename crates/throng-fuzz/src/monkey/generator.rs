@@ -57,7 +57,7 @@ impl Recipe {
         let related = u64::try_from(self.related.len()).unwrap_or(u64::MAX);
         let turn = if number < related {
             Some(number)
-        } else if related > 0 && number % RELATION_EVERY == 0 {
+        } else if related > 0 && number.is_multiple_of(RELATION_EVERY) {
             Some(number / RELATION_EVERY % related)
         } else {
             None

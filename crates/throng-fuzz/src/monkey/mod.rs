@@ -49,7 +49,7 @@ pub struct Monkey {
     names: Names,
     workflow: WorkflowId,
     probes: AsyncMutex<Receiver<Probe>>,
-    judge: Mutex<Option<(SyncSender<(Probe, Trace)>, JoinHandle<Vec<String>>)>>,
+    judge: Mutex<Option<JudgeThread>>,
     pub(crate) groups: Arc<Mutex<Groups>>,
     pub(crate) counts: Counts,
     exhausted: Notify,

@@ -73,11 +73,18 @@ fn a_finding_shows_itself_until_its_bug_is_mended() {
     fs::write(&file, finding().to_string()).expect("written");
     let corpus = corpus.to_str().expect("a plain path");
 
-    let output = replayed(home.path(), Bugs::from_iter([Bug::DeletedStillServed]), &[corpus]);
+    let output = replayed(
+        home.path(),
+        Bugs::from_iter([Bug::DeletedStillServed]),
+        &[corpus],
+    );
     let shown = said(&output);
     assert_eq!(output.status.code(), Some(97), "{shown}");
     assert!(shown.contains("repeats 5 of 5"), "{shown}");
-    assert!(shown.contains("VERDICT: fuzz findings (exit code 97): 1 of 1 still there"), "{shown}");
+    assert!(
+        shown.contains("VERDICT: fuzz findings (exit code 97): 1 of 1 still there"),
+        "{shown}"
+    );
     assert!(!shown.contains("testpass123!"), "{shown}");
 
     let file = file.to_str().expect("a plain path");
@@ -94,7 +101,11 @@ fn what_is_no_finding_is_refused_before_anything_is_touched() {
     let empty = home.path().to_str().expect("a plain path").to_owned();
     let output = throng(home.path(), &["replay", &empty]);
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));
-    assert!(said(&output).contains("there are no findings in it"), "{}", said(&output));
+    assert!(
+        said(&output).contains("there are no findings in it"),
+        "{}",
+        said(&output)
+    );
 
     fs::write(&file, "{}").expect("written");
     let file = file.to_str().expect("a plain path");

@@ -101,7 +101,10 @@ mod tests {
     use super::*;
 
     /// The schema's list of words that has this one.
-    fn words_with<'a>(schema: &'a serde_json::Value, word: &str) -> Option<&'a Vec<serde_json::Value>> {
+    fn words_with<'a>(
+        schema: &'a serde_json::Value,
+        word: &str,
+    ) -> Option<&'a Vec<serde_json::Value>> {
         match schema {
             serde_json::Value::Array(items) if items.iter().any(|item| item == word) => Some(items),
             serde_json::Value::Array(items) => items.iter().find_map(|item| words_with(item, word)),
