@@ -83,6 +83,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "throng-metrics",
         ],
     ),
+    (
+        "throng-fuzz",
+        &["throng-client", "throng-engine", "throng-metrics"],
+    ),
     ("xtask", &[]),
 ];
 

@@ -102,3 +102,20 @@ fn escaped(text: &str) -> String {
     }
     shown
 }
+
+#[cfg(test)]
+mod tests {
+    use super::escaped;
+
+    #[test]
+    fn what_xml_cannot_hold_is_escaped() {
+        for (text, expected) in [
+            ("plain \u{1f600} ü", "plain \u{1f600} ü"),
+            ("<a b=\"c\">&'", "&lt;a b=&quot;c&quot;&gt;&amp;'"),
+            ("\0\u{b}\u{1b}\u{ffff}", "\\u0000\\u000b\\u001b\\uffff"),
+            ("a\n\tb", "a&#10;&#9;b"),
+        ] {
+            assert_eq!(escaped(text), expected);
+        }
+    }
+}

@@ -306,3 +306,38 @@ fn one(tested: &Tested) -> Value {
         },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_a_shell() {
+        for (text, expected) in [
+            ("", "''"),
+            ("plain {\"a\":1}", "'plain {\"a\":1}'"),
+            ("it's", r"'it'\''s'"),
+            ("a\u{1f600}'\\\n", r"$'a\xf0\x9f\x98\x80\'\\\x0a'"),
+            ("ü", "'ü'"),
+        ] {
+            assert_eq!(quoted(text), expected, "{text:?}");
+        }
+        let long = format!("{{\"a\":\"{}\"}}", "x".repeat(5_000));
+        assert_eq!(
+            quoted(&long),
+            r#"'{"a":"'"$(printf 'x%.0s' {1..5000})"'"}'"#
+        );
+    }
+
+    #[test]
+    fn shares_are_shown_in_percent() {
+        for (share, expected) in [
+            (0.0, "0 %"),
+            (0.5, "50 %"),
+            (0.9666, "96.7 %"),
+            (1.0, "100 %"),
+        ] {
+            assert_eq!(percent(share), expected);
+        }
+    }
+}
