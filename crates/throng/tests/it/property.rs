@@ -281,6 +281,24 @@ async fn the_same_seed_finds_the_same() {
 }
 
 #[tokio::test]
+async fn there_are_users_enough_whatever_the_file_says() {
+    let home = home();
+    let arguments = [
+        "property",
+        "integr8scode",
+        "scripts_are_ones_own",
+        "--sandbox",
+        "--json",
+    ];
+    let mut command = support::throng(home.path(), arguments);
+    let output = command.env("LOAD_CLIENTS", "1").output().await;
+    let output = output.expect("the program starts");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(result(&report, "scripts_are_ones_own")["accepted"], 30);
+}
+
+#[tokio::test]
 async fn a_list_touches_nothing_and_mistakes_are_told() {
     let home = home();
     let came = property(home.path(), "integr8scode --list").await;

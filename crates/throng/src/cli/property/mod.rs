@@ -61,13 +61,13 @@ struct Trial {
 
 /// Tries the properties of a scenario.
 pub(crate) fn property(args: &PropertyArgs, output: Output) -> Result<ExitCode, CommandError> {
-    let run = run_args(args);
+    let mut run = run_args(args);
     runtime()?.block_on(async {
         let stop = StopSignals::default();
         let watch = signals::watch(stop.clone()).map_err(|error| {
             CommandError::failed(anyhow!(error).context("watching for signals"))
         })?;
-        let prepared = Prepared::new(&run, output, &FileJob)?;
+        let mut prepared = Prepared::new(&run, output, &FileJob)?;
         let properties = prepared.file.properties.clone();
         let chosen =
             choose(&properties, &prepared.file.origin, args).map_err(CommandError::usage)?;
@@ -80,6 +80,13 @@ pub(crate) fn property(args: &PropertyArgs, output: Output) -> Result<ExitCode, 
         if !mistakes.is_empty() {
             return Err(CommandError::usage(anyhow!("{}", mistakes.join("\n"))));
         }
+        if users > prepared.file.scenario.users.count.value {
+            // More than the file has names for: read again, it makes them up.
+            run.users = Some(users);
+            run.seed = Some(prepared.seed);
+            prepared = Prepared::new(&run, output, &FileJob)?;
+        }
+        let properties = prepared.file.properties.clone();
         let regressions = regressions_path(args, &prepared.file.origin);
         let kept =
             Regressions::read(&regressions).map_err(|error| CommandError::usage(anyhow!(error)))?;
