@@ -13,6 +13,8 @@ use crate::{
 
 /// A single argument may not be longer than this on Linux (128 KiB); what is goes through a pipe.
 const LONGEST_ARGUMENT: usize = 60_000;
+/// A longer line is nothing to read.
+const LONGEST_LINE: usize = 1_000;
 
 /// The whole script.
 pub(super) fn script(finding: &Finding, sending: &Sending, accounts: &dyn Accounts) -> String {
@@ -104,23 +106,33 @@ pub(super) fn script(finding: &Finding, sending: &Sending, accounts: &dyn Accoun
     out
 }
 
-/// The requests as lines of curl, for reading: sessions and tokens are variables of the script.
-pub(super) fn commands(probe: &Probe) -> Vec<String> {
-    let bare = |request: &Request| {
-        let mut line = format!(
-            "curl -sk -X {} \"$URL\"{}",
-            quoted(&request.method),
-            url(request)
-        );
-        for (name, value) in &request.headers {
-            let _ = write!(line, " -H {}", header(name, value));
-        }
-        if let Some(data) = data(&request.body) {
-            let _ = write!(line, " {}", data.1);
-        }
-        line
+/// A single request that nobody need log in for as a line of curl; anything more takes the script.
+pub(super) fn line(probe: &Probe, origin: &str) -> Option<String> {
+    let [step] = probe.steps.as_slice() else {
+        return None;
     };
-    probe.steps.iter().map(|step| bare(&step.request)).collect()
+    let request = &step.request;
+    let plain = request.who == Who::Nobody
+        && !serde_json::to_string(request).is_ok_and(|text| text.contains("{unique"));
+    let data = data(&request.body);
+    let (pipe, data) = data.unwrap_or_default();
+    if !plain || data.len() > LONGEST_LINE {
+        return None;
+    }
+    let mut line = pipe.map_or_else(String::new, |pipe| format!("{pipe} | "));
+    let _ = write!(
+        line,
+        "curl -sk --path-as-is --globoff -X {}",
+        quoted(&request.method)
+    );
+    for (name, value) in &request.headers {
+        let _ = write!(line, " -H {}", header(name, value));
+    }
+    if !data.is_empty() {
+        let _ = write!(line, " {data}");
+    }
+    let _ = write!(line, " {}{}", quoted(origin), url(request));
+    Some(line)
 }
 
 /// The steps whose answers are worth a look at the end.

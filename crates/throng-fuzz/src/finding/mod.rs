@@ -135,20 +135,19 @@ impl fmt::Display for Finding {
             "  repeats {} of {}; seen {} times; seed {}, probe {}",
             self.repeated, self.tried, self.count, self.seed, self.probe.number
         )?;
-        match &self.file {
-            Some(file) => write!(
+        if let Some(line) = curl::line(&self.probe, &self.target) {
+            write!(f, "\n  {line}")?;
+        }
+        if let Some(file) = &self.file {
+            let script = file.with_extension("sh");
+            write!(
                 f,
                 "\n  throng replay {}\n  bash {}",
                 file.display(),
-                file.with_extension("sh").display()
-            ),
-            None => {
-                for line in curl::commands(&self.probe) {
-                    write!(f, "\n  {line}")?;
-                }
-                Ok(())
-            }
+                script.display()
+            )?;
         }
+        Ok(())
     }
 }
 

@@ -82,3 +82,60 @@ impl Recipe {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn recipe(seed: u64) -> Recipe {
+        let text = json!({ "type": "string" });
+        let thing = json!({ "type": "object", "required": ["id"], "properties": { "id": text, "name": text } });
+        let content =
+            |schema: &serde_json::Value| json!({ "application/json": { "schema": schema } });
+        let ok = json!({ "200": { "description": "ok", "content": content(&thing) } });
+        let source = json!({
+            "openapi": "3.1.0",
+            "paths": {
+                "/things": {
+                    "get": { "responses": ok },
+                    "post": { "requestBody": { "content": content(&thing) }, "responses": ok },
+                },
+                "/things/{id}": { "get": { "responses": ok }, "delete": { "responses": { "204": {} } } },
+            },
+        });
+        let document = Document::load(source.to_string().as_bytes(), "").expect("a document");
+        let relations = Relations::of(&document, None, &["DELETE /things/{id}".to_owned()]);
+        Recipe {
+            related: relations.probes(&document, 2, &|_| false),
+            document: Arc::new(document),
+            relations,
+            users: 2,
+            seed,
+            probes: None,
+        }
+    }
+
+    fn made(recipe: &Recipe, numbers: std::ops::Range<u64>) -> Vec<Probe> {
+        let mut singles = Singles::new(&recipe.document, &recipe.relations);
+        let made = numbers.filter_map(|number| recipe.probe(&mut singles, number));
+        made.collect()
+    }
+
+    #[test]
+    fn a_probe_depends_on_seed_and_number_alone() {
+        let (one, same, other) = (recipe(1), recipe(1), recipe(2));
+        let all = made(&one, 0..200);
+        assert_eq!(all.len(), 200);
+        assert_eq!(all[120..130], made(&same, 120..130));
+        assert_ne!(all[120..130], made(&other, 120..130));
+        let skipped = |probe: &Probe| {
+            probe
+                .steps
+                .iter()
+                .any(|step| step.request.method == "DELETE" && step.request.operation.is_some())
+        };
+        assert!(!all.iter().any(skipped));
+    }
+}

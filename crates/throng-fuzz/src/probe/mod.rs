@@ -3,6 +3,8 @@
 //! A probe is whole in itself: what it reads or deletes it has created before, so that it can be sent again at any time,
 //! on another day and by curl. Nothing in here is random but what [`single`] draws.
 
+mod plain_request;
+mod related;
 mod relations;
 mod run;
 mod single;

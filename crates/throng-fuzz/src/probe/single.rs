@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::{
     Kind, Probe, Relations, Role, Step,
-    relations::{cleared_up, plain_request, prelude, with_new_names},
+    plain_request::{plain_request, with_new_names},
+    relations::{cleared_up, prelude},
 };
 use crate::{
     draw::Draw,

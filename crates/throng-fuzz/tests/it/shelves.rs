@@ -1,6 +1,11 @@
 //! Another API than the sandbox's, of another style: tokens, no cookies, nested and wrapped resources, numbers as ids, OpenAPI
 //! 3.0 in YAML. So that nothing is tuned to one target.
 
+#![expect(
+    clippy::result_large_err,
+    reason = "an answer of a handler of a test may be large"
+)]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
