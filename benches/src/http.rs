@@ -161,12 +161,10 @@ fn user_swarm(options: &Options) -> Result<Window> {
     let sandbox = Integr8scode::start(programs, &["--script-time", SCRIPT_TIME])?;
     let seconds = (options.seconds + SETTLING.as_secs() + 2).to_string();
     let mut command = programs.throng(&["run", "integr8scode", "--url", &sandbox.url]);
-    command.args([
-        "--users",
-        &options.swarm.to_string(),
-        "--duration",
-        &seconds,
-    ]);
+    let users = options.swarm.to_string();
+    // As much at once as there are users: what is measured is the cost of a request.
+    command.args(["--mode", "user", "--concurrency", &users]);
+    command.args(["--users", &users, "--duration", &seconds]);
     watch(options, &mut command, "swarm", &sandbox)
 }
 

@@ -31,10 +31,10 @@ pub use latency::{CompactLatencies, Distribution, Latencies, Latency};
 pub use phase::{PHASES, PhaseTally};
 pub use recorder::Recorder;
 pub use report::{
-    Cleanup, CleanupCount, EndpointReport, ErrorReport, GeneratorReport, GroundTruth, LagReport,
-    Measured, OperationsReport, PhaseReport, PropagationReport, Report, RunInfo, SCHEMA_VERSION,
-    StepReport, StreamReport, Summary, ThresholdReport, TimelineReport, UserReport, VerdictReport,
-    WorkflowReport, clean,
+    Cleanup, CleanupCount, EndpointReport, ErrorReport, FindingReport, GeneratorReport,
+    GroundTruth, LagReport, Measured, MonkeyReport, OperationsReport, PhaseReport,
+    PropagationReport, Report, RunInfo, SCHEMA_VERSION, StepReport, StreamReport, Summary,
+    ThresholdReport, TimelineReport, UserReport, VerdictReport, WorkflowReport, clean,
 };
 pub use table::Table;
 pub use tally::{StartTally, StepTally, Tally, UserStep, UserTally, WaitTally, WorkflowTally};

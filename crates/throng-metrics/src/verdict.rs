@@ -248,6 +248,8 @@ pub struct Evidence<'a> {
     pub thresholds: &'a [ThresholdReport],
     /// What is worse than in the run it was compared with.
     pub regressions: &'a [String],
+    /// All that was measured, where `measured` is only a part of it: what the target's own account is of.
+    pub counted: Option<&'a Tally>,
     /// What fuzzing found.
     pub findings: &'a [String],
     /// What became of what the run created; `None` if it created nothing or was told to keep it.
@@ -410,7 +412,7 @@ fn judge_measured(measured: &Measured<'_>, evidence: &Evidence<'_>, verdicts: &m
     }
     if let Some(reason) = evidence
         .ground_truth
-        .and_then(|truth| miscounted(truth, tally))
+        .and_then(|truth| miscounted(truth, evidence.counted.unwrap_or(tally)))
     {
         verdicts.add(Verdict::GeneratorUnhealthy, reason);
     }

@@ -12,7 +12,7 @@ use url::Url;
 use crate::builtin;
 use crate::compile::compile;
 use crate::decode::{At, Decode};
-use crate::model::{DirectoryKind, Protocol, Scenario};
+use crate::model::{DirectoryKind, Mode, Protocol, Scenario};
 use crate::node::{self, Kind, Lookup, Node};
 use crate::playbook::Playbook;
 use crate::problem::{Mark, Problem, Problems};
@@ -80,6 +80,12 @@ pub struct Overrides {
     pub rate: Option<String>,
     /// `--queue` of due starts.
     pub queue: Option<u32>,
+    /// `--concurrency`: requests in flight.
+    pub concurrency: Option<u32>,
+    /// `--mode`.
+    pub mode: Option<Mode>,
+    /// `--auto-register`: whether users are created.
+    pub create_users: Option<bool>,
     /// `--seed`.
     pub seed: Option<u64>,
     /// `--timeout` of one call.
@@ -126,6 +132,12 @@ impl Overrides {
         set("load.pause", "--pause", span(self.pause));
         set("load.rate", "--rate", self.rate.clone());
         set("load.queue", "--queue", self.queue.map(|n| n.to_string()));
+        let concurrency = self.concurrency.map(|n| n.to_string());
+        set("load.concurrency", "--concurrency", concurrency);
+        let mode = self.mode.map(|mode| mode.word().to_owned());
+        set("load.mode", "--mode", mode);
+        let create = self.create_users.map(|create| create.to_string());
+        set("users.create", "--auto-register", create);
         set("load.seed", "--seed", self.seed.map(|n| n.to_string()));
         set("workload", "--workload", self.workload.clone());
         set("directory.url", "--host", self.directory.url.clone());
@@ -375,6 +387,23 @@ fn check_load(scenario: &Scenario, problems: &mut Problems) {
     let load = &scenario.load;
     if load.duration.0.is_zero() && !problems.reported_in(load.duration.mark) {
         problems.add(load.duration.mark, "the duration must be more than 0");
+    }
+    if let Some(most) = load.concurrency.as_ref().filter(|most| most.value == 0) {
+        problems.add(most.mark, "`concurrency` must be at least 1");
+    }
+    if load.mode.has_monkeys() && scenario.target.protocol != Protocol::Http {
+        problems.add_with_help(
+            load.mark,
+            "monkeys work on HTTP targets only",
+            "take `mode: user`, or a target with `protocol: http`",
+        );
+    }
+    if !scenario.users.create && scenario.users.password.is_none() {
+        problems.add_with_help(
+            scenario.users.mark,
+            "users that are not created need a `password` to log in with",
+            "give `users.password`",
+        );
     }
     if let (Some(queue), None) = (&load.queue, &load.rate) {
         problems.add_with_help(

@@ -114,6 +114,9 @@ record! {
         "email" email: At<String> = given("{name}@benchmark.local");
         /// Password of every user; better given as `${NAME}`. Made up for each when left out or empty.
         "password" password: Option<SecretText>;
+        /// Whether they are created. With `false` they must be there already, with `password`: they only log in, and nothing of
+        /// them is deleted.
+        "create" create: bool = true;
     }
 }
 
@@ -136,7 +139,32 @@ impl Users {
             display_name: given("Load Test User {n}"),
             email: given("{name}@benchmark.local"),
             password: None,
+            create: true,
         }
+    }
+}
+
+words! {
+    /// Which swarm works.
+    Mode {
+        /// Users who do what the workflows say.
+        User = "user",
+        /// Monkeys: requests that nobody planned, made from the target's OpenAPI document.
+        Monkey = "monkey",
+        /// Both at the same time, each with its own users.
+        Both = "both",
+    } default User
+}
+
+impl Mode {
+    /// Whether users do what the workflows say.
+    pub fn has_users(self) -> bool {
+        self != Self::Monkey
+    }
+
+    /// Whether there are monkeys.
+    pub fn has_monkeys(self) -> bool {
+        self != Self::User
     }
 }
 
@@ -157,6 +185,11 @@ record! {
         "graceful_stop" graceful_stop: Span = Span::seconds(30);
         /// How long `finally` may take after the run was aborted.
         "abort_grace" abort_grace: Span = Span::seconds(10);
+        /// How many requests may be in flight at once, whatever the number of users; as many as there are users (and their
+        /// parallel steps) when left out.
+        "concurrency" concurrency: Option<At<u32>>;
+        /// Which swarm works: user, monkey, or both. Monkeys need `target.openapi`.
+        "mode" mode: Mode = Mode::User;
         /// Seed of every random choice; drawn and reported when left out.
         "seed" seed: Option<u64>;
     }
@@ -174,6 +207,8 @@ impl Load {
             queue: None,
             graceful_stop: Span::seconds(30),
             abort_grace: Span::seconds(10),
+            concurrency: None,
+            mode: Mode::User,
             seed: None,
         }
     }

@@ -106,29 +106,41 @@ pub struct Workflow {
 }
 
 impl Program {
-    /// Whether the workload has a step that must be refused.
-    pub fn has_must_be_refused(&self) -> bool {
-        self.mix.iter().any(|(id, _)| {
+    /// The steps of the workload that must be refused.
+    pub fn must_be_refused(&self) -> Vec<StepId> {
+        let mut found = Vec::new();
+        for (id, _) in &self.mix {
             let workflow = &self.workflows[id.0 as usize];
-            any_step(&workflow.steps, &must_be_refused)
-                || any_step(&workflow.finally, &must_be_refused)
-        })
+            for statements in [&workflow.steps, &workflow.finally] {
+                each_step(statements, &mut |step| {
+                    if step.refused.as_ref().is_some_and(|refused| refused.must) {
+                        found.push(step.id);
+                    }
+                });
+            }
+        }
+        found
     }
 }
 
-fn must_be_refused(step: &Step) -> bool {
-    step.refused.as_ref().is_some_and(|refused| refused.must)
-}
-
-/// Whether a step, wherever it stands, is such a one.
-fn any_step(statements: &[Statement], such: &dyn Fn(&Step) -> bool) -> bool {
-    statements.iter().any(|statement| match statement {
-        Statement::Step(step) => such(step) || any_step(&step.or_else, such),
-        Statement::ForEach(each) => any_step(&each.steps, such),
-        Statement::Parallel(inner) | Statement::Sequence(inner) => any_step(inner, such),
-        Statement::OneOf(choices) => choices.iter().any(|(_, inner)| any_step(inner, such)),
-        Statement::Pause(_) => false,
-    })
+/// Every step, wherever it stands.
+fn each_step(statements: &[Statement], visit: &mut dyn FnMut(&Step)) {
+    for statement in statements {
+        match statement {
+            Statement::Step(step) => {
+                visit(step);
+                each_step(&step.or_else, visit);
+            }
+            Statement::ForEach(each) => each_step(&each.steps, visit),
+            Statement::Parallel(inner) | Statement::Sequence(inner) => each_step(inner, visit),
+            Statement::OneOf(choices) => {
+                for (_, inner) in choices {
+                    each_step(inner, visit);
+                }
+            }
+            Statement::Pause(_) => {}
+        }
+    }
 }
 
 impl Workflow {
@@ -217,7 +229,7 @@ impl Step {
                 .iter()
                 .any(|save| matches!(save.from, SaveFrom::Path(_)))
             // The answer to a call that should have been refused is shown.
-            || must_be_refused(self)
+            || self.refused.as_ref().is_some_and(|refused| refused.must)
     }
 }
 

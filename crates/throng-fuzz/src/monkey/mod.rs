@@ -297,7 +297,13 @@ impl Scenario for Monkey {
             user: UserId(self.settings.first_user.0 + cx.user().0),
         };
         let sending = &self.settings.sending;
-        let trace = execute(&probe, &mut member.cast, sending, unique(), Some(&meter)).await;
+        let sent = execute(&probe, &mut member.cast, sending, unique(), Some(&meter));
+        let trace = tokio::select! {
+            biased;
+            trace = sent => trace,
+            // What is in flight is recorded as cut off, and a probe that is not whole proves nothing.
+            () = cx.stop().abort.cancelled() => anyhow::bail!("the run ended before the probe did"),
+        };
         let trace = match trace {
             Ok(trace) => trace,
             Err(error) => {

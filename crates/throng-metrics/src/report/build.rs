@@ -60,6 +60,7 @@ impl Report {
             thresholds,
             cleanup,
             ground_truth: None,
+            monkey: None,
         }
     }
 }

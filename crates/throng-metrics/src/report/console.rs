@@ -66,6 +66,7 @@ pub fn render(report: &Report, style: Style) -> String {
     page.streams(report);
     page.counters(report);
     page.errors(report);
+    page.findings(report);
     page.generator(report);
     page.thresholds(report);
     page.cleanup(report);
@@ -152,10 +153,13 @@ impl Page {
     }
 
     fn title(&mut self, report: &Report) {
-        let login = clean(&report.run.login).to_uppercase();
-        let title = match login.as_str() {
-            "" | "NONE" => "MULTI-USER BENCHMARK RESULTS".to_owned(),
-            login => fit(&format!("{login} MULTI-USER BENCHMARK RESULTS"), COLUMNS),
+        // The first framework's title names the way to log in.
+        let title = match report.run.login.as_str() {
+            "oauth" => "OAUTH MULTI-USER BENCHMARK RESULTS".to_owned(),
+            _ => {
+                let scenario = clean(&report.run.scenario).to_uppercase();
+                fit(&format!("{scenario}: MULTI-USER RESULTS"), COLUMNS)
+            }
         };
         self.line("");
         self.rule("=");

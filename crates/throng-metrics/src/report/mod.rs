@@ -6,10 +6,12 @@
 
 pub(crate) mod build;
 pub mod console;
+mod findings;
 pub mod json;
 mod tables;
 mod text;
 
+pub use findings::{FindingReport, MonkeyReport};
 pub use text::clean;
 
 use serde::{Deserialize, Serialize};
@@ -77,6 +79,9 @@ pub struct Report {
     /// The target's own account of the run, where it keeps one (the embedded sandbox does).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ground_truth: Option<GroundTruth>,
+    /// What monkeys did and found; only where there were some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monkey: Option<MonkeyReport>,
 }
 
 /// The measured calls against the target's own journal, per step and user.
@@ -101,6 +106,9 @@ pub struct RunInfo {
     pub id: String,
     /// The scenario's name.
     pub scenario: String,
+    /// Who worked: `user`, `monkey`, `both`.
+    #[serde(default)]
+    pub mode: String,
     /// The workload's name.
     pub workload: String,
     /// The load model in words: `constant-vus`, `constant-arrival-rate 200/s`.

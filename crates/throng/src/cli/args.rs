@@ -8,6 +8,8 @@ use std::time::Duration;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use throng_workflow::model::Mode;
+
 use super::cleanup::DEFAULT_NAMES;
 use super::units;
 
@@ -61,6 +63,8 @@ pub(crate) enum Command {
     Tools(Box<ToolsArgs>),
     /// Try a scenario's properties on made-up examples, and shrink those that fail
     Property(Box<PropertyArgs>),
+    /// Send an HTTP API requests that nobody planned, judge the answers, shrink what is wrong
+    Monkey(Box<MonkeyArgs>),
     /// Send findings of a monkey swarm again, to see whether they still show themselves
     Replay(Box<ReplayArgs>),
     /// Print the JSON Schema of scenario files (for editors)
@@ -80,8 +84,11 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
 
-    /// How many users to create
-    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = units::users, help_heading = "Load")]
+    /// Who works: users who do what the workflows say, monkeys, or both at the same time [default: the scenario's, user]
+    #[arg(long, value_name = "MODE", help_heading = "Load")]
+    pub(crate) mode: Option<ModeChoice>,
+    /// How many users to create, of each swarm
+    #[arg(short, long, visible_alias = "clients", value_name = "N", allow_negative_numbers = true, value_parser = units::users, help_heading = "Load")]
     pub(crate) users: Option<u32>,
     /// How long to measure, in seconds or with a unit (90, 1.5m, 500ms) [default: 30s]
     #[arg(short, long, value_name = "DURATION", allow_negative_numbers = true, value_parser = units::duration, help_heading = "Load")]
@@ -104,10 +111,17 @@ pub(crate) struct RunArgs {
     /// How long iterations under way may take to finish after the duration [default: 30s]
     #[arg(long, value_name = "DURATION", allow_negative_numbers = true, value_parser = units::duration, help_heading = "Load")]
     pub(crate) graceful_stop: Option<Duration>,
+    /// How many requests may be in flight at once, of all users and swarms together [default: as many as there are users]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = units::in_flight, help_heading = "Load")]
+    pub(crate) concurrency: Option<u32>,
     /// Seed of every random choice; printed, so that a run can be repeated [default: random]
     #[arg(long, value_name = "N", help_heading = "Load")]
     pub(crate) seed: Option<u64>,
 
+    /// Whether users are created; with false they must be there already, with the scenario's password [default: the
+    /// scenario's, true]
+    #[arg(long, value_name = "BOOL", help_heading = "Users")]
+    pub(crate) auto_register: Option<bool>,
     /// Prefix of the users' names: PREFIX_user_1, PREFIX_user_2, ... [default: loadtest]
     #[arg(long, value_name = "PREFIX", help_heading = "Users")]
     pub(crate) user_prefix: Option<String>,
@@ -123,9 +137,18 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) oauth_client: ClientArgs,
 
-    /// Write the report as JSON to this file
-    #[arg(short, long, value_name = "FILE", help_heading = "Report")]
+    /// Write the report as JSON to this file; of a directory (or with a slash at its end): as report_MODE_TIME.json into it
+    #[arg(short, long, value_name = "PATH", help_heading = "Report")]
     pub(crate) output: Option<PathBuf>,
+    /// Where the target's OpenAPI document is, for monkeys [default: the scenario's]
+    #[arg(long, value_name = "URL|FILE", help_heading = "Target")]
+    pub(crate) openapi: Option<String>,
+    /// Where what monkeys find is kept, for `throng replay` [default: `findings`, beside the report]
+    #[arg(long, value_name = "DIR", help_heading = "Report")]
+    pub(crate) corpus: Option<PathBuf>,
+    /// Draw the report, as PNG and SVG beside it; without --output: into the current directory
+    #[arg(long, help_heading = "Report")]
+    pub(crate) plots: bool,
     /// Fail (exit code 99) unless this holds, e.g. 'note_share.p95<500ms'; added to the scenario's; may be repeated
     #[arg(long = "threshold", value_name = "CONDITION", help_heading = "Report")]
     pub(crate) thresholds: Vec<String>,
@@ -146,7 +169,12 @@ pub(crate) struct TargetArgs {
     #[arg(long)]
     pub(crate) sandbox: bool,
     /// The target's URL [default: the scenario's, http://localhost:8001/mcp]
-    #[arg(long, value_name = "URL", conflicts_with = "sandbox")]
+    #[arg(
+        long,
+        visible_alias = "base-url",
+        value_name = "URL",
+        conflicts_with = "sandbox"
+    )]
     pub(crate) url: Option<String>,
     /// The directory where users are created, e.g. the Nextcloud's address
     #[arg(long, value_name = "URL", conflicts_with = "sandbox")]
@@ -193,6 +221,24 @@ pub(crate) struct ClientArgs {
     // Not clap's `env`: a variable that is set must not make --client-id a duty where nobody names a client.
     #[arg(long, value_name = "SECRET", requires = "client_id")]
     pub(crate) client_secret: Option<String>,
+}
+
+/// The words of `--mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ModeChoice {
+    User,
+    Monkey,
+    Both,
+}
+
+impl From<ModeChoice> for Mode {
+    fn from(choice: ModeChoice) -> Self {
+        match choice {
+            ModeChoice::User => Self::User,
+            ModeChoice::Monkey => Self::Monkey,
+            ModeChoice::Both => Self::Both,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -255,6 +301,49 @@ pub(crate) struct InitArgs {
     /// Overwrite the file if it exists
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+/// Flags of `throng monkey`.
+#[derive(Debug, Args)]
+pub(crate) struct MonkeyArgs {
+    /// A scenario file that says how users are made and logged in, or the name of a built-in one; without it nobody logs in
+    #[arg(value_name = "SCENARIO")]
+    pub(crate) scenario: Option<String>,
+    /// Where the OpenAPI document is [default: the scenario's]
+    #[arg(long, value_name = "URL|FILE")]
+    pub(crate) openapi: Option<String>,
+    /// How many monkeys [default: the scenario's, 10]
+    #[arg(short, long, visible_alias = "clients", value_name = "N", allow_negative_numbers = true, value_parser = units::users)]
+    pub(crate) users: Option<u32>,
+    /// How long they send, in seconds or with a unit [default: the scenario's, 30s]
+    #[arg(short, long, value_name = "DURATION", allow_negative_numbers = true, value_parser = units::duration)]
+    pub(crate) duration: Option<Duration>,
+    /// How many requests may be in flight at once [default: the scenario's, as many as there are monkeys]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = units::in_flight)]
+    pub(crate) concurrency: Option<u32>,
+    /// Seed of the requests; printed, so that they can be repeated [default: random]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Prefix of the users' names: PREFIX_monkey_user_1, ... [default: the scenario's]
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) user_prefix: Option<String>,
+    /// Write the report as JSON to this file, or into this directory
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) output: Option<PathBuf>,
+    /// Where findings are kept, for `throng replay` [default: `findings`, beside the report]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) corpus: Option<PathBuf>,
+    /// Draw the report, as PNG and SVG beside it
+    #[arg(long)]
+    pub(crate) plots: bool,
+    /// Print only the verdict and errors
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    #[command(flatten)]
+    pub(crate) oauth_client: ClientArgs,
 }
 
 /// Flags of `throng replay`.

@@ -6,6 +6,7 @@ mod cleanup;
 mod exit;
 mod fuzz;
 mod init;
+mod monkey;
 mod narrator;
 mod output;
 mod property;
@@ -173,6 +174,7 @@ fn dispatch(cli: &Cli, job: &dyn Job) -> Result<ExitCode, CommandError> {
         Command::Check(args) => check::check(args, output),
         Command::Tools(args) => tools::tools(args, output),
         Command::Property(args) => property::property(args, output),
+        Command::Monkey(args) => monkey::monkey(args, output),
         Command::Replay(args) => replay::replay(args, output),
         Command::Schema => schema(),
         Command::Sandbox(SandboxCommand::Nextcloud(args)) => sandbox::nextcloud(args),

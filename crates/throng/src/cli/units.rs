@@ -26,6 +26,11 @@ pub(crate) fn concurrency(text: &str) -> Result<u32, String> {
     whole(text, 10_000)
 }
 
+/// How many requests may be in flight at once.
+pub(crate) fn in_flight(text: &str) -> Result<u32, String> {
+    whole(text, 1_000_000)
+}
+
 /// How many deletions may run at once.
 pub(crate) fn deletions(text: &str) -> Result<u32, String> {
     whole(text, 1_000)

@@ -121,6 +121,9 @@ fn long_flags(text: &str) -> BTreeSet<String> {
 
 /// The flags that a help text lists, not those that it mentions.
 fn flags_of(help: &str) -> BTreeSet<String> {
+    let aliases = help.split("[alias").skip(1);
+    let aliases = aliases.filter_map(|rest| rest.split_once(']'));
+    let aliases = aliases.flat_map(|(names, _)| long_flags(names));
     help.lines()
         .map(str::trim_start)
         .filter(|line| line.starts_with('-'))
@@ -128,6 +131,7 @@ fn flags_of(help: &str) -> BTreeSet<String> {
             let flag = line.split([' ', ',']).find(|word| word.starts_with("--"))?;
             Some(flag.trim_end_matches('.').to_owned())
         })
+        .chain(aliases)
         .collect()
 }
 
@@ -142,6 +146,7 @@ fn every_flag_is_in_the_reference_and_the_reference_has_no_other() {
         &["init"],
         &["check"],
         &["tools"],
+        &["monkey"],
         &["property"],
         &["schema"],
         &["sandbox", "nextcloud"],
@@ -170,7 +175,8 @@ fn every_flag_is_in_the_reference_and_the_reference_has_no_other() {
 }
 
 /// Maps whose keys are names of the user's choice.
-const NAMED: [&str; 15] = [
+const NAMED: [&str; 16] = [
+    "remarks",
     "failures_by_kind",
     "workflows",
     "users",
@@ -241,6 +247,8 @@ fn every_key_of_a_report_is_in_the_reference_and_the_reference_has_no_other() {
     keys(&report, false, &mut found);
     // What only an HTTP target's report has.
     keys(&crate::http::report(home.path()), false, &mut found);
+    // What only monkeys' reports have.
+    keys(&crate::modes::report(home.path()), false, &mut found);
 
     let text = page("docs/report.md");
     let documented: BTreeSet<String> = column(&text, "key");

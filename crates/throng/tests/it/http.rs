@@ -169,6 +169,8 @@ fn integr8scode_runs_on_its_sandbox_and_both_count_the_same() {
             "run",
             "integr8scode",
             "--sandbox",
+            "--mode",
+            "user",
             "-u",
             "5",
             "-d",

@@ -9,6 +9,7 @@ mod eras;
 mod http;
 mod journal;
 mod killed;
+mod modes;
 mod outputs;
 mod property;
 mod replay;

@@ -19,17 +19,23 @@ pub(crate) struct Export {
 }
 
 impl Export {
-    /// Makes sure, before the run, that the report can be written.
+    /// Makes sure, before the run, that the report can be written: to this file or, of a directory, to a file `name` in it. What
+    /// ends with a slash is a directory, which is made where it's missing.
     ///
     /// # Errors
-    /// Where the file can't be made.
-    pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
-        if path.is_dir() {
-            anyhow::bail!(
-                "--output {}: this is a directory; name a file",
-                path.display()
-            );
+    /// Where the file or the directory can't be made.
+    pub(crate) fn open(path: &Path, name: &str) -> anyhow::Result<Self> {
+        if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+            fs::create_dir_all(path)
+                .with_context(|| format!("--output {}: can't make it", path.display()))?;
         }
+        if path.is_dir() {
+            return Self::open_file(&path.join(name));
+        }
+        Self::open_file(path)
+    }
+
+    fn open_file(path: &Path) -> anyhow::Result<Self> {
         let cannot = || format!("--output {}: can't write there", path.display());
         if is_special(path) {
             let file = if is_pipe(path) {
@@ -69,6 +75,13 @@ impl Export {
             part: Some((part, target)),
             file,
         })
+    }
+
+    /// Directory and stem of what is written beside the report; none where that is no file.
+    pub(crate) fn beside(&self) -> Option<(PathBuf, String)> {
+        self.part.as_ref()?;
+        let stem = self.path.file_stem()?.to_string_lossy().into_owned();
+        Some((self.path.parent()?.to_owned(), stem))
     }
 
     /// Where it is written first, if that is a file of its own.
@@ -156,7 +169,7 @@ mod tests {
         ] {
             assert_eq!(is_special(Path::new(path)), special, "{path}");
         }
-        let export = Export::open(Path::new("/dev/null")).unwrap();
+        let export = Export::open(Path::new("/dev/null"), "x.json").unwrap();
         assert!(export.part.is_none());
     }
 
@@ -166,7 +179,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let pipe = directory.path().join("pipe");
         rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
-        let refused = Export::open(&pipe).err().expect("nobody reads");
+        let refused = Export::open(&pipe, "x.json").err().expect("nobody reads");
         assert!(format!("{refused:#}").contains("nobody reads this pipe"));
         // More than the pipe holds: what is written then does wait.
         let report = vec![b'x'; 1 << 20];
@@ -175,7 +188,7 @@ mod tests {
             .custom_flags(OFlags::NONBLOCK.bits() as i32)
             .open(&pipe)
             .unwrap();
-        let mut export = Export::open(&pipe).unwrap();
+        let mut export = Export::open(&pipe, "x.json").unwrap();
         fcntl_setfl(&reader, OFlags::empty()).unwrap();
         let written = report.clone();
         let writer = std::thread::spawn(move || export.put(&written).unwrap());
@@ -185,6 +198,38 @@ mod tests {
         assert_eq!(read, report);
     }
 
+    #[test]
+    fn a_directory_gets_a_file_and_is_made_where_a_slash_says_so() {
+        let home = tempfile::tempdir().unwrap();
+        let there = home.path().join("there");
+        fs::create_dir(&there).unwrap();
+        let missing = home.path().join("new/out");
+        let mut with_slash = missing.clone().into_os_string();
+        with_slash.push("/");
+        for (given, directory) in [(there.as_os_str(), &there), (&with_slash, &missing)] {
+            let mut export = Export::open(Path::new(given), "report.json").unwrap();
+            assert_eq!(
+                export.beside().unwrap(),
+                (directory.clone(), "report".to_owned())
+            );
+            export.put(b"{}").unwrap();
+            drop(export);
+            assert_eq!(fs::read(directory.join("report.json")).unwrap(), b"{}");
+            assert_eq!(fs::read_dir(directory).unwrap().count(), 1);
+        }
+        // Without a slash it's a file, whose directory must be there.
+        let refused = Export::open(&home.path().join("absent/out"), "x")
+            .err()
+            .unwrap();
+        assert!(
+            refused.to_string().contains("there is no directory"),
+            "{refused}"
+        );
+        let file = there.join("report.json/");
+        let refused = Export::open(&file, "x").err().unwrap();
+        assert!(refused.to_string().contains("can't make it"), "{refused}");
+    }
+
     #[cfg(unix)]
     #[test]
     fn a_link_stays_a_link() {
@@ -192,7 +237,7 @@ mod tests {
         let (file, link) = (directory.path().join("a.json"), directory.path().join("b"));
         fs::write(&file, "old").unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
-        let mut export = Export::open(&link).unwrap();
+        let mut export = Export::open(&link, "x.json").unwrap();
         export.put(b"new").unwrap();
         drop(export);
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());

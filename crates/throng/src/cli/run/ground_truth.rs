@@ -76,7 +76,8 @@ fn journal(counts: &[Count]) -> Calls {
     let mut calls = Calls::new();
     for count in counts {
         let measured = matches!(count.phase.as_deref(), Some("measured" | "finally"));
-        let refused_token = count.user.is_none() && count.outcome == "http_error";
+        let refused_token =
+            count.server == "mcp" && count.user.is_none() && count.outcome == "http_error";
         if let Some(step) = &count.step
             && matches!(count.server.as_str(), "mcp" | "integr8scode")
             && measured
@@ -109,7 +110,9 @@ fn measured(catalog: &Catalog, tally: &Tally) -> Calls {
 /// A redirect is a call of its own where the step takes it as its answer; where the step follows it, it's one call with what
 /// it leads to.
 fn differences(journal: &Calls, redirects: &Calls, measured: &Calls) -> GroundTruth {
-    // Where the sandbox failed a call before it knew whose it was, only the sums of a step can be compared.
+    // Where the sandbox failed a call before it knew whose it was, only the sums of a step can be compared; and a monkey acts as
+    // others, too, or as nobody.
+    let of_monkeys = format!("{}/", throng_fuzz::monkey::WORKFLOW);
     let nameless: Vec<&str> = journal
         .keys()
         .chain(redirects.keys())
@@ -119,11 +122,8 @@ fn differences(journal: &Calls, redirects: &Calls, measured: &Calls) -> GroundTr
     let grouped = |calls: &Calls| {
         let mut grouped = Calls::new();
         for ((step, user), count) in calls {
-            let user = if nameless.contains(&step.as_str()) {
-                "all users"
-            } else {
-                user
-            };
+            let sum = nameless.contains(&step.as_str()) || step.starts_with(&of_monkeys);
+            let user = if sum { "all users" } else { user };
             *grouped.entry((step.clone(), user.to_owned())).or_default() += count;
         }
         grouped

@@ -12,9 +12,50 @@ const SLACK: Duration = Duration::from_millis(50);
 /// Makes the line; remembers the last whole second's figures.
 #[derive(Default)]
 pub(crate) struct LiveLine {
+    figures: Figures,
+    p95: Option<Duration>,
+}
+
+/// What a swarm did so far.
+#[derive(Clone, Default)]
+pub(crate) struct Figures {
+    executions: u64,
+    calls: u64,
+    failed: u64,
+    users: u32,
     /// None in the first second.
     calls_per_second: Option<u64>,
-    p95: Option<Duration>,
+}
+
+impl Figures {
+    /// Takes in a tick. Says whether its window is a whole second of the measured time.
+    pub(crate) fn look(&mut self, tick: &Tick<'_>, load: &Load) -> bool {
+        // The window must lie in the measured time as a whole.
+        let whole = tick.complete && tick.elapsed + SLACK >= load.warmup + WINDOW;
+        if whole {
+            self.calls_per_second = Some(tick.window.calls());
+        }
+        self.executions = tick.iterations();
+        self.calls = tick.calls();
+        self.failed = tick.failed_calls();
+        self.users = tick.users;
+        whole
+    }
+
+    fn with(&self, other: Option<&Self>) -> Self {
+        let Some(other) = other else {
+            return self.clone();
+        };
+        Self {
+            executions: self.executions + other.executions,
+            calls: self.calls + other.calls,
+            failed: self.failed + other.failed,
+            users: self.users + other.users,
+            calls_per_second: self
+                .calls_per_second
+                .map(|rate| rate + other.calls_per_second.unwrap_or(0)),
+        }
+    }
 }
 
 /// A part of the line. Where there's too little room, those of the highest rank go first.
@@ -24,13 +65,18 @@ struct Part {
 }
 
 impl LiveLine {
-    /// The line for this tick, no wider than so many columns if that can be.
-    pub(crate) fn text(&mut self, tick: &Tick<'_>, load: &Load, columns: usize) -> String {
-        // The window must lie in the measured time as a whole.
-        if tick.complete && tick.elapsed + SLACK >= load.warmup + WINDOW {
-            self.calls_per_second = Some(tick.window.calls());
+    /// The line for this tick, with what another swarm did beside it, no wider than so many columns if that can be.
+    pub(crate) fn text(
+        &mut self,
+        tick: &Tick<'_>,
+        load: &Load,
+        beside: Option<&Figures>,
+        columns: usize,
+    ) -> String {
+        if self.figures.look(tick, load) {
             self.p95 = tick.window.all_steps().response.quantile(0.95);
         }
+        let figures = self.figures.with(beside);
         let elapsed = tick.elapsed;
         let place = match tick.stage {
             Stage::Starting => return format!("starting {} users", load.users),
@@ -50,18 +96,18 @@ impl LiveLine {
             parts.push(part(3, format!("busy {}/{}", tick.busy, tick.users)));
             parts.push(part(2, format!("queue {}", tick.waiting)));
         } else {
-            parts.push(part(5, format!("users {}", tick.users)));
+            parts.push(part(5, format!("users {}", figures.users)));
         }
         // What the warm-up does is thrown away.
         if tick.stage == Stage::Warmup {
             return fitted(parts, columns);
         }
-        parts.push(part(6, format!("executions {}", tick.iterations())));
-        let rate = self
+        parts.push(part(6, format!("executions {}", figures.executions)));
+        let rate = figures
             .calls_per_second
             .map_or(String::new(), |rate| format!(" ({rate}/s)"));
-        parts.push(part(1, format!("calls {}{rate}", tick.calls())));
-        parts.push(part(2, format!("failed {}", tick.failed_calls())));
+        parts.push(part(1, format!("calls {}{rate}", figures.calls)));
+        parts.push(part(2, format!("failed {}", figures.failed)));
         if let Some(p95) = self.p95 {
             parts.push(part(4, format!("p95 {}", latency(p95))));
         }
@@ -156,16 +202,16 @@ mod tests {
             total: &total,
         };
         let mut line = LiveLine::default();
-        let first = line.text(&tick, &load(), 78);
+        let first = line.text(&tick, &load(), None, 78);
         assert_eq!(
             first,
             "0.8s/30s  users 4  executions 0  calls 500  failed 0"
         );
         // A window that began in the warm-up isn't a second's.
         tick.complete = true;
-        assert_eq!(line.text(&tick, &load(), 78), first);
+        assert_eq!(line.text(&tick, &load(), None, 78), first);
         tick.elapsed = Duration::from_secs(1);
-        let whole = line.text(&tick, &load(), 78);
+        let whole = line.text(&tick, &load(), None, 78);
         assert_eq!(
             whole,
             "1s/30s  users 4  executions 0  calls 500 (200/s)  failed 0  p95 4.0ms"
@@ -180,13 +226,24 @@ mod tests {
             (30, "1s/30s  calls 500 (200/s)"),
             (5, "1s/30s"),
         ] {
-            assert_eq!(line.text(&tick, &load(), columns), shown);
+            assert_eq!(line.text(&tick, &load(), None, columns), shown);
         }
+        let monkeys = Figures {
+            executions: 1,
+            calls: 20,
+            failed: 3,
+            users: 4,
+            calls_per_second: Some(7),
+        };
+        assert_eq!(
+            line.text(&tick, &load(), Some(&monkeys), 78),
+            "1s/30s  users 8  executions 1  calls 520 (207/s)  failed 3  p95 4.0ms"
+        );
         tick.stage = Stage::Warmup;
         let load = Load {
             warmup: Duration::from_secs(5),
             ..load()
         };
-        assert_eq!(line.text(&tick, &load, 78), "warm-up 1s/5s  users 4");
+        assert_eq!(line.text(&tick, &load, None, 78), "warm-up 1s/5s  users 4");
     }
 }

@@ -1,15 +1,18 @@
 //! `throng run`: parse, validate, open outputs, set up, load, clean up, judge, report.
 
 mod export;
+mod findings;
 mod ground_truth;
 pub(crate) mod hooks;
 pub(crate) mod inspect;
 pub(crate) mod job;
 mod live;
+mod monkeys;
 mod open;
 pub(crate) mod prepare;
 pub(crate) mod setup;
 pub(crate) mod stay;
+mod swarms;
 mod teardown;
 pub(crate) mod visit;
 mod work;
@@ -20,12 +23,14 @@ use std::time::Duration;
 use throng_engine::{EndedBy, Executor, RunOutcome, StopSignals};
 use throng_metrics::report::console;
 use throng_metrics::{
-    Cleanup, Evidence, GeneratorHealth, GroundTruth, Limits, Measured, Report, RunInfo, StartTally,
-    Table, Tally, Verdict, WorkflowTally, clean, judge,
+    Catalog, Cleanup, Evidence, GeneratorHealth, GroundTruth, Limits, Measured, Report, RunInfo,
+    StartTally, StepId, Table, Tally, Threshold, ThresholdReport, Verdict, WorkflowTally, clean,
+    judge,
 };
 
+use throng_workflow::Program;
 use throng_workflow::Scenario;
-use throng_workflow::model::LoginKind;
+use throng_workflow::model::{LoginKind, Mode};
 
 use self::export::Export;
 use self::job::Job;
@@ -44,7 +49,11 @@ use super::{CommandError, Output, runtime, sandbox_process::SandboxProcess, sett
 fn steps(scenario: &Scenario, last: u32) -> u32 {
     let before = match scenario.login.kind {
         LoginKind::OAuth => 5,
-        LoginKind::Request | LoginKind::Form if scenario.directory.is_none() => 2,
+        LoginKind::Request | LoginKind::Form
+            if scenario.directory.is_none() || !scenario.users.create =>
+        {
+            2
+        }
         LoginKind::Request | LoginKind::Form => 3,
         LoginKind::None => 1,
     };
@@ -72,7 +81,14 @@ async fn execute(
     stop: &StopSignals,
     watch: SignalWatch,
 ) -> Result<ExitCode, CommandError> {
-    let steps = steps(&prepared.file.scenario, 1);
+    let scenario = &prepared.file.scenario;
+    let logs_in = u32::from(scenario.login.kind != LoginKind::None);
+    let steps = match prepared.mode() {
+        Mode::User => steps(scenario, 1),
+        // No sessions are opened for them.
+        Mode::Monkey => steps(scenario, 0),
+        Mode::Both => steps(scenario, 1 + logs_in),
+    };
     let mut narrator = Narrator::new(prepared.output.detail(args.quiet), steps);
     let sandbox = match prepared.place {
         settings::Place::Sandbox => {
@@ -101,7 +117,8 @@ async fn execute(
     };
     let mut truth = None;
     if let (Some(sandbox), Some(outcome)) = (&sandbox, &worked.outcome) {
-        let catalog = &prepared.file.program.catalog;
+        let catalog = worked.catalog.as_ref();
+        let catalog = catalog.unwrap_or(&prepared.file.program.catalog);
         match ground_truth::compare(&made.client, &sandbox.ready.url, catalog, &outcome.tally).await
         {
             Ok(compared) => truth = Some(compared),
@@ -109,6 +126,13 @@ async fn execute(
         }
     }
     let report = report(&prepared, &made, &worked, cleanup, truth, stop);
+    if let Some(outcome) = &worked.outcome {
+        let catalog = worked.catalog.as_ref();
+        let catalog = catalog.unwrap_or(&prepared.file.program.catalog);
+        for mistake in never_succeeded(catalog, &outcome.tally) {
+            narrator.warn(&mistake);
+        }
+    }
     watch.would_leave(Remains::Nothing);
     if let Some(sandbox) = sandbox
         && let Err(error) = sandbox.stop().await
@@ -172,7 +196,8 @@ fn report(
     stop: &StopSignals,
 ) -> Report {
     let limits = Limits::default();
-    let catalog = &prepared.file.program.catalog;
+    let catalog = worked.catalog.as_ref();
+    let catalog = catalog.unwrap_or(&prepared.file.program.catalog);
     let nothing = (Tally::new(catalog), GeneratorHealth::default());
     let (tally, generator) = match &worked.outcome {
         Some(outcome) => (&outcome.tally, &outcome.generator),
@@ -184,20 +209,31 @@ fn report(
         phases: &made.phases,
         generator,
     };
+    // Thresholds, and whether the target is any good, are asked of the users alone: a monkey is there to be refused.
+    let judged = Measured {
+        tally: worked.users.as_ref().unwrap_or(tally),
+        ..measured
+    };
     // Without measurements no threshold says anything that the failed set-up, the signal or "no data" doesn't.
     let thresholds: Vec<_> = match worked.outcome {
-        Some(_) if anything(tally, &generator.starts) => prepared
+        Some(_) if anything(judged.tally, &generator.starts) => prepared
             .thresholds
             .iter()
-            .map(|threshold| threshold.evaluate(&measured))
+            .map(|threshold| {
+                let result = threshold.evaluate(&judged);
+                never_attempted(threshold, result, &prepared.file.program, judged.tally)
+            })
             .collect(),
         _ => Vec::new(),
     };
     let interrupted = interruption(prepared, worked, stop);
-    let verdicts = judge(&Evidence {
+    let findings = worked.found.as_ref().map(findings::reasons);
+    let mut verdicts = judge(&Evidence {
         setup_failures: &worked.failures,
         drift: &worked.drift,
-        measured: worked.outcome.is_some().then_some(&measured),
+        measured: worked.outcome.is_some().then_some(&judged),
+        counted: Some(tally),
+        findings: findings.as_deref().unwrap_or_default(),
         let_in_warming_up: worked
             .outcome
             .as_ref()
@@ -209,6 +245,9 @@ fn report(
         limits,
         ..Evidence::default()
     });
+    if worked.monkey_calls == Some(0) && interrupted.is_none() {
+        verdicts.add(Verdict::NoData, "the monkeys sent nothing");
+    }
     let mut report = Report::new(
         info(prepared, made, worked),
         &measured,
@@ -218,7 +257,43 @@ fn report(
         Some(cleanup),
     );
     report.ground_truth = truth;
+    report.monkey = worked.found.as_ref().map(findings::report);
     report
+}
+
+/// Says of a condition on access that no step that must be refused ever ran: it holds, and proves nothing.
+fn never_attempted(
+    threshold: &Threshold,
+    mut result: ThresholdReport,
+    program: &Program,
+    tally: &Tally,
+) -> ThresholdReport {
+    let steps = program.must_be_refused();
+    let ran = |id: &StepId| {
+        tally
+            .steps()
+            .get(id.0 as usize)
+            .is_some_and(|it| it.count() > 0)
+    };
+    if threshold.is_on_access() && !steps.is_empty() && !steps.iter().any(ran) {
+        result.actual_text = format!("{}, never attempted", result.actual_text);
+    }
+    result
+}
+
+/// Workflows of which every execution failed, while others succeeded: no threshold need have noticed.
+fn never_succeeded<'a>(
+    catalog: &'a Catalog,
+    tally: &'a Tally,
+) -> impl Iterator<Item = String> + 'a {
+    let all = catalog.workflows.iter().zip(tally.workflows());
+    all.filter(|(_, workflow)| workflow.succeeded == 0 && workflow.failed > 0)
+        .map(|(info, workflow)| {
+            format!(
+                "not one of {} executions of {} succeeded",
+                workflow.failed, info.name
+            )
+        })
 }
 
 /// Whether anything was measured: what was cut off was not.
@@ -275,6 +350,7 @@ fn info(prepared: &Prepared<'_>, made: &Made, worked: &Worked) -> RunInfo {
     RunInfo {
         id: made.run.as_str().to_owned(),
         scenario: prepared.file.scenario.name.clone(),
+        mode: prepared.mode().word().to_owned(),
         workload: prepared.workload(),
         executor: match prepared.load.executor {
             Executor::ConstantVus => "constant-vus".to_owned(),
@@ -321,6 +397,24 @@ fn show(
     quiet: bool,
     narrator: &Narrator,
 ) -> u8 {
+    if prepared.plots && measured {
+        let (directory, stem) = prepared.beside();
+        match throng_charts::write_all(&report, &directory, &stem) {
+            Ok(pictures) => {
+                let first = pictures.first().map(|path| path.display().to_string());
+                narrator.say(&format!(
+                    "{} pictures written: {}, ...",
+                    pictures.len(),
+                    first.unwrap_or_default()
+                ));
+            }
+            Err(error) => {
+                let words = super::words(&error.into());
+                narrator.warn(&words);
+                report.verdict.add(Verdict::ReportNotWritten, words);
+            }
+        }
+    }
     if let Some(export) = prepared.export {
         match export.write(&report) {
             Ok(path) => narrator.say(&format!("Report written to {}", path.display())),

@@ -8,12 +8,12 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, anyhow};
 use tempfile::TempDir;
 use throng_client::{Client, Connector, ConnectorOptions, HttpVersion, Trust};
-use throng_engine::{Executor, Load, Rate};
+use throng_engine::{Executor, InFlightLimit, Load, Rate};
 use throng_identity::ledger::Ledger;
 use throng_metrics::Threshold;
 use throng_workflow::ScenarioFile;
 use throng_workflow::decode::Named;
-use throng_workflow::model::{DirectoryKind, LoginKind, Protocol, Registering};
+use throng_workflow::model::{DirectoryKind, LoginKind, Mode, Protocol, Registering};
 use url::Url;
 
 use super::export::Export;
@@ -47,6 +47,11 @@ pub(crate) struct Prepared<'j> {
     pub(crate) login_concurrency: u32,
     pub(crate) cleans_up: bool,
     pub(crate) export: Option<Export>,
+    /// Whether pictures are drawn.
+    pub(crate) plots: bool,
+    corpus: Option<PathBuf>,
+    /// Where the OpenAPI document is, if a flag says so.
+    pub(crate) openapi: Option<String>,
     pub(crate) output: Output,
     pub(crate) seed: u64,
     pub(crate) started: SystemTime,
@@ -78,10 +83,12 @@ impl<'j> Prepared<'j> {
         let load = load(&file, args, seed).map_err(CommandError::usage)?;
         let thresholds = thresholds(&file, args).map_err(CommandError::usage)?;
         let connector = connector(args, &file, place).map_err(CommandError::usage)?;
+        let started = SystemTime::now();
+        let name = format!("{}.json", report_stem(file.scenario.load.mode, started));
         let export = args
             .output
             .as_deref()
-            .map(Export::open)
+            .map(|path| Export::open(path, &name))
             .transpose()
             .map_err(CommandError::usage)?;
         let mut scratch = None;
@@ -113,9 +120,12 @@ impl<'j> Prepared<'j> {
             login_concurrency: args.login_concurrency.unwrap_or(LOGIN_CONCURRENCY),
             cleans_up: !args.no_cleanup,
             export,
+            plots: args.plots,
+            corpus: args.corpus.clone(),
+            openapi: args.openapi.clone(),
             output,
             seed,
-            started: SystemTime::now(),
+            started,
             ledger,
             scratch,
         })
@@ -157,14 +167,56 @@ impl<'j> Prepared<'j> {
     pub(crate) fn introduce(&self, made: &Made, narrator: &Narrator) {
         let scenario = &self.file.scenario;
         narrator.say(&format!(
-            "Scenario {}, workload {}, {} users, {} s after {} s of warm-up",
+            "Scenario {}, {}, {} s after {} s of warm-up",
             scenario.name,
-            self.workload(),
-            scenario.users.count.value,
+            self.who(),
             self.load.duration.as_secs_f64(),
             self.load.warmup.as_secs_f64(),
         ));
         narrator.say(&format!("Run {}, seed {}", made.run.as_str(), self.seed));
+    }
+
+    /// Who works, in words.
+    fn who(&self) -> String {
+        let (workload, users) = (self.workload(), self.file.scenario.users.count.value);
+        match self.mode() {
+            Mode::User => format!("workload {workload}, {users} users"),
+            Mode::Monkey => format!("{users} monkeys"),
+            Mode::Both => format!("workload {workload}, {users} users and {users} monkeys"),
+        }
+    }
+
+    /// Which swarm works.
+    pub(crate) fn mode(&self) -> Mode {
+        self.file.scenario.load.mode
+    }
+
+    /// What the load is, as its step is announced.
+    pub(crate) fn doing(&self) -> String {
+        let who = match self.mode() {
+            Mode::User => format!("workload {}", self.workload()),
+            Mode::Monkey => "monkeys".to_owned(),
+            Mode::Both => format!("workload {} and monkeys", self.workload()),
+        };
+        format!(
+            "Running {who} for {} s (after {} s of warm-up)...",
+            self.load.duration.as_secs_f64(),
+            self.load.warmup.as_secs_f64(),
+        )
+    }
+
+    /// Directory and stem of what is written beside the report: in the current directory where no report is written to a file.
+    pub(crate) fn beside(&self) -> (PathBuf, String) {
+        let beside = self.export.as_ref().and_then(Export::beside);
+        beside.unwrap_or_else(|| (PathBuf::new(), report_stem(self.mode(), self.started)))
+    }
+
+    /// Where findings are written.
+    pub(crate) fn corpus(&self) -> PathBuf {
+        match &self.corpus {
+            Some(directory) => directory.clone(),
+            None => self.beside().0.join("findings"),
+        }
     }
 
     /// The workload that runs, by name.
@@ -216,6 +268,12 @@ impl<'j> Prepared<'j> {
     }
 }
 
+/// The name of a report, without its ending: `report_both_20261122T111836Z`.
+fn report_stem(mode: Mode, started: SystemTime) -> String {
+    let time = humantime::format_rfc3339_seconds(started).to_string();
+    format!("report_{}_{}", mode.word(), time.replace(['-', ':'], ""))
+}
+
 /// A word as a shell must be given it.
 pub(super) fn shell_word(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_.@-/:".contains(c);
@@ -229,7 +287,14 @@ pub(super) fn shell_word(word: &str) -> String {
 /// Whether users can come into being as the file wants it.
 fn check_login(file: &ScenarioFile, place: Place) -> anyhow::Result<()> {
     let scenario = &file.scenario;
-    match (scenario.login.kind, &scenario.directory, place) {
+    // Those who are there already need no directory.
+    let directory = scenario.directory.as_ref().map(|_| ());
+    let directory = if scenario.users.create {
+        directory
+    } else {
+        Some(())
+    };
+    match (scenario.login.kind, directory, place) {
         (LoginKind::OAuth, None, _) => Err(anyhow!(
             "{}: users that log in must be created somewhere: add a `directory`, or `login: {{ kind: none }}` if the target asks nobody who he is",
             file.origin
@@ -334,7 +399,10 @@ fn load(file: &ScenarioFile, args: &RunArgs, seed: u64) -> anyhow::Result<Load> 
         graceful_stop: args.graceful_stop.unwrap_or(asked.graceful_stop.0),
         abort_grace: asked.abort_grace.0,
         seed,
-        in_flight: None,
+        in_flight: asked
+            .concurrency
+            .as_ref()
+            .map(|most| InFlightLimit::new(most.value)),
     };
     let problems: Vec<String> = load.problems().iter().map(ToString::to_string).collect();
     if problems.is_empty() {
@@ -352,10 +420,11 @@ fn rate_of(count: f64, per: Duration) -> anyhow::Result<Rate> {
 }
 
 fn thresholds(file: &ScenarioFile, args: &RunArgs) -> anyhow::Result<Vec<Threshold>> {
-    let access = file
-        .program
-        .has_must_be_refused()
-        .then_some(ACCESS_THRESHOLD);
+    // Monkeys are judged by what they find.
+    if !file.scenario.load.mode.has_users() {
+        return Ok(Vec::new());
+    }
+    let access = (!file.program.must_be_refused().is_empty()).then_some(ACCESS_THRESHOLD);
     let asked: Vec<&str> = file
         .scenario
         .thresholds

@@ -66,12 +66,14 @@ pub(crate) struct Wanted<'a> {
     pub(crate) prefix: Prefix,
     pub(crate) connector: Connector,
     pub(crate) login_concurrency: u32,
+    /// What stands before the names of their phases in the report, where others are made, too.
+    pub(crate) phases: &'static str,
     /// What removes users that are left; none where nothing can.
     pub(crate) cleanup_command: Option<String>,
     pub(crate) stop: &'a StopSignals,
 }
 
-/// Finds out how to log in, makes a client where one is needed, and the users, and logs them in.
+/// Finds out how to log in, makes a client where one is needed, and the users, and logs them in. Says how further ones log in.
 ///
 /// # Errors
 /// What went wrong, in words for the user. What was made by then is in `made`.
@@ -79,17 +81,18 @@ pub(crate) async fn set_up(
     wanted: &Wanted<'_>,
     made: &mut Made,
     narrator: &mut Narrator,
-) -> anyhow::Result<Vec<Identity>> {
+) -> anyhow::Result<(LoginWay, Vec<Identity>)> {
     let scenario = wanted.scenario;
     let login = if scenario.login.kind == LoginKind::OAuth {
         LoginWay::OAuth(Arc::new(oauth(wanted, made, narrator).await?))
     } else {
-        if scenario.directory.is_some() {
+        if scenario.users.create && scenario.directory.is_some() {
             check_directory(wanted, made, narrator).await?;
         }
         declared_login(scenario)?
     };
-    log_users_in(wanted, made, login, narrator).await
+    let identities = log_users_in(wanted, made, login.clone(), narrator).await?;
+    Ok((login, identities))
 }
 
 /// How users log in where the file says it all: by requests or by a form.
@@ -123,7 +126,9 @@ async fn oauth(
 ) -> anyhow::Result<LoginPlan> {
     let authorization = discover_login(wanted, made, narrator).await?;
     let scopes = choose_scopes(wanted, &authorization);
-    check_directory(wanted, made, narrator).await?;
+    if wanted.scenario.users.create {
+        check_directory(wanted, made, narrator).await?;
+    }
     let oauth_client = make_client(wanted, made, &authorization, &scopes, narrator).await?;
     made.oauth_client = Some(oauth_client.clone());
     let mut login = LoginPlan::new(
@@ -308,7 +313,11 @@ async fn make_client(
     Ok(Arc::new(client))
 }
 
-async fn log_users_in(
+/// Makes users and logs them in, where it is known how.
+///
+/// # Errors
+/// What went wrong, in words for the user. What was made by then is in `made`.
+pub(crate) async fn log_users_in(
     wanted: &Wanted<'_>,
     made: &mut Made,
     login: LoginWay,
@@ -386,8 +395,11 @@ async fn log_users_in(
     )
     .await;
     narrator.clear();
-    made.phases
-        .extend(phases(&provisioned, !plan.after_login.is_empty()));
+    made.phases.extend(phases(
+        &provisioned,
+        wanted.phases,
+        !plan.after_login.is_empty(),
+    ));
     if wanted.stop.drain.is_cancelled() {
         bail!("stopped by a signal");
     }
@@ -431,10 +443,10 @@ fn limited_by_name(failure: &ProvisionError) -> bool {
 }
 
 /// The phases' figures for the report.
-fn phases(provisioned: &Provisioned, has_hooks: bool) -> Vec<PhaseTally> {
-    let mut provision = PhaseTally::new("provision");
-    let mut login = PhaseTally::new("login");
-    let mut after = PhaseTally::new("after_login");
+fn phases(provisioned: &Provisioned, before: &str, has_hooks: bool) -> Vec<PhaseTally> {
+    let mut provision = PhaseTally::new(format!("{before}provision"));
+    let mut login = PhaseTally::new(format!("{before}login"));
+    let mut after = PhaseTally::new(format!("{before}after_login"));
     for timings in &provisioned.timings {
         let failure = provisioned
             .failures

@@ -67,8 +67,10 @@ async fn identities(
         prefix,
         connector: prepared.connector.clone(),
         login_concurrency: prepared.login_concurrency,
+        phases: "",
         cleanup_command: prepared.cleanup_command(),
         stop,
     };
-    set_up(&wanted, made, narrator).await
+    let (_, identities) = set_up(&wanted, made, narrator).await?;
+    Ok(identities)
 }

@@ -11,19 +11,22 @@ use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue};
 use throng_client::Client;
 use throng_client::mcp::{Server, ServerOptions, Tools};
-use throng_engine::{RunOutcome, StopSignals, Tick};
+use throng_engine::{RunOutcome, StopSignals};
+use throng_fuzz::Found;
+use throng_identity::directory::names::Prefix;
 use throng_identity::hooks::{Hook, Values};
-use throng_identity::provision::Identity;
-use throng_metrics::PhaseTally;
-use throng_workflow::model::{LoginKind, Protocol};
+use throng_identity::provision::{Identity, LoginWay};
+use throng_metrics::{Catalog, PhaseTally, Tally};
+use throng_workflow::model::{LoginKind, Mode, Protocol};
 use throng_workflow::{Crowd, CrowdOptions, Logout, Person, Problem, Scenario};
 use url::Url;
 
 use super::hooks::Places;
-use super::live::LiveLine;
+use super::monkeys::{self, Monkeys, Team};
 use super::open;
 use super::prepare::Prepared;
-use super::setup::{Made, Wanted, set_up, unless_stopped};
+use super::setup::{Made, Wanted, log_users_in, set_up, unless_stopped};
+use super::swarms::{self, Swarms};
 use crate::cli::narrator::Narrator;
 use crate::cli::settings;
 
@@ -39,6 +42,14 @@ pub(crate) struct Worked {
     pub(crate) outcome: Option<RunOutcome>,
     /// Why the set-up failed; empty if it didn't.
     pub(crate) failures: Vec<String>,
+    /// Names of all that was measured; none if the load never began.
+    pub(crate) catalog: Option<Arc<Catalog>>,
+    /// What the users alone did, where monkeys worked beside them.
+    pub(crate) users: Option<Tally>,
+    /// Calls of the monkeys, where they worked beside users.
+    pub(crate) monkey_calls: Option<u64>,
+    /// What the monkeys found.
+    pub(crate) found: Option<Found>,
     /// Every place where the scenario doesn't fit the target, in a line each; they were told at length.
     pub(crate) drift: Vec<String>,
     /// Versions of the parties involved, by name.
@@ -91,33 +102,118 @@ async fn load(
     narrator: &mut Narrator,
     worked: &mut Worked,
 ) -> anyhow::Result<()> {
-    let crowd = connect(prepared, made, stop, narrator).await?;
-    worked.versions.extend(server_versions(&crowd));
-    let crowd = Arc::new(crowd);
-    let fits = unless_stopped(stop, check_drift(prepared, &crowd))
-        .await
-        .flatten();
+    let (crowd, login) = if prepared.mode().has_users() {
+        let (crowd, login) = crowd(prepared, made, stop, narrator).await?;
+        (Some(Arc::new(crowd)), login)
+    } else {
+        (None, None)
+    };
+    let mut fits = Ok(Vec::new());
+    if let Some(crowd) = &crowd {
+        worked.versions.extend(server_versions(crowd));
+        fits = unless_stopped(stop, check_drift(prepared, crowd))
+            .await
+            .flatten();
+    }
+    let mut done = Ok(());
     if let Ok(problems) = &fits
         && !problems.is_empty()
     {
         narrator.warn(&misfit(problems));
         worked.drift = problems.iter().map(Problem::headline).collect();
     } else if fits.is_ok() {
-        let outcome = run_load(prepared, &crowd, stop, narrator).await;
-        worked.failures.extend(
-            outcome
-                .user_errors
-                .iter()
-                .map(|error| error.message.clone()),
-        );
-        worked.drift = throng_workflow::drift::unserved(&prepared.file.program, &outcome.tally);
-        for mistake in &worked.drift {
-            narrator.warn(mistake);
-        }
-        worked.outcome = Some(outcome);
+        done = put_load(prepared, made, crowd.clone(), login, stop, narrator, worked).await;
     }
-    close_sessions(crowd, stop, narrator).await;
-    fits.map(drop)
+    if let Some(crowd) = crowd {
+        close_sessions(crowd, stop, narrator).await;
+    }
+    fits.map(drop).and(done)
+}
+
+/// Makes the monkeys, where there are to be some, and runs the load.
+async fn put_load(
+    prepared: &Prepared<'_>,
+    made: &mut Made,
+    users: Option<Arc<Crowd>>,
+    login: Option<LoginWay>,
+    stop: &StopSignals,
+    narrator: &mut Narrator,
+    worked: &mut Worked,
+) -> anyhow::Result<()> {
+    let program = &prepared.file.program;
+    let mut swarms = Swarms {
+        users,
+        monkeys: None,
+        catalog: program.catalog.clone(),
+    };
+    if prepared.mode().has_monkeys() {
+        let team = team(prepared, made, login, stop, narrator).await?;
+        let before = match swarms.users {
+            Some(_) => Catalog::clone(&program.catalog),
+            None => Catalog::default(),
+        };
+        let ready = monkeys::ready(prepared, team, before);
+        let Monkeys { monkey, catalog } = unless_stopped(stop, ready).await??;
+        swarms.monkeys = Some(monkey);
+        swarms.catalog = catalog;
+    }
+    narrator.step(&prepared.doing());
+    let done = swarms::run(prepared, &swarms, stop, narrator).await;
+    worked.catalog = Some(swarms.catalog.clone());
+    if let Some(monkey) = &swarms.monkeys {
+        // Who stops a run doesn't want to wait for what it found to be sent again.
+        let budget = if stop.drain.is_cancelled() {
+            Duration::ZERO
+        } else {
+            prepared.file.scenario.monkey.settle.0
+        };
+        narrator.progress("looking again at what was found".to_owned());
+        worked.found = Some(monkey.settle(budget, &stop.abort).await);
+        narrator.clear();
+    }
+    let outcome = done.all;
+    worked.failures.extend(
+        outcome
+            .user_errors
+            .iter()
+            .map(|error| error.message.clone()),
+    );
+    if swarms.users.is_some() {
+        let tally = done.users.as_ref().unwrap_or(&outcome.tally);
+        worked.drift = throng_workflow::drift::unserved(program, tally);
+    }
+    for mistake in &worked.drift {
+        narrator.warn(mistake);
+    }
+    worked.outcome = Some(outcome);
+    worked.users = done.users;
+    worked.monkey_calls = done.monkey_calls;
+    Ok(())
+}
+
+/// What set-up needs to know of the users of this prefix.
+fn wanted<'a>(
+    prepared: &'a Prepared<'_>,
+    stop: &'a StopSignals,
+    monkeys: bool,
+) -> anyhow::Result<Wanted<'a>> {
+    let scenario = &prepared.file.scenario;
+    let (names, prefix) = throng_workflow::users::templates(&scenario.users)?;
+    let both = prepared.mode() == Mode::Both;
+    Ok(Wanted {
+        scenario,
+        names,
+        prefix: if monkeys {
+            Prefix::new(&monkeys::prefix(prefix.as_str()))?
+        } else {
+            prefix
+        },
+        connector: prepared.connector.clone(),
+        login_concurrency: prepared.login_concurrency,
+        phases: if monkeys && both { "monkey_" } else { "" },
+        cleanup_command: prepared.cleanup_command(),
+        stop,
+    })
 }
 
 /// Makes the users and opens a session for each.
@@ -130,29 +226,55 @@ pub(super) async fn connect(
     stop: &StopSignals,
     narrator: &mut Narrator,
 ) -> anyhow::Result<Crowd> {
-    let scenario = &prepared.file.scenario;
-    let (names, prefix) = throng_workflow::users::templates(&scenario.users)?;
-    let wanted = Wanted {
-        scenario,
-        names,
-        prefix,
-        connector: prepared.connector.clone(),
-        login_concurrency: prepared.login_concurrency,
-        cleanup_command: prepared.cleanup_command(),
-        stop,
-    };
-    let people = match scenario.login.kind {
+    let (crowd, _) = crowd(prepared, made, stop, narrator).await?;
+    Ok(crowd)
+}
+
+/// The same, and how further users log in, if they do.
+async fn crowd(
+    prepared: &Prepared<'_>,
+    made: &mut Made,
+    stop: &StopSignals,
+    narrator: &mut Narrator,
+) -> anyhow::Result<(Crowd, Option<LoginWay>)> {
+    let wanted = wanted(prepared, stop, false)?;
+    let scenario = wanted.scenario;
+    let (people, login) = match scenario.login.kind {
         LoginKind::OAuth | LoginKind::Request | LoginKind::Form => {
-            let identities = set_up(&wanted, made, narrator).await?;
+            let (login, identities) = set_up(&wanted, made, narrator).await?;
             let logout = logout(scenario)?;
             let people = identities.into_iter();
-            people
-                .map(|identity| person(identity, logout.as_ref(), &wanted))
-                .collect()
+            let people = people.map(|identity| person(identity, logout.as_ref(), &wanted));
+            (people.collect(), Some(login))
         }
-        LoginKind::None => nobody_known(&wanted),
+        LoginKind::None => (nobody_known(&wanted), None),
     };
-    open_sessions(prepared, made, people, stop, narrator).await
+    let crowd = open_sessions(prepared, made, people, stop, narrator).await?;
+    Ok((crowd, login))
+}
+
+/// The monkeys' own users; `login` is how they log in, where that is known.
+async fn team(
+    prepared: &Prepared<'_>,
+    made: &mut Made,
+    login: Option<LoginWay>,
+    stop: &StopSignals,
+    narrator: &mut Narrator,
+) -> anyhow::Result<Team> {
+    let wanted = wanted(prepared, stop, true)?;
+    let (scenario, connector) = (wanted.scenario, &wanted.connector);
+    if scenario.login.kind == LoginKind::None {
+        let people = nobody_known(&wanted).into_iter();
+        return Ok(Team::nobody(
+            people.map(|person| person.name).collect(),
+            connector,
+        ));
+    }
+    let identities = match login {
+        Some(login) => log_users_in(&wanted, made, login, narrator).await?,
+        None => set_up(&wanted, made, narrator).await?.1,
+    };
+    Team::of(identities, scenario, connector)
 }
 
 /// The request by which each user logs out.
@@ -337,33 +459,6 @@ pub(crate) fn misfit(problems: &[Problem]) -> String {
         "the scenario doesn't fit this target (the scenario is to be mended, not the server)\n{}",
         settings::list(problems)
     )
-}
-
-async fn run_load(
-    prepared: &Prepared<'_>,
-    crowd: &Arc<Crowd>,
-    stop: &StopSignals,
-    narrator: &mut Narrator,
-) -> RunOutcome {
-    let load = &prepared.load;
-    let program = &prepared.file.program;
-    narrator.step(&format!(
-        "Running workload {} for {} s (after {} s of warm-up)...",
-        prepared.workload(),
-        load.duration.as_secs_f64(),
-        load.warmup.as_secs_f64(),
-    ));
-    let mut line = LiveLine::default();
-    let mut on_tick = |tick: &Tick<'_>| {
-        let text = line.text(tick, load, narrator.columns());
-        narrator.live(tick.elapsed, text);
-    };
-    let outcome = prepared
-        .job
-        .run(load, program, crowd.clone(), stop.clone(), &mut on_tick)
-        .await;
-    narrator.clear();
-    outcome
 }
 
 /// Ends the sessions, but not at any price: a target that hangs must not keep the users from being removed.

@@ -1,0 +1,94 @@
+//! The monkey swarm of a run: who the monkeys are, and where they stand among the names of the run.
+//!
+//! Making requests, judging and shrinking are `throng-fuzz`'s; users are made as all others are.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use throng_client::Connector;
+use throng_fuzz::{Accounts, Monkey, NoAccounts};
+use throng_identity::provision::Identity;
+use throng_metrics::{Catalog, UserId};
+use throng_workflow::Scenario;
+
+use super::prepare::Prepared;
+use crate::cli::fuzz::{Users, load_document, settings};
+
+/// What `{prefix}` stands for in the monkeys' names: users of their own, whose sessions may be ended and whose things may be
+/// deleted at any time.
+pub(super) fn prefix(of_users: &str) -> String {
+    format!("{of_users}_monkey")
+}
+
+/// The swarm before its load.
+pub(super) struct Monkeys {
+    pub(super) monkey: Arc<Monkey>,
+    /// The names of the whole run.
+    pub(super) catalog: Arc<Catalog>,
+}
+
+/// Who the monkeys are.
+pub(super) struct Team {
+    names: Vec<String>,
+    accounts: Arc<dyn Accounts>,
+}
+
+impl Team {
+    /// Users who are logged in.
+    ///
+    /// # Errors
+    /// If the scenario's login can't be understood.
+    pub(super) fn of(
+        identities: Vec<Identity>,
+        scenario: &Scenario,
+        connector: &Connector,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            names: identities.iter().map(|one| one.name.clone()).collect(),
+            accounts: Users::new(identities, scenario, connector)?,
+        })
+    }
+
+    /// Names that stand for nobody: the target asks no one who he is.
+    pub(super) fn nobody(names: Vec<String>, connector: &Connector) -> Self {
+        Self {
+            names,
+            accounts: Arc::new(NoAccounts(connector.clone())),
+        }
+    }
+}
+
+/// Whether a replay will find the scenario: where there was none, one was made up.
+fn can_be_read_again(origin: &str) -> bool {
+    Path::new(origin).is_file() || throng_workflow::builtin::names().any(|name| name == origin)
+}
+
+/// Reads the target's document and makes the swarm; its steps and users come after those that the catalog has.
+///
+/// # Errors
+/// Where there is no document, or the scenario names operations that it hasn't.
+pub(super) async fn ready(
+    prepared: &Prepared<'_>,
+    team: Team,
+    mut catalog: Catalog,
+) -> anyhow::Result<Monkeys> {
+    let file = &prepared.file;
+    let given = prepared.openapi.as_deref();
+    let found = load_document(given, &file.scenario, &file.origin, &*team.accounts).await?;
+    let before = u32::try_from(catalog.users.len()).map_err(|_| anyhow!("too many users"))?;
+    for name in &team.names {
+        catalog.add_user(name.as_str());
+    }
+    let mut settings = settings(&file.scenario, &file.origin, &found, prepared.seed)?;
+    if !can_be_read_again(&file.origin) {
+        settings.scenario = None;
+    }
+    settings.first_user = UserId(before);
+    settings.corpus = Some(prepared.corpus());
+    let monkey = Monkey::new(found.document, team.accounts, settings, &mut catalog)?;
+    Ok(Monkeys {
+        monkey,
+        catalog: Arc::new(catalog),
+    })
+}
