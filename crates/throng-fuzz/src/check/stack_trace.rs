@@ -5,12 +5,16 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 /// What traces look like. Each pattern needs more than a word that a message may have by chance.
-static TRACES: LazyLock<Vec<(&str, Regex)>> = LazyLock::new(|| {
-    [
+static TRACES: LazyLock<Vec<(&str, Regex)>> =
+    LazyLock::new(|| {
+        [
         ("Python", r"Traceback \(most recent call last\)"),
         ("Python", r#"File \\?"[^"\n]+\.py\\?", line \d+, in "#),
         ("Java", r"\bat [\w$.<>]+\.[\w$<>]+\([\w$]+\.(java|kt|scala|groovy):\d+\)"),
-        ("JavaScript", r"\bat (async )?[\w$.<>\[\] ]*\(?(file:///|/|[A-Z]:\\|node:)[^\s()]+\.?[cm]?[jt]?s?:\d+:\d+\)?"),
+        ("JavaScript",
+            r"\bat [^\n()]{0,100}\(?(file://|/|[A-Z]:\\|node:)[^\s()]*\.[cm]?[jt]sx?:\d+:\d+\)?",
+        ),
+        ("JavaScript", r"\bat [^\n()]{0,100}\(?node:[\w/]+:\d+:\d+"),
         (".NET", r"\bat [\w.`<>\[\]]+\([^)\n]*\) in [^\n]+:line \d+"),
         ("PHP", r"#\d+ [^\s]+\.php\(\d+\): "),
         ("PHP", r"\b(Fatal|Parse) error:.{1,300} in [^\s]+\.php on line \d+"),
@@ -24,7 +28,7 @@ static TRACES: LazyLock<Vec<(&str, Regex)>> = LazyLock::new(|| {
     .into_iter()
     .map(|(language, pattern)| (language, Regex::new(pattern).expect("a valid pattern")))
     .collect()
-});
+    });
 
 /// The language of the stack trace in a text, if there is one.
 pub(super) fn language(text: &str) -> Option<&'static str> {
@@ -54,6 +58,7 @@ mod tests {
                 "Error: x\n    at Object.<anonymous> (/srv/app.js:10:5)",
                 Some("JavaScript"),
             ),
+            ("    at node:internal/main/run:28:49", Some("JavaScript")),
             ("   at A.B.C(String s) in /src/C.cs:line 9", Some(".NET")),
             ("#0 /var/www/index.php(12): f()", Some("PHP")),
             ("app/models/a.rb:3:in `x'", Some("Ruby")),
