@@ -55,7 +55,7 @@ impl<'b, 'a> Shrinker<'b, 'a> {
     ) -> Self {
         let tries = match seen.tried / seen.repeated.max(1) {
             // A miss says little where chance plays a part, however often it was seen.
-            0 | 1 if key.check.is_race() => 3,
+            0 | 1 if key.check.is_race() => 2,
             0 | 1 => 1,
             rare => (2 * rare).min(8),
         };
