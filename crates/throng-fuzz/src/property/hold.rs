@@ -29,15 +29,20 @@ where
     let (accepted, tried) = (outcome.accepted, outcome.tried);
     match &outcome.verdict {
         Verdict::Passed => {}
-        Verdict::Failed(found) => panic!(
-            "{name} does not hold (seed {}): {}\n  for {}\n  first seen with {}; failed in {} of {} further tries",
-            settings.seed,
-            found.failure,
-            found.example,
-            found.first,
-            found.repeated,
-            found.repeated_of,
-        ),
+        Verdict::Failed(all) => {
+            let words = all.iter().map(|found| {
+                format!(
+                    "{name} does not hold (seed {}): {}\n  for {}\n  first seen with {}; failed in {} of {} further tries",
+                    settings.seed,
+                    found.failure,
+                    found.example,
+                    found.first,
+                    found.repeated,
+                    found.repeated_of,
+                )
+            });
+            panic!("{}", words.collect::<Vec<_>>().join("\n"))
+        }
         Verdict::Vacuous => {
             let reason = outcome
                 .refusals

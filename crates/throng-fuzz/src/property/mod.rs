@@ -115,8 +115,8 @@ impl<E> Outcome<E> {
 pub enum Verdict<E> {
     /// It held for every example, and enough were accepted.
     Passed,
-    /// It did not hold for one.
-    Failed(Box<Counterexample<E>>),
+    /// It did not hold: an example of each failure that could be told apart, the earliest first. Never empty.
+    Failed(Vec<Counterexample<E>>),
     /// It held, but fewer examples were accepted than must be: it proves nothing.
     Vacuous,
     /// No examples could be made; why.

@@ -14,14 +14,16 @@ use crate::value::{Values, runner};
 
 /// How often the smallest example is tried again at the end.
 const REPEATS: u32 = 5;
+/// How many failures that can be told apart are shrunk.
+const MOST_FAILURES: usize = 5;
 /// How often an example is tried while shrinking one that does not fail each time: what fails once in so many counts.
 const TRIES_IF_FLAKY: u32 = 6;
 
-/// Tries a property on its examples: those that were kept, then generated ones, until one fails or all are through. What
-/// failed is shrunk.
+/// Tries a property on its examples: those that were kept and, if none of them fails any more, generated ones. Of each failure
+/// that can be told apart, the earliest example is shrunk.
 ///
-/// The same seed gives the same examples in the same order; where several are tried at once, the earliest that failed is
-/// shrunk. The future holds trees of proptest and can't be sent to another thread.
+/// The same seed gives the same examples in the same order, however many are tried at once. The future holds trees of proptest
+/// and can't be sent to another thread.
 pub async fn check<E, F, T>(values: &Values, settings: &Settings, attempt: F) -> Outcome<E>
 where
     E: Alike,
@@ -58,6 +60,13 @@ struct Run<'a, F> {
 
 type Tree = Box<dyn ValueTree<Value = Value>>;
 
+/// An example that failed, and the means to shrink it.
+struct Broken<E> {
+    tree: Tree,
+    case: u32,
+    failure: E,
+}
+
 impl<F> Run<'_, F> {
     async fn verdict<E, T>(&mut self, values: &Values) -> Verdict<E>
     where
@@ -65,20 +74,26 @@ impl<F> Run<'_, F> {
         F: Fn(Value) -> T,
         T: Future<Output = Tried<E>>,
     {
+        let mut found: Vec<Counterexample<E>> = Vec::new();
         for example in &self.settings.kept {
             match (self.attempt)(example.clone()).await {
                 // It is as small as it gets: it was shrunk when it was kept.
-                Tried::Failed(failure) => {
+                Tried::Failed(failure)
+                    if !found.iter().any(|known| known.failure.alike(&failure)) =>
+                {
                     let failed = Failing {
                         failure,
                         case: None,
                         shrinks: 0,
                     };
-                    return self.repeat(example.clone(), example.clone(), failed).await;
+                    found.push(self.repeat(example.clone(), example.clone(), failed).await);
                 }
                 Tried::Stopped => return Verdict::Stopped,
-                Tried::Accepted | Tried::Refused(_) => {}
+                _ => {}
             }
+        }
+        if !found.is_empty() {
+            return Verdict::Failed(found);
         }
         match self.generate(values).await {
             Generated::Through => {
@@ -89,11 +104,12 @@ impl<F> Run<'_, F> {
                     Verdict::Passed
                 }
             }
-            Generated::Failed {
-                tree,
-                case,
-                failure,
-            } => self.shrink(tree, case, failure).await,
+            Generated::Failed(broken) => {
+                for broken in broken {
+                    found.push(self.shrink(broken).await);
+                }
+                Verdict::Failed(found)
+            }
             Generated::NoExamples(reason) => Verdict::NoExamples(reason),
             Generated::Stopped => Verdict::Stopped,
         }
@@ -109,10 +125,10 @@ impl<F> Run<'_, F> {
         let mut trees: BTreeMap<u32, Tree> = BTreeMap::new();
         let mut running = FuturesUnordered::new();
         let mut next = 0;
-        let mut failed: Option<(u32, E)> = None;
+        let mut failed: Vec<Broken<E>> = Vec::new();
         let mut stopped = false;
         loop {
-            let more = failed.is_none() && !stopped && next < self.settings.cases;
+            let more = !stopped && next < self.settings.cases;
             if more && running.len() < self.settings.concurrency.max(1) {
                 // A source of its own for each: example 17 is the same whoever was refused before.
                 let tree = match values.new_tree(&mut runner(self.settings.seed, u64::from(next))) {
@@ -137,35 +153,40 @@ impl<F> Run<'_, F> {
                     continue;
                 }
                 Tried::Failed(failure) => {
-                    if failed.as_ref().is_none_or(|(earliest, _)| case < *earliest) {
-                        failed = Some((case, failure));
-                        trees.extend(tree.map(|tree| (case, tree)));
-                    }
+                    let broken = tree.map(|tree| Broken {
+                        tree,
+                        case,
+                        failure,
+                    });
+                    note(&mut failed, broken);
                 }
             }
             self.tried += 1;
         }
-        match failed {
-            Some((case, failure)) => match trees.remove(&case) {
-                Some(tree) => Generated::Failed {
-                    tree,
-                    case,
-                    failure,
-                },
-                None => Generated::Stopped,
-            },
-            None if stopped => Generated::Stopped,
-            None => Generated::Through,
+        // What somebody stopped may have failed before.
+        match failed.is_empty() {
+            false => {
+                failed.sort_by_key(|broken| broken.case);
+                failed.truncate(MOST_FAILURES);
+                Generated::Failed(failed)
+            }
+            true if stopped => Generated::Stopped,
+            true => Generated::Through,
         }
     }
 
     /// Tries ever smaller examples, and keeps to those that fail.
-    async fn shrink<E, T>(&self, mut tree: Tree, case: u32, failure: E) -> Verdict<E>
+    async fn shrink<E, T>(&self, broken: Broken<E>) -> Counterexample<E>
     where
         E: Alike,
         F: Fn(Value) -> T,
         T: Future<Output = Tried<E>>,
     {
+        let Broken {
+            mut tree,
+            case,
+            failure,
+        } = broken;
         let first = tree.current();
         let mut smallest = first.clone();
         let mut failed = Failing {
@@ -221,7 +242,12 @@ impl<F> Run<'_, F> {
     }
 
     /// Tries the smallest again, so that it's known how reliably it fails.
-    async fn repeat<E, T>(&self, example: Value, first: Value, failed: Failing<E>) -> Verdict<E>
+    async fn repeat<E, T>(
+        &self,
+        example: Value,
+        first: Value,
+        failed: Failing<E>,
+    ) -> Counterexample<E>
     where
         E: Alike,
         F: Fn(Value) -> T,
@@ -236,7 +262,7 @@ impl<F> Run<'_, F> {
             }
             repeated_of += 1;
         }
-        Verdict::Failed(Box::new(Counterexample {
+        Counterexample {
             example,
             first,
             failure: failed.failure,
@@ -244,7 +270,7 @@ impl<F> Run<'_, F> {
             shrinks: failed.shrinks,
             repeated_of,
             repeated,
-        }))
+        }
     }
 }
 
@@ -256,7 +282,20 @@ struct Failing<E> {
 
 enum Generated<E> {
     Through,
-    Failed { tree: Tree, case: u32, failure: E },
+    Failed(Vec<Broken<E>>),
     NoExamples(String),
     Stopped,
+}
+
+/// Keeps the earliest example of each failure that can be told apart.
+fn note<E: Alike>(failed: &mut Vec<Broken<E>>, broken: Option<Broken<E>>) {
+    let Some(broken) = broken else { return };
+    match failed
+        .iter_mut()
+        .find(|known| known.failure.alike(&broken.failure))
+    {
+        None => failed.push(broken),
+        Some(known) if broken.case < known.case => *known = broken,
+        Some(_) => {}
+    }
 }

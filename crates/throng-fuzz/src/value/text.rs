@@ -106,8 +106,14 @@ pub fn text(least: usize, most: Option<usize>) -> SBoxedStrategy<String> {
         .filter(|text| (least..=most.unwrap_or(usize::MAX)).contains(&text.chars().count()))
         .collect();
     if !fitting.is_empty() {
-        let special = select(fitting).prop_map(str::to_owned);
-        choices.push((2, special.sboxed()));
+        choices.push((
+            2,
+            Special {
+                texts: fitting,
+                least,
+            }
+            .sboxed(),
+        ));
     }
     let edge = most.unwrap_or(LONG).min(LONGEST);
     if edge > usual {
@@ -206,6 +212,61 @@ impl ValueTree for SimplestTree {
             }
             Shrinking::Not | Shrinking::Stepwise => self.tree.complicate(),
         }
+    }
+}
+
+/// One of some texts, which shrinks by losing characters, down to `least`.
+#[derive(Clone, Debug)]
+struct Special {
+    texts: Vec<&'static str>,
+    least: usize,
+}
+
+struct SpecialTree {
+    kept: Vec<char>,
+    least: usize,
+    /// Which character goes next.
+    next: usize,
+    gone: Option<char>,
+}
+
+impl Strategy for Special {
+    type Tree = SpecialTree;
+    type Value = String;
+
+    fn new_tree(&self, runner: &mut TestRunner) -> NewTree<Self> {
+        let place = (0..self.texts.len()).new_tree(runner)?.current();
+        Ok(SpecialTree {
+            kept: self.texts[place].chars().collect(),
+            least: self.least,
+            next: 0,
+            gone: None,
+        })
+    }
+}
+
+impl ValueTree for SpecialTree {
+    type Value = String;
+
+    fn current(&self) -> String {
+        self.kept.iter().collect()
+    }
+
+    fn simplify(&mut self) -> bool {
+        if self.kept.len() <= self.least || self.next >= self.kept.len() {
+            return false;
+        }
+        self.gone = Some(self.kept.remove(self.next));
+        true
+    }
+
+    fn complicate(&mut self) -> bool {
+        let Some(gone) = self.gone.take() else {
+            return false;
+        };
+        self.kept.insert(self.next, gone);
+        self.next += 1;
+        true
     }
 }
 

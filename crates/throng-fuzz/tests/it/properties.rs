@@ -6,8 +6,8 @@ use std::future::Future;
 use serde_json::{Value, json};
 use throng_fuzz::Document;
 use throng_fuzz::property::{
-    Counterexample, GivenError, Kept, Outcome, Regressions, Settings, Tried, Verdict, check, hold,
-    strategy,
+    Alike, Counterexample, GivenError, Kept, Outcome, Regressions, Settings, Tried, Verdict, check,
+    hold, strategy,
 };
 use throng_fuzz::value::{Schemas, Values, draw, runner};
 
@@ -30,7 +30,7 @@ async fn tried<T: Future<Output = Tried<String>>>(
 
 fn found(outcome: &Outcome<String>) -> &Counterexample<String> {
     match &outcome.verdict {
-        Verdict::Failed(found) => found,
+        Verdict::Failed(found) if found.len() == 1 => &found[0],
         other => panic!("it should fail: {other:?}"),
     }
 }
@@ -163,6 +163,58 @@ async fn what_was_kept_is_tried_first() {
     let found = found(&outcome);
     assert_eq!((&found.example, found.case), (&kept, None));
     assert_eq!(seen.borrow().len(), 2 + 5, "nothing is generated: {seen:?}");
+}
+
+/// Told apart by the word.
+#[derive(Clone, Debug, PartialEq)]
+struct Kind(&'static str);
+
+impl Alike for Kind {
+    fn alike(&self, other: &Self) -> bool {
+        self == other
+    }
+}
+
+#[tokio::test]
+async fn failures_that_can_be_told_apart_are_shrunk_each_by_itself() {
+    let attempt = async |value: Value| match value["n"].as_u64().unwrap_or_default() {
+        0..=1000 => Tried::Accepted,
+        n if n % 2 == 1 => Tried::Failed(Kind("odd")),
+        _ => Tried::Failed(Kind("even")),
+    };
+    let outcome = check(&numbers(), &Settings::default(), attempt).await;
+    let Verdict::Failed(mut found) = outcome.verdict else {
+        panic!("{outcome:?}");
+    };
+    assert!(
+        found[0].case < found[1].case,
+        "the earliest first: {found:?}"
+    );
+    found.sort_by_key(|found| found.failure.0);
+    let kinds: Vec<_> = found.iter().map(|found| found.failure.0).collect();
+    assert_eq!(kinds, ["even", "odd"]);
+    for found in &found {
+        // Halving comes by the other kind, so that the very smallest may be missed.
+        let (n, first) = (found.example["n"].as_u64(), found.first["n"].as_u64());
+        assert!(n > Some(1000) && n <= first, "{found:?}");
+        assert_eq!((found.repeated, found.repeated_of), (5, 5));
+    }
+    assert_eq!(outcome.tried, 100, "the others are tried all the same");
+
+    let kept = Settings {
+        kept: vec![
+            json!({ "n": 1001 }),
+            json!({ "n": 1003 }),
+            json!({ "n": 1002 }),
+        ],
+        ..Settings::default()
+    };
+    let outcome = check(&numbers(), &kept, attempt).await;
+    let Verdict::Failed(found) = outcome.verdict else {
+        panic!("{outcome:?}");
+    };
+    let kinds: Vec<_> = found.iter().map(|found| found.failure.0).collect();
+    assert_eq!((kinds.as_slice(), outcome.tried), (&["odd", "even"][..], 0));
 }
 
 #[tokio::test]

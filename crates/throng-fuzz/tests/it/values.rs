@@ -420,6 +420,15 @@ fn what_fails_shrinks_to_what_a_person_would_write() {
 }
 
 #[test]
+fn special_texts_lose_what_does_not_matter() {
+    let texts = text(0, Some(255));
+    let flag = shrunk(&texts, |text| {
+        text.contains('\u{200d}') && text.contains('\u{1f308}')
+    });
+    assert_eq!(flag, "\u{200d}\u{1f308}");
+}
+
+#[test]
 fn texts_are_odd_often_enough() {
     let mut runner = runner(5, 0);
     let texts: Vec<String> = (0..400)

@@ -162,11 +162,32 @@ async fn planted_bugs_are_found_and_shrunk_to_what_a_person_would_write() {
         assert_eq!(came.code, 97, "{bug}: {}{}", came.out, came.err);
         let report = came.json();
         let one = result(&report, finder);
-        let example = &one["counterexample"]["example"];
+        let example = &one["counterexamples"][0]["example"];
         assert_eq!(one["result"], "failed", "{bug}: {report:#}");
         assert!(minimal(example), "{bug}: {example}");
-        assert_eq!(one["counterexample"]["repeated"], 5, "{bug}: {one:#}");
+        assert_eq!(one["counterexamples"][0]["repeated"], 5, "{bug}: {one:#}");
     }
+}
+
+#[tokio::test]
+async fn one_bug_does_not_hide_another() {
+    let home = home();
+    let arguments = "integr8scode created_is_listed_deleted_is_gone --seed 3 --json --junit junit.xml \
+        --sandbox-bugs unicode-title-500,deleted-still-served";
+    let came = property(home.path(), arguments).await;
+    assert_eq!(came.code, 97, "{}{}", came.out, came.err);
+    let report = came.json();
+    let found = &result(&report, "created_is_listed_deleted_is_gone")["counterexamples"];
+    let mut steps: Vec<&str> = found
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|found| found["failure"]["step"].as_str().expect("a step"))
+        .collect();
+    steps.sort_unstable();
+    assert_eq!(steps, ["create", "gone"], "{found:#}");
+    let junit = std::fs::read_to_string(home.path().join("junit.xml")).expect("a file");
+    assert_eq!(junit.matches("<failure ").count(), 1, "{junit}");
 }
 
 #[tokio::test]
@@ -211,7 +232,7 @@ async fn what_failed_is_kept_and_tried_first_next_time() {
     let again = property(home.path(), &format!("{wanted} --seed 4 --json")).await;
     assert_eq!(again.code, 97, "{}{}", again.out, again.err);
     let report = again.json();
-    let found = &result(&report, "history_never_500")["counterexample"];
+    let found = &result(&report, "history_never_500")["counterexamples"][0];
     assert_eq!(
         (&found["case"], &found["shrinks"]),
         (&Value::Null, &json!(0)),
@@ -270,7 +291,7 @@ async fn the_same_seed_finds_the_same() {
         let arguments =
             "integr8scode scripts_never_500 --sandbox-bugs unicode-title-500 --seed 8 --json";
         let report = property(home.path(), arguments).await.json();
-        let found = &result(&report, "scripts_never_500")["counterexample"];
+        let found = &result(&report, "scripts_never_500")["counterexamples"][0];
         (
             found["first"].clone(),
             found["case"].clone(),

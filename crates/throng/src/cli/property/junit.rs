@@ -71,9 +71,19 @@ fn case(tested: &Tested, trial: &Trial, scenario: &str) -> String {
     };
     match &outcome.verdict {
         Worth::Passed => {}
-        Worth::Failed(found) => {
-            let body = details(found, trial.seed, "");
-            element("failure", "property", &found.failure.to_string(), &body);
+        Worth::Failed(all) => {
+            // One for all: not every reader takes several.
+            let messages: Vec<String> = all.iter().map(|found| found.failure.to_string()).collect();
+            let bodies: Vec<String> = all
+                .iter()
+                .map(|found| format!("{}\n{}", found.failure, details(found, trial.seed, "")))
+                .collect();
+            element(
+                "failure",
+                "property",
+                &messages.join("; "),
+                &bodies.join("\n"),
+            );
         }
         Worth::Vacuous => element("error", "vacuous", &share(tested), ""),
         Worth::NoExamples(why) => element("error", "no_examples", why, ""),

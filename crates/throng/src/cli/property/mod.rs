@@ -372,15 +372,19 @@ fn fingerprint(name: &str) -> u64 {
 
 /// Keeps the smallest failing example at once: whoever loses patience later keeps it all the same.
 fn keep(context: &mut Setting<'_>, tested: &Tested, trial: &mut Trial) -> anyhow::Result<()> {
-    let property::Verdict::Failed(found) = &tested.outcome.verdict else {
+    let property::Verdict::Failed(all) = &tested.outcome.verdict else {
         return Ok(());
     };
-    let kept = Kept {
-        example: found.example.clone(),
-        failure: found.failure.to_string(),
-        seed: trial.seed,
-    };
-    if context.kept.keep(&tested.name, kept) {
+    let mut new = false;
+    for found in all {
+        let kept = Kept {
+            example: found.example.clone(),
+            failure: found.failure.to_string(),
+            seed: trial.seed,
+        };
+        new |= context.kept.keep(&tested.name, kept);
+    }
+    if new {
         context.kept.write(&context.path)?;
         trial.kept = Some(context.path.clone());
     }
@@ -428,8 +432,10 @@ fn verdicts(
     for tested in trial.iter().flat_map(|trial| &trial.tested) {
         let name = &tested.name;
         match &tested.outcome.verdict {
-            property::Verdict::Failed(found) => {
-                add(Verdict::Findings, format!("{name}: {}", found.failure))
+            property::Verdict::Failed(all) => {
+                for found in all {
+                    add(Verdict::Findings, format!("{name}: {}", found.failure));
+                }
             }
             property::Verdict::Vacuous => add(
                 Verdict::NoData,

@@ -80,11 +80,16 @@ pub(super) fn tested(tested: &Tested, seed: u64, origin: &str) -> String {
             clean(why)
         ),
         Worth::Stopped => format!("  stopped  {name}: after {} examples\n", outcome.tried),
-        Worth::Failed(found) => format!(
-            "  FAILED   {name}: {}\n{}",
-            clean(&cut(&found.failure.to_string())),
-            details(found, seed, origin)
-        ),
+        Worth::Failed(all) => all
+            .iter()
+            .map(|found| {
+                let words = clean(&cut(&found.failure.to_string()));
+                format!(
+                    "  FAILED   {name}: {words}\n{}",
+                    details(found, seed, origin)
+                )
+            })
+            .collect(),
     }
 }
 
@@ -300,9 +305,9 @@ fn one(tested: &Tested) -> Value {
         "min_accepted": tested.min_accepted,
         "seconds": outcome.took.as_secs_f64(),
         "refusals": refusals,
-        "counterexample": match &outcome.verdict {
-            Worth::Failed(found) => json!(found),
-            _ => Value::Null,
+        "counterexamples": match &outcome.verdict {
+            Worth::Failed(all) => json!(all),
+            _ => json!([]),
         },
     })
 }
