@@ -402,7 +402,7 @@ macro_rules! words {
                 stringify!($name).into()
             }
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                schemars::json_schema!({ "type": "string", "enum": [$($word),*] })
+                schemars::json_schema!({ "anyOf": [{ "type": "string", "enum": [$($word),*] }, { "type": "string", "pattern": "\\$\\{" }] })
             }
         }
     };

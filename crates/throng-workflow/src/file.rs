@@ -398,7 +398,9 @@ fn check_load(scenario: &Scenario, problems: &mut Problems) {
             "take `mode: user`, or a target with `protocol: http`",
         );
     }
-    if !scenario.users.create && scenario.users.password.is_none() {
+    // Of a file that could not be read nothing is known.
+    let given = scenario.users.mark != Mark::default();
+    if given && !scenario.users.create && scenario.users.password.is_none() {
         problems.add_with_help(
             scenario.users.mark,
             "users that are not created need a `password` to log in with",

@@ -134,7 +134,7 @@ fn headline(finding: &FindingReport) -> String {
         .status
         .map_or(String::new(), |status| format!(" -> {status}"));
     clean(&format!(
-        "{}{code}  {}{status}",
+        "{}{code}: {}{status}",
         finding.check, finding.operation
     ))
 }

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 use throng_metrics::{
-    Catalog, Cleanup, CleanupCount, Event, Evidence, Limits, Outcome, Report, RunInfo, Table,
-    Threshold, WorkflowRole, judge,
+    Catalog, Cleanup, CleanupCount, Event, Evidence, FindingReport, Limits, MonkeyReport, Outcome,
+    Report, RunInfo, Table, Threshold, WorkflowRole, judge,
     report::{
         console::{self, Style},
         json,
@@ -29,6 +29,7 @@ fn report(run: &Run, thresholds: &[&str], cleanup: Option<Cleanup>) -> Report {
     let info = RunInfo {
         id: "01".into(),
         scenario: "nextcloud".into(),
+        mode: "user".into(),
         workload: "mixed".into(),
         executor: "constant-vus".into(),
         login: "oauth".into(),
@@ -321,4 +322,65 @@ fn refusals_that_were_expected_are_no_errors() {
     assert_eq!(report.baseline.success_rate, 100.0);
     assert_eq!(report.steps.get("baseline/search").unwrap().refused, 1);
     assert_eq!(report.errors, []);
+}
+
+#[test]
+fn what_monkeys_found_is_printed_whole_with_a_script_as_a_shell_takes_it() {
+    let long = format!("curl -sk --data '{}' \"$URL\"/things", "x".repeat(100));
+    let finding = FindingReport {
+        id: "server_error-post-things-1".into(),
+        check: "server_error".into(),
+        about: "the server failed".into(),
+        wfc: Some(100),
+        operation: "POST /things".into(),
+        status: Some(500),
+        message: "Internal\u{1b}[31m Server Error".into(),
+        count: 7,
+        repeated: 4,
+        tried: 5,
+        seed: 42,
+        probe: 11,
+        requests: vec!["POST /things {\"n\":2147483647}".into()],
+        curl: format!("#!/usr/bin/env bash\n{long}\n"),
+        file: Some("findings/server_error-post-things-1.json".into()),
+        ..FindingReport::default()
+    };
+    let mut report = full_report();
+    report.run.mode = "both".into();
+    report.monkey = Some(MonkeyReport {
+        seed: 42,
+        probes: 100,
+        requests: 150,
+        seen_once: vec![FindingReport {
+            check: "hang".into(),
+            operation: "GET /slow".into(),
+            ..FindingReport::default()
+        }],
+        accepted: vec![FindingReport {
+            accepted: Some("issue 12".into()),
+            ..finding.clone()
+        }],
+        findings: vec![finding],
+        remarks: Table::from_iter([("sessions opened again", 3)]),
+        notes: Vec::new(),
+    });
+    let text = console::render(&report, Style::default());
+    for part in [
+        "workload mixed, and monkeys",
+        "Probes: 100, requests: 150, seed 42",
+        "  3 sessions opened again",
+        "\nserver_error (WFC 100): POST /things -> 500\n",
+        "  1. POST /things {\"n\":2147483647}\n",
+        "  repeats 4 of 5; seen 7 times; seed 42, probe 11\n",
+        &format!("  | {long}\n"),
+        "  throng replay findings/server_error-post-things-1.json\n",
+        "  hang: GET /slow\n",
+        "seen 7 times: issue 12",
+    ] {
+        assert!(text.contains(part), "no {part:?}: {text}");
+    }
+    assert!(!text.contains('\u{1b}'));
+    let document = json::to_string(&report);
+    let back: Report = serde_json::from_str(&document).expect("JSON");
+    assert_eq!(back, report);
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use throng_workflow::blocks::ActorCount;
+use throng_workflow::model::Mode;
 use throng_workflow::schema::schema;
 use throng_workflow::{Environment, Overrides, ScenarioFile, builtin};
 
@@ -154,6 +155,9 @@ fn flags_go_before_the_file() {
         pause: Some(Duration::from_millis(1)),
         rate: Some("20/s".to_owned()),
         queue: Some(9),
+        concurrency: Some(11),
+        mode: Some(Mode::User),
+        create_users: Some(true),
         seed: Some(5),
         timeout: Some(Duration::from_secs(2)),
         workload: Some("note_share".to_owned()),
@@ -178,6 +182,9 @@ fn flags_go_before_the_file() {
     assert_eq!(scenario.load.pause.0, Duration::from_millis(1));
     assert_eq!(scenario.load.rate.as_ref().unwrap().count, 20.0);
     assert_eq!(scenario.load.queue.as_ref().unwrap().value, 9);
+    assert_eq!(scenario.load.concurrency.as_ref().unwrap().value, 11);
+    assert_eq!(scenario.load.mode, Mode::User);
+    assert!(scenario.users.create);
     assert_eq!(scenario.load.seed, Some(5));
     assert_eq!(
         file.program.mix.len(),
@@ -203,6 +210,57 @@ fn flags_go_before_the_file() {
     assert_eq!(password.value.0.expose(), "geheim");
     assert_eq!(scenario.login.client.as_ref().unwrap().id, "id");
     assert!(!format!("{file:?}").contains("geheim"));
+}
+
+/// The settings that the original suite of this API documents, with its defaults.
+#[test]
+fn integr8scode_takes_its_settings_from_the_environment() {
+    let read = |set: &[(&str, &str)]| {
+        let lookup = |name: &str| {
+            let found = set.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        let overrides = Overrides::default();
+        let file = ScenarioFile::load("integr8scode", &overrides, &Environment::new(&lookup));
+        file.unwrap().scenario
+    };
+    let scenario = read(&[]);
+    assert_eq!(scenario.target.url.value, "https://localhost:443");
+    assert_eq!(scenario.target.base(), "https://localhost:443/api/v1");
+    assert!(!scenario.target.tls.as_ref().unwrap().verify);
+    assert_eq!(scenario.load.mode, Mode::Both);
+    assert_eq!(scenario.users.count.value, 25);
+    assert_eq!(scenario.load.concurrency.as_ref().unwrap().value, 10);
+    assert_eq!(scenario.load.duration.0, Duration::from_secs(180));
+    assert!(scenario.users.create);
+    assert_eq!(scenario.users.prefix.value, "loaduser");
+    assert_eq!(scenario.users.email.value, "{name}@example.com");
+    assert_eq!(scenario.users.password.unwrap().0.expose(), "testpass123!");
+
+    let scenario = read(&[
+        ("LOAD_BASE_URL", "http://there:8000"),
+        ("LOAD_API_PREFIX", "/v2"),
+        ("LOAD_VERIFY_TLS", "true"),
+        ("LOAD_MODE", "monkey"),
+        ("LOAD_CLIENTS", "3"),
+        ("LOAD_CONCURRENCY", "2"),
+        ("LOAD_DURATION", "5"),
+        ("LOAD_AUTO_REGISTER", "false"),
+        ("LOAD_USER_PREFIX", "me"),
+        ("LOAD_USER_DOMAIN", "example.org"),
+        ("LOAD_USER_PASSWORD", "another one"),
+    ]);
+    assert_eq!(scenario.target.base(), "http://there:8000/v2");
+    assert_eq!(scenario.target.openapi.unwrap().value, "/v2/openapi.json");
+    assert!(scenario.target.tls.as_ref().unwrap().verify);
+    assert_eq!(scenario.load.mode, Mode::Monkey);
+    assert_eq!(scenario.users.count.value, 3);
+    assert_eq!(scenario.load.concurrency.as_ref().unwrap().value, 2);
+    assert_eq!(scenario.load.duration.0, Duration::from_secs(5));
+    assert!(!scenario.users.create);
+    assert_eq!(scenario.users.prefix.value, "me");
+    assert_eq!(scenario.users.email.value, "{name}@example.org");
+    assert_eq!(scenario.users.password.unwrap().0.expose(), "another one");
 }
 
 #[test]

@@ -481,3 +481,21 @@ workflows:
 "
     )
 );
+
+#[test]
+fn swarms_and_their_limits() {
+    let workflow = "workflows: { w: { actors: [a], steps: [{ s: { call: t } }] } }";
+    insta::assert_snapshot!(problems(&format!(
+        "name: x
+target: {{ url: http://t/ }}
+users: {{ create: false }}
+load: {{ mode: bothh, concurrency: 0 }}
+{workflow}"
+    )));
+    insta::assert_snapshot!(problems(&format!(
+        "name: x
+target: {{ url: http://t/ }}
+load: {{ mode: both }}
+{workflow}"
+    )));
+}

@@ -59,6 +59,32 @@ impl Team {
     }
 }
 
+/// Lets the monkeys' steps, which come after so many others, be of the same endpoint as theirs where only the names of what
+/// varies differ: `GET /scripts/{script_id}` is `GET /scripts/{script}`.
+fn share_endpoints(catalog: &mut Catalog, before: usize) {
+    let (users, monkeys) = catalog.steps.split_at_mut(before);
+    for step in monkeys {
+        let shape = shape(&step.endpoint);
+        if let Some(same) = users
+            .iter()
+            .find(|user| self::shape(&user.endpoint) == shape)
+        {
+            step.endpoint.clone_from(&same.endpoint);
+        }
+    }
+}
+
+/// An endpoint without the names of what varies in it.
+fn shape(endpoint: &str) -> String {
+    let mut parts = endpoint.split('{');
+    let mut shape = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        shape.push_str("{}");
+        shape.push_str(part.split_once('}').map_or("", |(_, rest)| rest));
+    }
+    shape
+}
+
 /// Whether a replay will find the scenario: where there was none, one was made up.
 fn can_be_read_again(origin: &str) -> bool {
     Path::new(origin).is_file() || throng_workflow::builtin::names().any(|name| name == origin)
@@ -86,9 +112,52 @@ pub(super) async fn ready(
     }
     settings.first_user = UserId(before);
     settings.corpus = Some(prepared.corpus());
+    let steps = catalog.steps.len();
     let monkey = Monkey::new(found.document, team.accounts, settings, &mut catalog)?;
+    share_endpoints(&mut catalog, steps);
     Ok(Monkeys {
         monkey,
         catalog: Arc::new(catalog),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use throng_metrics::WorkflowRole;
+
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_one_whatever_its_parameters_are_called() {
+        let mut catalog = Catalog::default();
+        let users = catalog.add_workflow("users", WorkflowRole::Workflow);
+        catalog.add_step(users, "read", "GET /scripts/{script}");
+        catalog.add_step(users, "result", "GET /executions/{execution}/result");
+        let monkeys = catalog.add_workflow("monkey", WorkflowRole::Workflow);
+        let names = [
+            "GET /executions/{execution_id}/result",
+            "GET /scripts/{script_id}",
+            "DELETE /scripts/{script_id}",
+            "GET /scripts",
+        ];
+        for name in names {
+            catalog.add_step(monkeys, name, name);
+        }
+        share_endpoints(&mut catalog, 2);
+        let endpoints: Vec<&str> = catalog.steps[2..]
+            .iter()
+            .map(|step| step.endpoint.as_str())
+            .collect();
+        assert_eq!(
+            endpoints,
+            [
+                "GET /executions/{execution}/result",
+                "GET /scripts/{script}",
+                "DELETE /scripts/{script_id}",
+                "GET /scripts",
+            ]
+        );
+        // What a step is called stays: the target's journal knows it by that.
+        assert_eq!(catalog.steps[3].name, "GET /scripts/{script_id}");
+    }
 }
