@@ -327,6 +327,43 @@ async fn the_same_seed_finds_the_same() {
     assert_eq!(found(home()).await, found(home()).await);
 }
 
+/// Beside the built-in workflows: one law that holds of notes, and one that doesn't.
+const OF_NOTES: &str = r#"
+properties:
+  notes_are_kept:
+    given: { content: { type: string, maxLength: 200 } }
+    steps:
+      - create: { call: nc_notes_create_note, with: { title: "n {uid}", content: "{content}", category: "" }, save: { note: $.id } }
+      - read: { call: nc_notes_get_note, with: { note_id: "{note}" }, check: { path: $.content, equals: "{content}" } }
+    cases: 30
+  notes_are_short:
+    given: { content: { type: string, pattern: "^[a-z]{0,40}$" } }
+    steps:
+      - create: { call: nc_notes_create_note, with: { title: "n {uid}", content: "{content}", category: "" }, save: { note: $.id } }
+      - read: { call: nc_notes_get_note, with: { note_id: "{note}" }, check: { path: $.content, matches: "^.{0,3}$" } }
+"#;
+
+#[tokio::test]
+async fn properties_of_mcp_tools_are_tried_and_shrunk_too() {
+    let home = home();
+    let scenario = page("scenarios/nextcloud.yaml") + OF_NOTES;
+    std::fs::write(home.path().join("notes.yaml"), scenario).expect("a file");
+    let came = property(home.path(), "notes.yaml --sandbox --seed 1 --json").await;
+    assert_eq!(came.code, 97, "{}{}", came.out, came.err);
+    let report = came.json();
+    assert_eq!(result(&report, "notes_are_kept")["accepted"], 30);
+    let found = &result(&report, "notes_are_short")["counterexamples"];
+    assert_eq!(
+        found[0]["example"],
+        json!({ "content": "aaaa" }),
+        "{found:#}"
+    );
+    assert!(
+        home.path().join("notes.regressions.json").exists(),
+        "beside the scenario"
+    );
+}
+
 #[tokio::test]
 async fn there_are_users_enough_whatever_the_file_says() {
     let home = home();
