@@ -210,14 +210,6 @@ impl Request {
         Ok(target)
     }
 
-    /// All positions of earlier requests whose answers it needs.
-    pub(crate) fn needs(&self) -> impl Iterator<Item = usize> {
-        self.parts().filter_map(|part| match part {
-            Part::Bound { step, .. } => Some(*step),
-            _ => None,
-        })
-    }
-
     fn parts(&self) -> impl Iterator<Item = &Part> {
         let pairs = self.query.iter().chain(&self.headers);
         self.path_values.values().chain(pairs.map(|(_, part)| part))

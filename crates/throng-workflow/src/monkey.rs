@@ -22,7 +22,7 @@ record! {
         /// How long an answer may take; what takes longer is a hang.
         "timeout" timeout: Span = Span::seconds(10);
         /// How long an event stream is looked at.
-        "window" window: Span = Span::seconds(1);
+        "window" window: Span = Span::milliseconds(300);
         /// Answers larger than this, in bytes, are findings.
         "largest_answer" largest_answer: At<u64> = LARGEST_ANSWER.into();
         /// How long findings may be sent again and shrunk after the load.
@@ -108,7 +108,7 @@ impl Monkey {
             authorization: None,
             skip: Vec::new(),
             timeout: Span::seconds(10),
-            window: Span::seconds(1),
+            window: Span::milliseconds(300),
             largest_answer: LARGEST_ANSWER.into(),
             settle: Span::seconds(30),
             probes: None,

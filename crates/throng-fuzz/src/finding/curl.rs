@@ -7,7 +7,7 @@ use super::Finding;
 use crate::{
     account::Accounts,
     answer::Sending,
-    probe::{Probe, Step},
+    probe::Probe,
     request::{Body, Csrf, Part, Request, UNIQUE, UNIQUE_TOO, Who, percent_encoded},
 };
 
@@ -21,89 +21,78 @@ pub(super) fn script(finding: &Finding, sending: &Sending, accounts: &dyn Accoun
     let mut out = String::from("#!/usr/bin/env bash\n");
     let line = |text: &str| text.replace(['\n', '\r'], " ");
     let _ = writeln!(out, "# {}: {}", finding.check, line(&finding.about));
-    let _ = writeln!(
-        out,
-        "# {}: {}",
-        line(&finding.operation),
-        line(&finding.message)
-    );
+    let (operation, message) = (line(&finding.operation), line(&finding.message));
+    let _ = writeln!(out, "# {operation}: {message}");
     let status = finding
         .status
         .map_or_else(|| "no answer".to_owned(), |s| s.to_string());
-    let _ = writeln!(
-        out,
-        "# Expect {status} at the end. Seed {}, probe {}.",
-        finding.seed, finding.probe.number
-    );
+    let (seed, number) = (finding.seed, finding.probe.number);
+    let _ = writeln!(out, "# Expect {status}. Seed {seed}, probe {number}.");
     if !sending.headers.is_empty() {
-        let names: Vec<&str> = sending
-            .headers
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .collect();
-        let _ = writeln!(
-            out,
-            "# The target's own headers are not in here: {}.",
-            names.join(", ")
-        );
+        let names = sending.headers.iter().map(|(name, _)| name.as_str());
+        let names = names.collect::<Vec<_>>().join(", ");
+        let _ = writeln!(out, "# The target's own headers are not in here: {names}.");
     }
-    out.push_str("set -u\n");
-    let origin = sending.origin.as_str().trim_end_matches('/');
-    let _ = writeln!(out, "URL=${{THRONG_URL:-{}}}", quoted(origin));
-    out.push_str("dir=$(mktemp -d); trap 'rm -rf \"$dir\"' EXIT\n");
     let probe = &finding.probe;
+    let users = users(probe);
+    let origin = sending.origin.as_str().trim_end_matches('/');
+    let _ = writeln!(out, "set -u; URL=${{THRONG_URL:-{origin}}}");
+    if !users.is_empty() {
+        out.push_str(": \"${THRONG_PASSWORD:?the password of the users}\"\n");
+    }
+    out.push_str("dir=$(mktemp -d); trap 'rm -rf \"$dir\"' EXIT\n");
     let text = serde_json::to_string(probe).unwrap_or_default();
     if text.contains("{unique") {
         out.push_str("unique=u$(date +%s | tail -c 7)$(printf '%04d' $((RANDOM % 10000)))\n");
     }
-    let users = users(probe);
-    if !users.is_empty() {
-        out.push_str(": \"${THRONG_PASSWORD:?the password of the users}\"\n");
-        out.push_str("authorization=''\n");
-        for (name, index) in &users {
-            log_in(&mut out, name, *index, accounts);
-        }
-    }
-    for (name, _) in &users {
-        if name == "fresh" {
-            // What the session was known by, before anything ends it.
-            out.push_str("cp \"$dir/fresh.jar\" \"$dir/kept.jar\" 2>/dev/null; kept_authorization=$fresh_authorization\n");
-        }
-    }
-    if let Some(rule) = &sending.csrf
-        && !users.is_empty()
+    let sessions: Vec<Session> = users
+        .into_iter()
+        .map(|(name, index)| log_in(&mut out, name, index, accounts))
+        .collect();
+    let seconds = sending.timeout.as_secs().max(1);
+    let _ = writeln!(
+        out,
+        "send() {{ curl -sk --path-as-is --globoff --max-time {seconds} -w '%{{http_code}}\\n' -o \"$dir/answer$1\" \"${{@:2}}\"; }}"
+    );
+    let commands: Vec<String> = (0..probe.steps.len())
+        .map(|index| command(probe, index, sending, &sessions))
+        .collect();
+    if commands.iter().any(|command| command.contains("$(token "))
+        && let Some(rule) = &sending.csrf
     {
-        let cookie = &rule.double_submit.cookie;
+        let cookie = quoted(&rule.double_submit.cookie);
         let _ = writeln!(
             out,
-            "token() {{ awk -F'\\t' -v name={} '$6 == name {{ value = $7 }} END {{ print value }}' \"$dir/$1.jar\"; }}",
-            quoted(cookie)
+            "token() {{ awk -F'\\t' -v name={cookie} '$6 == name {{ value = $7 }} END {{ print value }}' \"$dir/$1.jar\"; }}"
         );
     }
-    if probe
-        .steps
-        .iter()
-        .any(|step| step.request.needs().next().is_some())
-    {
+    if commands.iter().any(|command| command.contains("$(value ")) {
         // The first member of that name in an answer.
         out.push_str(
             "value() { grep -oE \"\\\"$2\\\" *: *(\\\"[^\\\"]*\\\"|-?[0-9.]+)\" \"$dir/answer$1\" | head -n 1 | sed -E 's/^\"[^\"]*\" *: *\"?//; s/\"$//'; }\n",
         );
     }
-    for (index, step) in probe.steps.iter().enumerate() {
-        let together =
-            step.together || probe.steps.get(index + 1).is_some_and(|next| next.together);
-        let command = command(step, index, sending, together);
-        let _ = writeln!(out, "{command}");
-        if together && !probe.steps.get(index + 1).is_some_and(|next| next.together) {
+    for (index, command) in commands.iter().enumerate() {
+        let next = probe.steps.get(index + 1).is_some_and(|next| next.together);
+        let together = probe.steps[index].together || next;
+        let background = if together { " &" } else { "" };
+        let _ = writeln!(out, "{command}{background}");
+        if together && !next {
             out.push_str("wait\n");
         }
     }
-    let last = shown(probe);
-    if last.len() == 1 {
-        let _ = writeln!(out, "head -c 2000 \"$dir/answer{}\"; echo", last[0]);
+    if let Some(last) = probe.steps.len().checked_sub(1) {
+        let _ = writeln!(out, "head -c 2000 \"$dir/answer{last}\"; echo");
     }
     out
+}
+
+/// A session of the script.
+struct Session {
+    /// Its jar is `$dir/NAME.jar`.
+    name: &'static str,
+    /// Whether it goes by a token, in the variable `NAME_authorization`.
+    token: bool,
 }
 
 /// A single request that nobody need log in for as a line of curl; anything more takes the script.
@@ -123,7 +112,7 @@ pub(super) fn line(probe: &Probe, origin: &str) -> Option<String> {
     let _ = write!(
         line,
         "curl -sk --path-as-is --globoff -X {}",
-        quoted(&request.method)
+        word(&request.method)
     );
     for (name, value) in &request.headers {
         let _ = write!(line, " -H {}", header(name, value));
@@ -131,24 +120,14 @@ pub(super) fn line(probe: &Probe, origin: &str) -> Option<String> {
     if !data.is_empty() {
         let _ = write!(line, " {data}");
     }
-    let _ = write!(line, " {}{}", quoted(origin), url(request));
+    let _ = write!(line, " {}", url(origin, request));
     Some(line)
 }
 
-/// The steps whose answers are worth a look at the end.
-fn shown(probe: &Probe) -> Vec<usize> {
-    let last = probe.steps.len().saturating_sub(1);
-    if probe.steps.get(last).is_some_and(|step| step.together) {
-        Vec::new()
-    } else {
-        vec![last]
-    }
-}
-
 /// The sessions that a script needs, and whose they are.
-fn users(probe: &Probe) -> Vec<(String, usize)> {
-    let mut users: Vec<(String, usize)> = Vec::new();
-    let mut add = |name: String, index| {
+fn users(probe: &Probe) -> Vec<(&'static str, usize)> {
+    let mut users: Vec<(&'static str, usize)> = Vec::new();
+    let mut add = |name, index| {
         if !users.iter().any(|(known, _)| *known == name) {
             users.push((name, index));
         }
@@ -156,97 +135,103 @@ fn users(probe: &Probe) -> Vec<(String, usize)> {
     for step in &probe.steps {
         match step.request.who {
             Who::Nobody => {}
-            Who::Own => add("own".to_owned(), 0),
-            Who::Other(n) => add(format!("other{n}"), usize::from(n)),
-            Who::Fresh | Who::Kept => add("fresh".to_owned(), 0),
+            Who::Own => add("own", 0),
+            Who::Other(n) => add(OTHERS[usize::from(n) % OTHERS.len()], usize::from(n)),
+            Who::Fresh | Who::Kept => add("fresh", 0),
         }
         if step.request.csrf == Csrf::Others {
-            add("other1".to_owned(), 1);
+            add("other", 1);
         }
     }
     users
 }
 
-fn log_in(out: &mut String, name: &str, index: usize, accounts: &dyn Accounts) {
+/// Names of further users' sessions. More than one is never needed, as probes are made now.
+const OTHERS: [&str; 3] = ["own", "other", "third"];
+
+fn log_in(out: &mut String, name: &'static str, index: usize, accounts: &dyn Accounts) -> Session {
     let _ = writeln!(out, "jar=$dir/{name}.jar; : > \"$jar\"");
-    match accounts.login_script(index % accounts.len().max(1)) {
+    let script = accounts.login_script(index % accounts.len().max(1));
+    let token = script
+        .as_ref()
+        .is_some_and(|script| script.contains("authorization="));
+    match script {
         Some(script) => {
             out.push_str(script.trim_end());
             out.push('\n');
         }
         None => {
+            let user = index + 1;
             let _ = writeln!(
                 out,
-                "echo 'log user {} in first: put the cookies into a jar of curl and name it in THRONG_JAR_{index}' >&2\ncp \"${{THRONG_JAR_{index}:-/dev/null}}\" \"$jar\"",
-                index + 1
+                "cp \"${{THRONG_JAR_{user}:?log user {user} in with curl -c JAR, and name the jar here}}\" \"$jar\""
             );
         }
     }
-    let _ = writeln!(out, "{name}_authorization=$authorization; authorization=''");
+    if token {
+        let _ = writeln!(out, "{name}_authorization=$authorization");
+    }
+    if name == "fresh" {
+        // What the session was known by, before anything ends it.
+        out.push_str("cp \"$jar\" \"$dir/kept.jar\"\n");
+    }
+    Session { name, token }
 }
 
-fn command(step: &Step, index: usize, sending: &Sending, together: bool) -> String {
-    let request = &step.request;
-    let mut options = String::from("curl -sk --path-as-is --globoff");
-    let _ = write!(
-        options,
-        " --max-time {} -o \"$dir/answer{index}\" -w '%{{http_code}}\\n' -X {}",
-        sending.timeout.as_secs().max(1),
-        quoted(&request.method)
-    );
-    let session = match request.who {
+fn command(probe: &Probe, index: usize, sending: &Sending, sessions: &[Session]) -> String {
+    let request = &probe.steps[index].request;
+    let session_of = |request: &Request| match request.who {
         Who::Nobody => None,
-        Who::Own => Some("own".to_owned()),
-        Who::Other(n) => Some(format!("other{n}")),
-        Who::Fresh => Some("fresh".to_owned()),
-        Who::Kept => Some("kept".to_owned()),
+        Who::Own => Some("own"),
+        Who::Other(n) => Some(OTHERS[usize::from(n) % OTHERS.len()]),
+        Who::Fresh | Who::Kept => Some("fresh"),
     };
-    if let Some(session) = &session {
-        let _ = write!(options, " -b \"$dir/{session}.jar\"");
-        if request.who != Who::Kept && !together {
-            let _ = write!(options, " -c \"$dir/{session}.jar\"");
+    let session = session_of(request);
+    let mut options = match request.method.as_str() {
+        "HEAD" => "-I".to_owned(),
+        method => format!("-X {}", word(method)),
+    };
+    if let Some(name) = session {
+        let kept = request.who == Who::Kept;
+        let jar = if kept { "kept" } else { name };
+        let _ = write!(options, " -b \"$dir/{jar}.jar\"");
+        // What this answer sets is for those that follow.
+        let later = probe.steps[index + 1..].iter().any(|step| {
+            session_of(&step.request) == session && step.request.who != Who::Kept && !step.together
+        });
+        if later && !kept {
+            let _ = write!(options, " -c \"$dir/{jar}.jar\"");
         }
-        let _ = write!(
-            options,
-            " ${{{session}_authorization:+-H \"Authorization: ${session}_authorization\"}}"
-        );
-    }
-    if let (Some(rule), Some(session)) = (&sending.csrf, &session)
-        && sending.needs_token(&request.method)
-    {
-        let header = rule.double_submit.header.as_str();
-        let _ = write!(options, " -H \"Origin: $URL\"");
-        match request.csrf {
-            Csrf::Right => {
-                let _ = write!(options, " -H \"{header}: $(token {session})\"");
+        if sessions.iter().any(|it| it.name == name && it.token) {
+            let _ = write!(options, " -H \"Authorization: ${name}_authorization\"");
+        }
+        if let Some(rule) = &sending.csrf
+            && sending.needs_token(&request.method)
+        {
+            let header = rule.double_submit.header.as_str();
+            let whose = match request.csrf {
+                Csrf::Right => Some(jar),
+                Csrf::Others if name == "own" => Some("other"),
+                Csrf::Others => Some("own"),
+                Csrf::Missing => None,
+            };
+            options.push_str(" -H \"Origin: $URL\"");
+            if let Some(whose) = whose {
+                let _ = write!(options, " -H \"{header}: $(token {whose})\"");
             }
-            Csrf::Others => {
-                let other = if session == "own" { "other1" } else { "own" };
-                let _ = write!(options, " -H \"{header}: $(token {other})\"");
-            }
-            Csrf::Missing => {}
         }
     }
     for (name, value) in &request.headers {
         let _ = write!(options, " -H {}", header(name, value));
     }
     let mut before = String::new();
-    match data(&request.body) {
-        Some((Some(pipe), arguments)) => {
+    if let Some((pipe, arguments)) = data(&request.body) {
+        if let Some(pipe) = pipe {
             before = format!("{pipe} | ");
-            let _ = write!(options, " {arguments}");
         }
-        Some((None, arguments)) => {
-            let _ = write!(options, " {arguments}");
-        }
-        None => {}
+        let _ = write!(options, " {arguments}");
     }
-    let target = url(request);
-    let background = if together { " &" } else { "" };
-    if request.method == "HEAD" {
-        options = options.replacen(" -X 'HEAD'", " -I", 1);
-    }
-    format!("{before}{options} \"$URL\"{target}{background}")
+    format!("{before}send {index} {options} {}", url("$URL", request))
 }
 
 /// What brings the body: a command to pipe from, and curl's options.
@@ -320,47 +305,62 @@ fn octal(bytes: &[u8]) -> String {
     text
 }
 
-fn url(request: &Request) -> String {
-    let mut target = String::new();
-    let mut literal = String::new();
-    let mut rest = request.path.as_str();
-    let flush = |literal: &mut String, target: &mut String| {
-        if !literal.is_empty() {
-            target.push_str(&quoted(literal));
-            literal.clear();
-        }
-    };
-    let put = |part: &Part, literal: &mut String, target: &mut String| match part {
-        Part::Text(text) => literal.push_str(&encoded(text)),
-        Part::Encoded(text) => literal.push_str(text),
+/// The address as a word of bash, after an origin (or a variable) that needs no quoting of its own.
+fn url(origin: &str, request: &Request) -> String {
+    let mut target = format!("\"{origin}");
+    let mut put = |part: &Part| match part {
+        Part::Text(text) => target.push_str(&in_double_quotes(&encoded(text))),
+        Part::Encoded(text) => target.push_str(&in_double_quotes(text)),
         Part::Bound { step, pointer } => {
-            flush(literal, target);
             let name = pointer.rsplit('/').next().unwrap_or_default();
-            let _ = write!(target, "\"$(value {step} {})\"", quoted(name));
+            let _ = write!(target, "$(value {step} {})", word(name));
         }
     };
+    let literal = |text: &str| Part::Encoded(text.to_owned());
+    let mut rest = request.path.as_str();
     while let Some((before, after)) = rest.split_once('{') {
         let Some((name, after)) = after.split_once('}') else {
             break;
         };
-        literal.push_str(before);
+        put(&literal(before));
         match request.path_values.get(name) {
-            Some(part) => put(part, &mut literal, &mut target),
-            None => literal.push_str(&percent_encoded(name.as_bytes())),
+            Some(part) => put(part),
+            None => put(&literal(&percent_encoded(name.as_bytes()))),
         }
         rest = after;
     }
-    literal.push_str(rest);
+    put(&literal(rest));
     for (index, (name, value)) in request.query.iter().enumerate() {
-        literal.push(if index == 0 { '?' } else { '&' });
-        literal.push_str(&encoded(name));
-        literal.push('=');
-        put(value, &mut literal, &mut target);
+        put(&literal(if index == 0 { "?" } else { "&" }));
+        put(&literal(&encoded(name)));
+        put(&literal("="));
+        put(value);
     }
-    if !literal.is_empty() {
-        target.push_str(&quoted(&literal));
-    }
+    target.push('"');
     target
+}
+
+/// A text inside of double quotes of bash, with what is unique filled in.
+fn in_double_quotes(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        if matches!(c, '"' | '\\' | '$' | '`') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out.replace(UNIQUE_TOO, "${unique}x")
+        .replace(UNIQUE, "$unique")
+}
+
+/// A word that needs no quotes as it is, any other in quotes.
+fn word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        quoted(text)
+    }
 }
 
 /// Percent-encoded, but for what stands for a unique text.
@@ -378,11 +378,7 @@ fn header(name: &str, value: &Part) -> String {
         Part::Text(text) | Part::Encoded(text) => quoted(&format!("{name}: {text}")),
         Part::Bound { step, pointer } => {
             let key = pointer.rsplit('/').next().unwrap_or_default();
-            format!(
-                "{}\"$(value {step} {})\"",
-                quoted(&format!("{name}: ")),
-                quoted(key)
-            )
+            format!("\"{name}: $(value {step} {})\"", word(key))
         }
     }
 }

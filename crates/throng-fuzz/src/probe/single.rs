@@ -95,8 +95,13 @@ impl Singles {
         let sent = operations
             .filter(|(index, _)| !relations.skipped(*index))
             .flat_map(|(index, operation)| {
-                let times =
-                    1 + operation.parameters.len().min(3) + 3 * operation.bodies.len().min(1);
+                // A stream takes its time, and says little.
+                let times = match operation.is_stream() {
+                    true => 1,
+                    false => {
+                        2 + operation.parameters.len().min(3) + 3 * operation.bodies.len().min(1)
+                    }
+                };
                 std::iter::repeat_n(index, times)
             })
             .collect();
