@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use throng_sandbox::{Integr8scodeConfig, Integr8scodeSandbox};
 use tokio::process::Command;
@@ -125,7 +126,7 @@ pub(crate) fn report(home: &Path) -> Value {
             "--clients",
             "3",
             "--duration",
-            "2",
+            "3",
             "--seed",
             "7",
             "--output",
@@ -372,4 +373,22 @@ async fn monkeys_are_for_http_targets_that_say_what_they_offer() {
         ended.stderr.contains("no OpenAPI document is named"),
         "{ended}"
     );
+}
+
+#[tokio::test]
+async fn a_signal_ends_both_swarms_and_what_they_did_is_counted() {
+    let home = home();
+    let arguments =
+        "run integr8scode --sandbox --mode both --clients 3 --duration 100 -o report.json";
+    let mut running = Running::start(throng(home.path(), arguments.split(' ')), home.path());
+    running
+        .until("both work", |running| running.said().contains("s/100s"))
+        .await;
+    running.signal(Signal::INT);
+    let ended = running.ended().await.with_code(105);
+    let text = fs::read_to_string(home.path().join("report.json")).expect("a report");
+    let report: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(report["ground_truth"]["agrees"], true, "{ended}");
+    assert_eq!(report["monkey"]["findings"], json!([]));
+    assert!(report["summary"]["duration"].as_f64() < Some(100.0));
 }

@@ -351,7 +351,10 @@ fn info(prepared: &Prepared<'_>, made: &Made, worked: &Worked) -> RunInfo {
         id: made.run.as_str().to_owned(),
         scenario: prepared.file.scenario.name.clone(),
         mode: prepared.mode().word().to_owned(),
-        workload: prepared.workload(),
+        workload: match prepared.mode() {
+            Mode::Monkey => throng_fuzz::monkey::WORKFLOW.to_owned(),
+            Mode::User | Mode::Both => prepared.workload(),
+        },
         executor: match prepared.load.executor {
             Executor::ConstantVus => "constant-vus".to_owned(),
             Executor::ConstantArrivalRate { rate, .. } => {

@@ -313,6 +313,46 @@ async fn make_client(
     Ok(Arc::new(client))
 }
 
+/// What is to be done for the users, its requests looked at for mistakes.
+fn plan(wanted: &Wanted<'_>, made: &Made, login: LoginWay) -> anyhow::Result<ProvisionPlan> {
+    let hooks = Places::of(wanted.scenario)?.hooks(&wanted.scenario.login.after)?;
+    let plan = ProvisionPlan {
+        users: wanted.scenario.users.count.value,
+        prefix: wanted.prefix.clone(),
+        names: wanted.names.clone(),
+        directory: made.directory.clone(),
+        connector: wanted.connector.clone(),
+        login,
+        password: password(wanted.scenario),
+        timeout: REQUEST_LIMIT,
+        after_login: hooks.into(),
+        concurrency: wanted.login_concurrency as usize,
+        retry: RetryPolicy::default(),
+        stop_at_failure: true,
+        run: made.run.clone(),
+    };
+    let mistakes = match &plan.login {
+        LoginWay::OAuth(_) => hooks::check(&plan.after_login, true),
+        // What they save, those after them may use: looked at in one piece.
+        LoginWay::Requests(requests) => {
+            let all: Vec<_> = requests.iter().chain(&*plan.after_login).cloned().collect();
+            hooks::check(&all, false)
+        }
+        LoginWay::Form(form) => {
+            let probe = form.logged_in.iter();
+            let all: Vec<_> = probe.chain(&*plan.after_login).cloned().collect();
+            let mut mistakes = hooks::check_page(&form.form);
+            mistakes.extend(hooks::check(&all, false));
+            mistakes
+        }
+    };
+    if mistakes.is_empty() {
+        return Ok(plan);
+    }
+    let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    bail!("{}", lines.join("\n"));
+}
+
 /// Makes users and logs them in, where it is known how.
 ///
 /// # Errors
@@ -335,41 +375,7 @@ pub(crate) async fn log_users_in(
     narrator.note(&format!(
         "(Running concurrently, up to {concurrency} at once)"
     ));
-    let hooks = Places::of(wanted.scenario)?.hooks(&wanted.scenario.login.after)?;
-    let plan = ProvisionPlan {
-        users,
-        prefix: wanted.prefix.clone(),
-        names: wanted.names.clone(),
-        directory: made.directory.clone(),
-        connector: wanted.connector.clone(),
-        login,
-        password: password(wanted.scenario),
-        timeout: REQUEST_LIMIT,
-        after_login: hooks.into(),
-        concurrency: concurrency as usize,
-        retry: RetryPolicy::default(),
-        stop_at_failure: true,
-        run: made.run.clone(),
-    };
-    let mistakes = match &plan.login {
-        LoginWay::OAuth(_) => hooks::check(&plan.after_login, true),
-        // What they save, those after them may use: looked at in one piece.
-        LoginWay::Requests(requests) => {
-            let all: Vec<_> = requests.iter().chain(&*plan.after_login).cloned().collect();
-            hooks::check(&all, false)
-        }
-        LoginWay::Form(form) => {
-            let probe = form.logged_in.iter();
-            let all: Vec<_> = probe.chain(&*plan.after_login).cloned().collect();
-            let mut mistakes = hooks::check_page(&form.form);
-            mistakes.extend(hooks::check(&all, false));
-            mistakes
-        }
-    };
-    if !mistakes.is_empty() {
-        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-        bail!("{}", lines.join("\n"));
-    }
+    let plan = plan(wanted, made, login)?;
     let tell = narrator.teller(users);
     let (created, reused) = (made.created.clone(), made.reused.clone());
     let ready = AtomicU32::new(0);
