@@ -94,6 +94,59 @@ fn a_finding_shows_itself_until_its_bug_is_mended() {
     assert!(shown.contains("repeats 0 of 5"), "{shown}");
 }
 
+/// What the swarm of a run finds, curl shows by the script beside it, with users that the run left.
+#[test]
+fn a_script_of_the_corpus_shows_its_finding_to_curl() {
+    let home = tempfile::tempdir().expect("a directory");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let config = Integr8scodeConfig {
+        bugs: Bugs::from_iter([Bug::SessionAfterLogout, Bug::ForeignScriptReadable]),
+        ..Integr8scodeConfig::default()
+    };
+    let sandbox = runtime
+        .block_on(Integr8scodeSandbox::start(config))
+        .expect("a sandbox");
+    let corpus = home.path().join("corpus");
+    let path = corpus.to_str().expect("a plain path");
+    let url = ["--url", sandbox.url()];
+    let flags = [
+        "run",
+        "integr8scode",
+        "--mode",
+        "monkey",
+        "-u",
+        "2",
+        "-d",
+        "3",
+        "--pause",
+        "0",
+        "--seed",
+        "7",
+        "--corpus",
+        path,
+    ];
+    let output = throng(home.path(), &[&flags[..], &url[..]].concat());
+    let shown = said(&output);
+    assert_eq!(output.status.code(), Some(97), "{shown}");
+    let files = fs::read_dir(&corpus).expect("a corpus");
+    let scripts: Vec<_> = files
+        .map(|file| file.expect("a file").path())
+        .filter(|file| file.extension().is_some_and(|kind| kind == "sh"))
+        .collect();
+    assert_eq!(scripts.len(), 2, "{shown}");
+    for script in scripts {
+        let text = fs::read_to_string(&script).expect("a script");
+        assert!(!text.contains("testpass123!"), "{text}");
+        let shown = std::process::Command::new("bash")
+            .arg(&script)
+            .env("THRONG_PASSWORD", "testpass123!")
+            .output()
+            .expect("bash");
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        assert!(shown.starts_with("200\n200\n{"), "{shown}\n{text}");
+    }
+}
+
 #[test]
 fn what_is_no_finding_is_refused_before_anything_is_touched() {
     let home = tempfile::tempdir().expect("a directory");

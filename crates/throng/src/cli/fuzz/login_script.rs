@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use throng_client::DoubleSubmit;
 use throng_identity::hooks::{Hook, HookAuth, HookBody, SaveFrom};
 use throng_identity::provision::{Identity, LoginWay};
 use throng_workflow::Scenario;
@@ -26,8 +27,10 @@ pub(super) fn login_script(
         .origin()
         .ascii_serialization();
     let mut script = String::new();
-    for request in &**requests {
-        let command = command(request, identity, &origin)?;
+    for (index, request) in requests.iter().enumerate() {
+        // Before the first answer there is no cookie.
+        let csrf = request.csrf.as_ref().filter(|_| index > 0);
+        let command = command(request, csrf, identity, &origin)?;
         let _ = writeln!(script, "{command} > \"$jar.answer\"");
     }
     if let Some(template) = authorization {
@@ -48,27 +51,30 @@ pub(super) fn login_script(
     Some(script)
 }
 
-fn command(request: &Hook, identity: &Identity, origin: &str) -> Option<String> {
+fn command(
+    request: &Hook,
+    csrf: Option<&DoubleSubmit>,
+    identity: &Identity,
+    origin: &str,
+) -> Option<String> {
     let url = request.url.strip_prefix(origin)?;
     let mut line = format!(
         "curl -sk -X {} -b \"$jar\" -c \"$jar\"",
-        quoted(request.method.as_str(), identity)?
+        request.method.as_str()
     );
     for (name, value) in &request.headers {
-        let _ = write!(
-            line,
-            " -H {}",
-            quoted(&format!("{name}: {value}"), identity)?
-        );
+        if value == origin {
+            let _ = write!(line, " -H \"{name}: $URL\"");
+        } else {
+            let header = shown(name, value).then(|| format!("{name}: {value}"))?;
+            let _ = write!(line, " -H {}", quoted(&header, identity)?);
+        }
     }
     if let HookAuth::Basic { user, password } = &request.auth {
-        let _ = write!(
-            line,
-            " -u {}",
-            quoted(&format!("{user}:{password}"), identity)?
-        );
+        let both = shown("password", password).then(|| format!("{user}:{password}"))?;
+        let _ = write!(line, " -u {}", quoted(&both, identity)?);
     }
-    if let Some(csrf) = &request.csrf {
+    if let Some(csrf) = csrf {
         let _ = write!(
             line,
             " -H \"{}: $(awk -F'\\t' '$6 == \"{}\" {{ value = $7 }} END {{ print value }}' \"$jar\")\"",
@@ -79,11 +85,17 @@ fn command(request: &Hook, identity: &Identity, origin: &str) -> Option<String> 
         HookBody::None => {}
         HookBody::Form(fields) => {
             for (name, value) in fields {
-                let field = quoted(&format!("{name}={value}"), identity)?;
+                let field = shown(name, value).then(|| format!("{name}={value}"))?;
+                let field = quoted(&field, identity)?;
                 let _ = write!(line, " --data-urlencode {field}");
             }
         }
         HookBody::Json(value) => {
+            let members = value.as_object().into_iter().flatten();
+            let mut texts = members.filter_map(|(name, value)| Some((name, value.as_str()?)));
+            if !texts.all(|(name, value)| shown(name, value)) {
+                return None;
+            }
             let _ = write!(
                 line,
                 " -H 'Content-Type: application/json' --data-binary {}",
@@ -93,6 +105,14 @@ fn command(request: &Hook, identity: &Identity, origin: &str) -> Option<String> 
     }
     let _ = write!(line, " \"$URL\"{}", quoted(url, identity)?);
     Some(line)
+}
+
+/// Whether a value may stand in a script: one that is called a secret only where it's the user's own, which is filled in
+/// when the script runs.
+fn shown(name: &str, value: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let secret = ["secret", "token", "key", "pass", "auth", "cookie"];
+    value.contains('{') || !secret.iter().any(|word| name.contains(word))
 }
 
 /// A template of the identity crate as a word of bash, the user's own filled in. `None` for placeholders that only an earlier
@@ -130,4 +150,22 @@ fn quoted(template: &str, identity: &Identity) -> Option<String> {
     word.push_str(&rest.replace('\'', r"'\''"));
     word.push('\'');
     Some(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_of_the_scenario_is_in_no_script() {
+        assert!(shown("password", "{password}"));
+        assert!(shown("grant_type", "password"));
+        for (name, value) in [
+            ("X-Api-Key", "k1"),
+            ("client_secret", "s1"),
+            ("Authorization", "Basic YQ=="),
+        ] {
+            assert!(!shown(name, value), "{name}");
+        }
+    }
 }
