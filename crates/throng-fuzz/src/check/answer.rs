@@ -86,6 +86,8 @@ impl Judge<'_> {
         let Some((response_index, response)) = operation.response(status) else {
             // Who declares that a login is needed, or a token against forgery, says that it may be refused.
             let implied = match status {
+                // A document that says nothing of logins says nothing of these.
+                401 | 403 if !self.document.knows_logins() => true,
                 401 => operation.secured,
                 403 => operation.secured || self.sending.needs_token(&request.method),
                 503 => true,

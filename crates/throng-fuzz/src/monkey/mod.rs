@@ -294,6 +294,7 @@ impl Scenario for Monkey {
         let meter = Meter {
             cx,
             names: &self.names,
+            baggage: self.settings.baggage,
             user: UserId(self.settings.first_user.0 + cx.user().0),
         };
         let sending = &self.settings.sending;

@@ -14,6 +14,8 @@ pub struct Settings {
     pub sending: Sending,
     /// The seed of all random choices.
     pub seed: u64,
+    /// Whether each request under load carries a W3C `baggage` header that names its step and phase.
+    pub baggage: bool,
     /// The first monkey's place in the catalog's users; the others follow it.
     pub first_user: UserId,
     /// What is known and accepted.
@@ -38,6 +40,7 @@ impl Settings {
         Self {
             sending,
             seed,
+            baggage: true,
             first_user: UserId(0),
             accept: Vec::new(),
             logout: None,
@@ -53,7 +56,8 @@ impl Settings {
     pub fn problems(&self, document: &Document) -> Vec<UnknownOperation> {
         let accepted = self.accept.iter().filter_map(|accepted| {
             let name = accepted.operation.as_ref()?;
-            Some(("accept", name))
+            // Of a path that there is, a method that there isn't may be accepted, too.
+            (!document.has_path(name)).then_some(("accept", name))
         });
         let logout = self.logout.iter().map(|name| ("logout", name));
         let skip = self.skip.iter().map(|name| ("skip", name));
@@ -101,9 +105,10 @@ impl Accepted {
         status: Option<u16>,
     ) -> bool {
         let same_operation = |given: &String| {
-            operation
-                .and_then(|name| document.operation(name))
-                .is_some_and(|operation| operation.is_called(given))
+            operation == Some(given)
+                || operation
+                    .and_then(|name| document.operation(name))
+                    .is_some_and(|operation| operation.is_called(given))
         };
         self.check.is_none_or(|given| given == check)
             && self.operation.as_ref().is_none_or(same_operation)

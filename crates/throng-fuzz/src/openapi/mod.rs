@@ -149,6 +149,20 @@ impl Document {
             .find(|operation| operation.is_called(name))
     }
 
+    /// Whether it says of any operation that a login is needed.
+    pub fn knows_logins(&self) -> bool {
+        self.operations.iter().any(|operation| operation.secured)
+    }
+
+    /// Whether some operation has the path of this name (see [`Document::operation`]), by whatever method.
+    pub fn has_path(&self, name: &str) -> bool {
+        let path = name.split_once(' ').map_or(name, |(_, path)| path.trim());
+        self.operations.iter().any(|operation| {
+            let shown = operation.name.split_once(' ').map(|(_, path)| path);
+            operation.path == path || shown == Some(path)
+        })
+    }
+
     /// What a value stands for: follows `$ref` inside the document. A reference that leads nowhere, or in a circle, is given
     /// back as it is.
     pub fn resolve<'a>(&'a self, value: &'a Value) -> &'a Value {

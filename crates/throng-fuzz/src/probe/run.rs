@@ -44,6 +44,8 @@ pub(crate) struct Trace {
 pub(crate) struct Meter<'a> {
     pub(crate) cx: &'a IterCx,
     pub(crate) names: &'a Names,
+    /// Whether requests name their step.
+    pub(crate) baggage: bool,
     pub(crate) user: UserId,
 }
 
@@ -228,17 +230,12 @@ async fn one(
         Phase::Warmup => &baggage.warmup,
         Phase::Measured => &baggage.measured,
     };
+    let baggage = meter.baggage.then_some(baggage);
     let mut clock = meter.cx.step_clock();
     let mut in_flight = meter.cx.begin(*id, meter.user, &mut clock);
     in_flight.may_take(sending.timeout);
     let answer = sending
-        .send(
-            &filled,
-            &identity,
-            request.csrf,
-            others.as_ref(),
-            Some(baggage),
-        )
+        .send(&filled, &identity, request.csrf, others.as_ref(), baggage)
         .await;
     drop(permit);
     in_flight.answered(answer.status());

@@ -44,7 +44,8 @@ components:
     let read = document.operation("readThing").expect("by its id");
     assert_eq!(read.path, "/base/things/{id}");
     assert!(document.operation("get /base/things/{id}").is_some());
-    assert!(read.secured);
+    assert!(read.secured && document.knows_logins());
+    assert!(document.has_path("PATCH /things/{id}") && !document.has_path("GET /things"));
     assert_eq!(read.parameters[0].schema, json!({ "type": "integer" }));
     let status = |status| read.response(status).expect("documented").0;
     assert_eq!((status(200), status(404), status(500)), (0, 1, 2));

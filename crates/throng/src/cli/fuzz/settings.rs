@@ -22,6 +22,7 @@ pub(crate) fn settings(
 ) -> anyhow::Result<Settings> {
     let monkey = &scenario.monkey;
     let mut settings = Settings::new(sending(scenario)?, seed);
+    settings.baggage = scenario.target.baggage;
     settings.accept = monkey
         .accept
         .iter()
