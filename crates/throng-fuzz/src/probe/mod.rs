@@ -1,7 +1,7 @@
 //! Probes: short sequences of requests, and what is to be judged on their answers.
 //!
 //! A probe is whole in itself: what it reads or deletes it has created before, so that it can be sent again at any time,
-//! on another day and by curl. Nothing in here is random but what [`single`] draws.
+//! on another day and by curl. Nothing in here is random but what `single` draws.
 
 mod plain_request;
 mod related;

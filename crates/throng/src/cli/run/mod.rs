@@ -456,7 +456,11 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn call(outcome: Outcome) -> Event {
-        Event::Step(Sample {
+        Event::Step(sample(outcome))
+    }
+
+    fn sample(outcome: Outcome) -> Sample {
+        Sample {
             step: StepId(0),
             user: UserId(0),
             intended: Duration::ZERO,
@@ -466,7 +470,7 @@ mod tests {
             received: 0,
             status: None,
             outcome,
-        })
+        }
     }
 
     fn execution(outcome: IterationOutcome) -> Event {
@@ -532,5 +536,67 @@ mod tests {
             Some("stopped by a signal after 2.0 s of 2 s; 1 call was cut off, which is no error")
         );
         assert_eq!(told(2 * SECOND, &[done]), None);
+    }
+
+    /// A workload of two workflows, one with a step that must be refused.
+    fn program() -> std::sync::Arc<Program> {
+        let source = "name: x
+target: { protocol: http, url: http://t/ }
+login: { kind: none }
+workflows:
+  access:
+    actors: [a]
+    steps:
+      - forbidden: { get: /x, refused: { error: denied, must: true } }
+  look:
+    actors: [a]
+    steps: [{ see: { get: /y } }]
+";
+        let overrides = throng_workflow::Overrides::default();
+        let environment = throng_workflow::Environment::new(&|_| None);
+        let file = throng_workflow::ScenarioFile::parse("x", source, &overrides, &environment);
+        file.map(|file| file.program).expect("a sound file")
+    }
+
+    #[test]
+    fn a_condition_on_access_says_that_nothing_was_attempted() {
+        let program = program();
+        let threshold: Threshold = "not_refused==0".parse().expect("a threshold");
+        let words = |step: u32| {
+            let mut tally = Tally::new(&program.catalog);
+            tally.add(&Event::Step(Sample {
+                step: StepId(step),
+                ..sample(Outcome::Refused)
+            }));
+            let measured = Measured {
+                catalog: &program.catalog,
+                tally: &tally,
+                phases: &[],
+                generator: &GeneratorHealth::default(),
+            };
+            let result = threshold.evaluate(&measured);
+            let result = never_attempted(&threshold, result, &program, &tally);
+            assert!(result.passed);
+            result.actual_text
+        };
+        assert_eq!(words(0), "0");
+        assert_eq!(words(1), "0, never attempted");
+    }
+
+    #[test]
+    fn a_workflow_that_never_succeeded_is_named() {
+        let program = program();
+        let failed = execution(IterationOutcome::Failed(None));
+        let named = |events: &[Event]| {
+            let mut tally = Tally::new(&program.catalog);
+            events.iter().for_each(|event| tally.add(event));
+            never_succeeded(&program.catalog, &tally).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            named(&[failed.clone(), failed.clone()]),
+            ["not one of 2 executions of access succeeded"]
+        );
+        assert!(named(&[failed, execution(IterationOutcome::Success)]).is_empty());
+        assert!(named(&[execution(IterationOutcome::Interrupted)]).is_empty());
     }
 }

@@ -365,11 +365,16 @@ pub(crate) async fn log_users_in(
 ) -> anyhow::Result<Vec<Identity>> {
     let users = wanted.scenario.users.count.value;
     let concurrency = wanted.login_concurrency;
+    let whom = if wanted.phases.is_empty() {
+        "users"
+    } else {
+        "users for the monkeys"
+    };
     narrator.step(&match &login {
-        LoginWay::OAuth(_) => format!("Creating {users} users and acquiring OAuth tokens..."),
-        _ if made.directory.is_none() => format!("Logging {users} users in..."),
+        LoginWay::OAuth(_) => format!("Creating {users} {whom} and acquiring OAuth tokens..."),
+        _ if made.directory.is_none() => format!("Logging {users} {whom} in..."),
         LoginWay::Requests(_) | LoginWay::Form(_) => {
-            format!("Creating {users} users and logging them in...")
+            format!("Creating {users} {whom} and logging them in...")
         }
     });
     narrator.note(&format!(
