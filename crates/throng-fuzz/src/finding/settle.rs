@@ -62,19 +62,25 @@ impl Monkey {
             std::mem::take(&mut groups.groups)
         };
         let deadline = Instant::now() + budget;
+        // What takes long, or many tries, must not take the time of all others.
+        let mut groups: Vec<(Key, Group)> = groups.into_iter().collect();
+        groups.sort_by_key(|(key, _)| key.check.is_race());
         let mut left = groups.len();
+        let mut untried = 0;
         for (key, group) in groups {
-            let slice = deadline.saturating_duration_since(Instant::now())
-                / u32::try_from(left).unwrap_or(u32::MAX).max(1);
+            let rest = deadline.saturating_duration_since(Instant::now());
+            if rest.is_zero() || abort.is_cancelled() {
+                untried += u64::from(!self.keep_untried(&key, &group, &mut found));
+                continue;
+            }
+            let slice = rest / u32::try_from(left).unwrap_or(u32::MAX).max(1);
             left -= 1;
-            self.settle_one(
-                key,
-                group,
-                Instant::now() + slice.mul_f32(1.5),
-                abort,
-                &mut found,
-            )
-            .await;
+            let until = Instant::now() + slice.mul_f32(1.5);
+            self.settle_one(key, group, until, abort, &mut found).await;
+        }
+        if untried > 0 {
+            let what = "kinds of trouble not sent again for want of time";
+            found.remarks.insert(what.to_owned(), untried);
         }
         found.merge_same();
         if let Some(corpus) = &self.settings.corpus {
@@ -101,13 +107,7 @@ impl Monkey {
         let Some(first) = group.probes.first() else {
             return;
         };
-        let accepted = self.settings.accept.iter().find(|accepted| {
-            accepted.covers(&self.document, key.check, Some(&key.operation), key.status)
-        });
-        if let Some(accepted) = accepted {
-            let reason = accepted.reason.clone();
-            let finding = self.finding(&key, &group, first.clone(), Seen::default(), Some(reason));
-            found.accepted.push(finding);
+        if self.keep_accepted(&key, &group, found) {
             return;
         }
         let mut bench = Bench::new(
@@ -153,6 +153,32 @@ impl Monkey {
         };
         let finding = self.finding(&key, &group, probe, seen, None);
         found.findings.push(finding);
+    }
+
+    /// Keeps what is accepted. Whether it is.
+    fn keep_accepted(&self, key: &Key, group: &Group, found: &mut Found) -> bool {
+        let accepted = self.settings.accept.iter().find(|accepted| {
+            accepted.covers(&self.document, key.check, Some(&key.operation), key.status)
+        });
+        let (Some(accepted), Some(first)) = (accepted, group.probes.first()) else {
+            return false;
+        };
+        let reason = Some(accepted.reason.clone());
+        let finding = self.finding(key, group, first.clone(), Seen::default(), reason);
+        found.accepted.push(finding);
+        true
+    }
+
+    /// Keeps what there was no time to send again. Whether it's accepted, so that this takes nothing away.
+    fn keep_untried(&self, key: &Key, group: &Group, found: &mut Found) -> bool {
+        if self.keep_accepted(key, group, found) {
+            return true;
+        }
+        if let Some(first) = group.probes.first() {
+            let finding = self.finding(key, group, first.clone(), Seen::default(), None);
+            found.seen_once.push(finding);
+        }
+        false
     }
 
     fn finding(

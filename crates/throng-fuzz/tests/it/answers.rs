@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 use throng_client::{Connector, ConnectorOptions};
-use throng_fuzz::{Accounts, Check, Document, Monkey, NoAccounts, Sending, Settings};
+use throng_fuzz::{Accounts, Check, Document, Found, Monkey, NoAccounts, Sending, Settings};
 use throng_metrics::Catalog;
 use url::Url;
 
@@ -119,8 +119,8 @@ fn document() -> Value {
     })
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_answer_is_what_it_is_and_nothing_else() {
+/// A swarm of one on such a server.
+async fn found(probes: u64, budget: Duration) -> Found {
     let connector = Connector::new(ConnectorOptions::default()).expect("a connector");
     let accounts: Arc<dyn Accounts> = Arc::new(NoAccounts(connector));
     let sending = Sending {
@@ -133,13 +133,28 @@ async fn each_answer_is_what_it_is_and_nothing_else() {
     };
     let document = Document::load(document().to_string().as_bytes(), "").expect("a document");
     let mut settings = Settings::new(sending, 3);
-    settings.probes = Some(120);
+    settings.probes = Some(probes);
     let mut catalog = Catalog::default();
     catalog.add_user("a monkey");
     let monkey =
         Monkey::new(Arc::new(document), accounts, settings, &mut catalog).expect("a swarm");
-    let run = crate::swarm::drive(&monkey, catalog, 1).await;
-    let found = run.found;
+    crate::swarm::drive(&monkey, catalog, 1, budget).await.found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_time_nothing_is_confirmed_and_nothing_is_lost() {
+    let found = found(60, Duration::ZERO).await;
+    assert!(found.is_sound(), "{found}");
+    assert!(found.seen_once.len() >= 5, "{found}");
+    let untried = found
+        .remarks
+        .get("kinds of trouble not sent again for want of time");
+    assert_eq!(untried.copied(), u64::try_from(found.seen_once.len()).ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_answer_is_what_it_is_and_nothing_else() {
+    let found = found(120, Duration::from_secs(90)).await;
     let seen: BTreeSet<(Check, &str, Option<u16>)> = found
         .findings
         .iter()

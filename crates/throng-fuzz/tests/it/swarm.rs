@@ -33,7 +33,7 @@ pub(crate) async fn run(
     let accounts = Arc::clone(users) as Arc<dyn Accounts>;
     let monkey =
         Monkey::new(Arc::clone(&document), accounts, settings, &mut catalog).expect("a swarm");
-    let ran = drive(&monkey, catalog, 4).await;
+    let ran = drive(&monkey, catalog, 4, Duration::from_secs(90)).await;
     Run {
         found: ran.found,
         document,
@@ -48,7 +48,12 @@ pub(crate) struct Ran {
 }
 
 /// Runs a swarm until it has no more probes, and settles what it saw.
-pub(crate) async fn drive(monkey: &Arc<Monkey>, catalog: Catalog, users: u32) -> Ran {
+pub(crate) async fn drive(
+    monkey: &Arc<Monkey>,
+    catalog: Catalog,
+    users: u32,
+    budget: Duration,
+) -> Ran {
     let stop = StopSignals::default();
     let load = Load {
         users,
@@ -71,7 +76,7 @@ pub(crate) async fn drive(monkey: &Arc<Monkey>, catalog: Catalog, users: u32) ->
     };
     let (outcome, ()) = tokio::join!(running, end);
     Ran {
-        found: monkey.settle(Duration::from_secs(90), &stop.abort).await,
+        found: monkey.settle(budget, &stop.abort).await,
         samples: outcome.tally.calls(),
     }
 }
