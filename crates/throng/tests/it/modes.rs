@@ -7,7 +7,9 @@ use std::path::Path;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use throng_sandbox::{Integr8scodeConfig, Integr8scodeSandbox};
+use throng_sandbox::{
+    EndpointKnob, ErrorKind, Integr8scodeConfig, Integr8scodeSandbox, Knobs, Latency,
+};
 use tokio::process::Command;
 
 use crate::docs::{page, throng as at_once};
@@ -391,4 +393,123 @@ async fn a_signal_ends_both_swarms_and_what_they_did_is_counted() {
     assert_eq!(report["ground_truth"]["agrees"], true, "{ended}");
     assert_eq!(report["monkey"]["findings"], json!([]));
     assert!(report["summary"]["duration"].as_f64() < Some(100.0));
+}
+
+#[tokio::test]
+async fn flags_beat_the_environment_about_the_target_and_its_users_too() {
+    let home = home();
+    let sandbox = Integr8scodeSandbox::start(Integr8scodeConfig::default())
+        .await
+        .expect("a sandbox");
+    let flags = [
+        "run",
+        "integr8scode",
+        "--mode",
+        "user",
+        "--clients",
+        "2",
+        "--duration",
+        "1",
+        "-o",
+        "out.json",
+        "--base-url",
+        sandbox.url(),
+        "--auto-register",
+        "true",
+        "--user-prefix",
+        "flag",
+    ];
+    let mut command = throng(home.path(), flags);
+    command
+        .env("LOAD_BASE_URL", "https://127.0.0.1:9")
+        .env("LOAD_AUTO_REGISTER", "false")
+        .env("LOAD_USER_PREFIX", "environment");
+    ended(command, home.path()).await.with_code(0);
+    let text = fs::read_to_string(home.path().join("out.json")).expect("a report");
+    let report: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(
+        names(&report["users"]),
+        BTreeSet::from(["flag_user_1", "flag_user_2"])
+    );
+    // Nothing deletes them: they are named.
+    assert_eq!(
+        report["cleanup"]["staying"],
+        json!(["flag_user_1", "flag_user_2"])
+    );
+    sandbox.stop().await;
+}
+
+/// How many of these spans there were at once, at most.
+fn most_at_once(spans: impl Iterator<Item = (u64, u64)>) -> i32 {
+    let mut turns: Vec<(u64, i32)> = spans.flat_map(|(from, to)| [(from, 1), (to, -1)]).collect();
+    // What ends as another begins was not there with it.
+    turns.sort_unstable();
+    let running = turns.iter().scan(0, |now, (_, turn)| {
+        *now += turn;
+        Some(*now)
+    });
+    running.max().unwrap_or(0)
+}
+
+#[tokio::test]
+async fn the_target_never_has_more_requests_at_once_than_allowed_and_every_user_gets_some() {
+    let home = home();
+    let slow = EndpointKnob {
+        latency: Some(Latency {
+            fixed_ms: 20.0,
+            jitter: None,
+        }),
+        pattern: "*".to_owned(),
+        error_rate: None,
+        error: ErrorKind::Http(500),
+        stall: None,
+    };
+    let config = Integr8scodeConfig {
+        knobs: Knobs {
+            endpoints: vec![slow],
+            ..Knobs::default()
+        },
+        ..Integr8scodeConfig::default()
+    };
+    let sandbox = Integr8scodeSandbox::start(config).await.expect("a sandbox");
+    let arguments = [
+        "run",
+        "integr8scode",
+        "--base-url",
+        sandbox.url(),
+        "--mode",
+        "both",
+        "--clients",
+        "12",
+        "--concurrency",
+        "3",
+        "--duration",
+        "3",
+        "-o",
+        "out.json",
+    ];
+    ended(throng(home.path(), arguments), home.path())
+        .await
+        .with_code(0);
+    let entries = sandbox.journal().entries();
+    // Those of the load; a stream goes on after its head, and holds nobody up.
+    let requests = entries.iter().filter(|entry| {
+        entry.baggage.contains_key("throng.step") && !entry.route.contains("/events/")
+    });
+    let most = most_at_once(requests.map(|entry| (entry.started_ns, entry.ended_ns)));
+    assert_eq!(most, 3);
+    let text = fs::read_to_string(home.path().join("out.json")).expect("a report");
+    let report: Value = serde_json::from_str(&text).expect("JSON");
+    for (name, user) in report["users"].as_object().expect("users") {
+        assert!(user["total_operations"].as_u64() > Some(0), "{name}");
+    }
+    // Many waited long, and no latency says so.
+    let wait = &report["generator"]["permit_wait"];
+    assert!(wait["p50"].as_f64() > Some(0.05), "{wait}");
+    let response = &report["steps"]["settings/read"]["response"];
+    assert!(
+        response["p50"].as_f64() < wait["p50"].as_f64(),
+        "{response}"
+    );
+    sandbox.stop().await;
 }
