@@ -162,6 +162,13 @@ impl Answered {
         self.json.get_or_init(parse).as_ref()
     }
 
+    /// Whether the body is JSON by its grammar (RFC 8259): numbers of any size, nesting of any depth and lone surrogates are,
+    /// though no value is made of them here.
+    pub fn is_json_text(&self) -> bool {
+        std::str::from_utf8(&self.body)
+            .is_ok_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok())
+    }
+
     /// The media type without parameters, in lower case; empty where none is said.
     pub fn media_type(&self) -> String {
         self.header(&header::CONTENT_TYPE)

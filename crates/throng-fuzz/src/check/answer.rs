@@ -123,7 +123,7 @@ impl Judge<'_> {
             .json()
             .filter(|_| crate::openapi::is_json(&media_type))
         else {
-            if crate::openapi::is_json(&media_type) && !answered.cut {
+            if crate::openapi::is_json(&media_type) && !answered.cut && !answered.is_json_text() {
                 say(
                     Check::BodyAgainstSchema,
                     format!("{status}: the body is no JSON"),

@@ -476,18 +476,27 @@ fn astray(document: &Document, request: &mut Request, draw: &mut Draw) {
         }
     }
     let path = segments.join("/");
-    let known = |path: &str| {
-        let bare = path.trim_end_matches('/');
-        document
-            .operations()
-            .iter()
-            .any(|operation| operation.path.trim_end_matches('/') == bare)
-    };
-    if path.len() < 2 || known(&path) {
+    let mut operations = document.operations().iter();
+    let known = operations.any(|operation| leads_to(&operation.path, &path));
+    if path.len() < 2 || known {
         return;
     }
     request.path = path;
     request.operation = None;
+}
+
+/// Whether a path may be one of a template's: where either has a parameter, anything is.
+fn leads_to(template: &str, path: &str) -> bool {
+    let segments = |path: &str| -> Vec<String> {
+        let bare = path.trim_end_matches('/');
+        bare.split('/').map(str::to_owned).collect()
+    };
+    let (template, path) = (segments(template), segments(path));
+    template.len() == path.len()
+        && template
+            .iter()
+            .zip(&path)
+            .all(|(one, other)| one == other || one.contains('{') || other.contains('{'))
 }
 
 /// A method that the path does not have.
@@ -522,6 +531,19 @@ mod tests {
         assert!(!routable(&Part::Encoded("a%2fb".to_owned())));
         assert!(!routable(&Part::text("a/b")));
         assert!(routable(&Part::text("a b")));
+    }
+
+    #[test]
+    fn a_path_is_astray_only_if_no_template_has_it() {
+        for (template, path, expected) in [
+            ("/things/{id}", "/things/throng", true),
+            ("/things/{id}", "/things/", false),
+            ("/things/", "/things", true),
+            ("/things/{id}/parts", "/things/{id}/throng", false),
+            ("/things/special", "/things/{id}", true),
+        ] {
+            assert_eq!(leads_to(template, path), expected, "{template} {path}");
+        }
     }
 
     #[test]

@@ -53,7 +53,7 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
             |status: &str, body: &str| whole(status, "application/json; charset=utf-8", body);
         let known = [
             "/hang", "/broken", "/big", "/teapot", "/html", "/odd", "/busy", "/boom", "/fine",
-            "/stream", "/limited",
+            "/stream", "/limited", "/huge",
         ];
         let response = match path {
             _ if !known.contains(&path) => json("404 Not Found", "{}"),
@@ -71,6 +71,8 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
             "/html" => whole("200 OK", "text/html", "<p>"),
             "/odd" => json("200 OK", r#"{"size":"large"}"#),
             "/busy" => json("503 Busy\r\nretry-after: 1", "{}"),
+            // JSON, though no 64 bits hold it and no character is that surrogate.
+            "/huge" => json("200 OK", &format!(r#"{{"more":{},"text":"\ud800"}}"#, "9".repeat(400))),
             "/limited" => json("429 Slow\r\nretry-after: 1", "{}"),
             "/boom" => json("500 Oh", r#"{"error":"no 1234"}"#),
             "/stream" => "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n".to_owned(),
@@ -114,7 +116,7 @@ fn document() -> Value {
         "openapi": "3.1.0",
         "paths": {
             "/hang": any(), "/broken": any(), "/big": any(), "/teapot": plain(), "/html": plain(), "/odd": plain(), "/busy": plain(),
-            "/limited": plain(), "/boom": plain(), "/fine": plain(), "/stream": get(json!({ "text/event-stream": {} })),
+            "/limited": plain(), "/huge": plain(), "/boom": plain(), "/fine": plain(), "/stream": get(json!({ "text/event-stream": {} })),
         },
     })
 }
