@@ -12,7 +12,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use cookie_store::{CookieExpiration, CookieStore, RawCookie};
+use cookie_store::{Cookie, CookieExpiration, CookieStore, RawCookie};
 use http::{HeaderMap, HeaderValue, header};
 use url::Url;
 
@@ -65,9 +65,9 @@ impl Kept {
         })
     }
 
-    fn serves(&self, origin: &Arc<str>) -> bool {
+    fn serves(&self, origin: &Arc<str>, now: impl FnOnce() -> SystemTime) -> bool {
         (Arc::ptr_eq(&self.origin, origin) || self.origin == *origin)
-            && self.until.is_none_or(|end| SystemTime::now() < end)
+            && self.until.is_none_or(|end| now() < end)
     }
 }
 
@@ -104,7 +104,7 @@ impl Jar {
         let mut state = self.lock();
         let origin = target.origin.text();
         if let Some(kept) = &state.kept
-            && kept.serves(origin)
+            && kept.serves(origin, SystemTime::now)
         {
             return kept.sent.clone();
         }
@@ -137,13 +137,14 @@ impl Jar {
         state.store.store_response_cookies(cookies, url);
     }
 
-    /// The value of the cookie `name` that a request to `url` would carry.
+    /// The value of the cookie `name` that a request to `url` would carry; of several the first, which is the one of the
+    /// longest path.
     pub fn get(&self, url: &Url, name: &str) -> Option<String> {
         let store = &self.lock().store;
-        store
-            .get_request_values(url)
-            .find(|(found, _)| *found == name)
-            .map(|(_, value)| value.to_owned())
+        in_order(store, url)
+            .into_iter()
+            .find(|cookie| cookie.name() == name)
+            .map(|cookie| cookie.value().to_owned())
     }
 
     /// The text with the values of all cookies struck out, except short ones, which are no secrets and may stand anywhere.
@@ -179,10 +180,20 @@ impl Jar {
     }
 }
 
+/// The cookies that go with a request to `url`, in the order in which they do: those of longer paths before those of shorter
+/// ones, and of one path the older ones before the newer ones (RFC 6265, section 5.4). Servers take the first of a name.
+fn in_order<'s>(store: &'s CookieStore, url: &Url) -> Vec<&'s Cookie<'static>> {
+    // They come in the order in which they were first set, and the sort keeps it.
+    let mut cookies = store.matches(url);
+    cookies.sort_by_key(|cookie| std::cmp::Reverse(cookie.path.len()));
+    cookies
+}
+
 fn put_together(store: &CookieStore, url: &Url) -> Sent {
     let mut text = String::new();
     let mut cookies = Vec::new();
-    for (name, value) in store.get_request_values(url) {
+    for cookie in in_order(store, url) {
+        let (name, value) = cookie.name_value();
         if let Ok(value) = HeaderValue::from_str(value) {
             cookies.push((name.to_owned(), sensitive(value)));
         }
@@ -243,5 +254,31 @@ fn keeps_its_prefix(cookie: &RawCookie<'_>) -> bool {
 impl fmt::Debug for Jar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Jar").field("cookies", &self.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was sent last is looked up anew as soon as some cookie of it has ended.
+    #[test]
+    fn what_was_sent_last_is_kept_until_the_first_cookie_ends() {
+        let jar = Jar::new();
+        let url: Url = "http://localhost/".parse().unwrap();
+        let mut headers = HeaderMap::new();
+        for cookie in ["long=1; Path=/; Max-Age=600", "short=1; Path=/; Max-Age=60"] {
+            headers.append(header::SET_COOKIE, HeaderValue::from_static(cookie));
+        }
+        jar.store(&url, &headers);
+        let origin: Arc<str> = "http://localhost".into();
+        let state = jar.lock();
+        let sent = put_together(&state.store, &url);
+        let kept = Kept::of(&state.store, &origin, &sent).unwrap();
+        let after = |seconds| move || SystemTime::now() + Duration::from_secs(seconds);
+        assert!(kept.serves(&origin, SystemTime::now));
+        assert!(kept.serves(&origin, after(30)));
+        assert!(!kept.serves(&origin, after(61)));
+        assert!(!kept.serves(&"http://localhost:1".into(), SystemTime::now));
     }
 }
