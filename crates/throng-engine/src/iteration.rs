@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) busy: AtomicU32,
     /// Set when the load has lasted as long as it should.
     pub(crate) time_is_up: AtomicBool,
+    /// Set when what still runs is dropped: from then on nobody shall begin a call that he waited for.
+    pub(crate) given_up: AtomicBool,
     /// Set when the load begins.
     pub(crate) clock: OnceLock<Clock>,
 }
@@ -275,11 +277,19 @@ impl IterCx {
     /// The right to have one call in flight, where [`Load::in_flight`] limits that; `None` at once where nothing does. Ask
     /// for it before [`IterCx::begin`], so that the waiting is no part of the step's service time, and drop it as soon as the
     /// answer is there.
+    ///
+    /// When the run's end drops the calls in flight, their permits don't go on to those who wait: they would begin a step
+    /// only to be dropped, too, before anything of it was sent. An abort alone is the scenario's to look at when it has its
+    /// permit ([`StopSignals::abort`]): clearing up may still go on.
     pub async fn permit(&self) -> Option<Permit> {
-        match &self.0.shared.load.in_flight {
-            None => None,
-            Some(limit) => Some(limit.permit(self.0.phase == Phase::Measured).await),
+        let shared = &self.0.shared;
+        let limit = shared.load.in_flight.as_ref()?;
+        let permit = limit.permit(self.0.phase == Phase::Measured).await;
+        if shared.given_up.load(Ordering::Acquire) {
+            drop(permit);
+            return std::future::pending().await;
         }
+        Some(permit)
     }
 
     /// A step that starts now. Finish it with [`InFlight::finish`]. Dropped before, it is recorded all the same: as

@@ -65,6 +65,7 @@ pub async fn run<S: Scenario>(
         let_in: Mutex::new(Violations::default()),
         busy: AtomicU32::new(0),
         time_is_up: AtomicBool::new(false),
+        given_up: AtomicBool::new(false),
         clock: OnceLock::new(),
     });
     let starts = Arc::new(match load.executor {
@@ -288,8 +289,13 @@ async fn put_load(
     }
     ended.let_out = clock.now().saturating_sub(load.warmup).min(load.duration);
     dispatcher.close();
-    let give_up = crew.give_up_handle();
-    wind_down(shared, progress, || give_up.cancel(), crew.all_idle()).await;
+    let tokens = crew.give_up_handle();
+    let give_up = || {
+        // Before the first call is dropped: that hands its permit on.
+        shared.given_up.store(true, Ordering::Release);
+        tokens.cancel();
+    };
+    wind_down(shared, progress, give_up, crew.all_idle()).await;
 
     // A drain, or the end itself, may have become an abort meanwhile.
     if shared.callers_stop.abort.is_cancelled() {

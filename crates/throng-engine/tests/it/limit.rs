@@ -103,3 +103,29 @@ async fn two_runs_side_by_side_share_a_limit_and_the_warm_up_does_not_count() {
     assert!(together <= 3, "{together}");
     assert_eq!(limit.waited().count(), calls);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_when_the_calls_in_flight_are_dropped_begins_none() {
+    let limit = InFlightLimit::new(2);
+    let begun = Arc::new(AtomicU32::new(0));
+    let seen = begun.clone();
+    let script = Script {
+        iterate: Box::new(move |cx| {
+            let begun = begun.clone();
+            Box::pin(async move {
+                let _permit = cx.permit().await;
+                begun.fetch_add(1, Ordering::Relaxed);
+                one_step(cx, seconds(3600)).await
+            })
+        }),
+        ..Script::default()
+    };
+    let load = Load {
+        graceful_stop: seconds(1),
+        abort_grace: seconds(1),
+        ..load(8, &limit)
+    };
+    let outcome = run_script(&load, script).await;
+    assert_eq!(seen.load(Ordering::Relaxed), 2);
+    assert_eq!(outcome.tally.step(StepId(0)).count(), 2);
+}

@@ -300,10 +300,11 @@ impl Scenario for Monkey {
         let sending = &self.settings.sending;
         let sent = execute(&probe, &mut member.cast, sending, unique(), Some(&meter));
         let trace = tokio::select! {
+            // The abort first: it frees permits of others, and who waited for one shall not begin a call with it now.
             biased;
-            trace = sent => trace,
             // What is in flight is recorded as cut off, and a probe that is not whole proves nothing.
             () = cx.stop().abort.cancelled() => anyhow::bail!("the run ended before the probe did"),
+            trace = sent => trace,
         };
         let trace = match trace {
             Ok(trace) => trace,

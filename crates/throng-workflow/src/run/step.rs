@@ -73,15 +73,15 @@ impl<D: Driver> Execution<'_, D> {
         let mut prepared = self.prepare(step, branch, &ends).map_err(untried)?;
         let answer = match &step.until {
             None => {
-                let ready = self.ready(user).await;
+                let ready = self.ready(user, branch.mode).await?;
                 self.attempt(step, user, &prepared, ready, branch, None)
                     .await
                     .map_err(untried)?
             }
-            Some(until) => self
-                .poll(step, until, user, &mut prepared, branch)
-                .await
-                .map_err(untried)?,
+            Some(until) => {
+                self.poll(step, until, user, &mut prepared, branch, &untried)
+                    .await?
+            }
         };
         match answer {
             Answer::Met => {
@@ -140,8 +140,9 @@ impl<D: Driver> Execution<'_, D> {
         user: u32,
         prepared: &mut Prepared<'_>,
         branch: &mut Branch<'_>,
-    ) -> Result<Answer, Missing> {
-        let mut ready = self.ready(user).await;
+        untried: &(dyn Fn(Missing) -> Halt + Send + Sync),
+    ) -> Result<Answer, Halt> {
+        let mut ready = self.ready(user, branch.mode).await?;
         let began = self.cx.now();
         let mut deadline = began + until.within;
         // Who has to wait for a permit looks later: the target isn't held to that, and the error grows by it.
@@ -154,14 +155,15 @@ impl<D: Driver> Execution<'_, D> {
             prepared.timeout = step.timeout.min(deadline.saturating_sub(asked));
             let answer = self
                 .attempt(step, user, prepared, ready, branch, Some((until, deadline)))
-                .await?;
+                .await
+                .map_err(untried)?;
             if !matches!(answer, Answer::NotYet) {
                 break answer;
             }
             // On a grid, so that the interval bounds the error however long the calls take.
             let rest = (asked + until.every).saturating_sub(self.cx.now());
             self.pause(rest, branch).await;
-            ready = self.ready(user).await;
+            ready = self.ready(user, branch.mode).await?;
             deadline += ready.waited();
             longest = longest.max(ready.waited());
         };
@@ -179,12 +181,16 @@ impl<D: Driver> Execution<'_, D> {
 
     /// Makes a user ready for a call, and waits until one more may be in flight: before the call's start, so that neither is
     /// measured as the target's.
-    async fn ready(&self, user: u32) -> Ready {
+    ///
+    /// Who gets his permit because an abort dropped the calls of others begins none: nothing of it would be sent any more, and
+    /// it would be counted as one that was. `finally` goes on after an abort.
+    async fn ready(&self, user: u32, mode: Mode) -> Result<Ready, Halt> {
         let renewed = self.driver.ready(user).await;
-        Ready {
-            renewed,
-            permit: self.cx.permit().await,
+        let permit = self.cx.permit().await;
+        if mode == Mode::Steps && self.cx.stop().abort.is_cancelled() {
+            return Err(Halt::Aborted);
         }
+        Ok(Ready { renewed, permit })
     }
 
     /// Makes one call and records it. With `until`, its deadline tells whether there is time for another.

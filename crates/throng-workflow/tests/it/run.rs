@@ -823,3 +823,45 @@ async fn a_poll_that_waits_for_permits_is_that_much_less_exact_and_gets_its_time
         wait.waits.resolution
     );
 }
+
+/// A permit that an abort has freed is no reason to begin a call that is dropped before anything of it is sent.
+#[tokio::test(start_paused = true)]
+async fn after_an_abort_no_step_begins_that_waited_for_its_permit_except_in_finally() {
+    let steps = "      - a: { call: hang, timeout: 1h }
+    finally:
+      - b: { call: clear }
+";
+    for by_signal in [false, true] {
+        let stop = StopSignals::default();
+        let load = Load {
+            users: 8,
+            duration: ms(500),
+            graceful_stop: ms(1000),
+            in_flight: Some(InFlightLimit::new(2)),
+            ..once()
+        };
+        if by_signal {
+            let abort = stop.abort.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(ms(100)).await;
+                abort.cancel();
+            });
+        }
+        let played = play(
+            workflow(8, "[me]", steps),
+            load,
+            stop,
+            |asked| match asked.tool.as_str() {
+                "hang" => Answer(ms(3_600_000), echo(asked).1),
+                _ => echo(asked),
+            },
+        )
+        .await;
+        let of = |tool: &str| played.asked.iter().filter(|it| it.tool == tool).count();
+        assert_eq!(of("hang"), 2);
+        let hung = played.step("a");
+        assert_eq!((hung.count(), hung.unfinished), (2, 2), "{by_signal}");
+        assert_eq!((of("clear"), played.step("b").succeeded), (8, 8));
+        assert_eq!(played.outcome.tally.workflow(WorkflowId(0)).interrupted, 8);
+    }
+}
