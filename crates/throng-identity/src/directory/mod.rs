@@ -34,12 +34,18 @@ pub struct NewUser {
 }
 
 /// What a creation came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Creation {
     /// There is such a user now, and it is ours.
     Created,
     /// There was such a user, whose password we know: it is used, and is not ours to delete.
     Reused,
+    /// The answer was no refusal, but doesn't prove that there is such a user now, or whose it is. It is ours if the
+    /// password logs in.
+    Unproven {
+        /// What the answer said, without secrets.
+        said: String,
+    },
 }
 
 /// What a deletion found.
@@ -131,8 +137,19 @@ pub enum DirectoryError {
     #[error(transparent)]
     Request(Box<HookError>),
     /// The form could not be sent, or refused the user.
+    // All of it is in the message: no source.
     #[error("registering failed{}", .0.reason())]
-    Form(#[source] LoginError),
+    Form(LoginError),
+    /// The answer to a registration was no refusal, but the password is refused afterwards.
+    #[error(
+        "registering was answered without an error, but the password is refused: the name is taken, or nobody was made; the page said: {said}"
+    )]
+    NotOurs {
+        /// The user.
+        name: String,
+        /// What the answer to the registration said.
+        said: String,
+    },
     /// It has no way to delete users.
     #[error("{url} has no way to delete users; {name} stays")]
     NoDeletion {
@@ -235,6 +252,7 @@ impl DirectoryError {
             Self::Exists { .. }
             | Self::Unauthorized { .. }
             | Self::Forbidden { .. }
+            | Self::NotOurs { .. }
             | Self::Refused { .. } => true,
             Self::Busy { status, .. } | Self::Unexpected { status, .. } => status.is_client_error(),
             Self::NoDeletion { .. } | Self::NoSuchUser { .. } => true,
@@ -250,7 +268,8 @@ impl DirectoryError {
                     Problem::Status { status, .. } => status.is_client_error(),
                     _ => false,
                 };
-                refused || !error.sent_a_form()
+                // What a page further on says is not about the registration.
+                (refused && error.answers_the_form()) || !error.sent_a_form()
             }
             // Without a connection nothing was sent.
             Self::Transport { source, .. } => source.is_connect(),

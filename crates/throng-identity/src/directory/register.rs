@@ -86,11 +86,15 @@ impl Register {
                 form::register(form, walker, &values, self.timeout).await?
             }
         };
-        if made == Registered::Made {
-            return Ok(Creation::Created);
-        }
-        if self.requests.reuse {
-            return Ok(Creation::Reused);
+        match made {
+            Registered::Made => return Ok(Creation::Created),
+            Registered::Unproven { said, exists } if !(exists && self.requests.reuse) => {
+                return Ok(Creation::Unproven { said });
+            }
+            Registered::Exists | Registered::Unproven { .. } if self.requests.reuse => {
+                return Ok(Creation::Reused);
+            }
+            Registered::Exists | Registered::Unproven { .. } => {}
         }
         Err(DirectoryError::Exists {
             name: user.name.clone(),

@@ -248,6 +248,12 @@ impl LoginError {
         hops.any(|hop| hop.purpose == Purpose::Credentials)
     }
 
+    /// Whether the failure is the answer to a form itself, not to a page that it led to.
+    pub(crate) fn answers_the_form(&self) -> bool {
+        let last = self.0.hops.last();
+        last.is_some_and(|hop| hop.purpose == Purpose::Credentials)
+    }
+
     /// Where it failed and why, without whose login it was.
     pub(crate) fn reason(&self) -> Reason<'_> {
         Reason(self)

@@ -49,17 +49,24 @@ pub struct FormLogin {
 pub struct FormRegistration {
     /// The page.
     pub form: FormPage,
-    /// The page that comes back for a user who is there already matches this.
+    /// What answers for a user who is there already matches this, whatever its status.
     pub exists: Option<Regex>,
 }
 
 /// What a registration came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Registered {
     /// There is such a user now.
     Made,
     /// There was one.
     Exists,
+    /// The page that came is neither a refusal nor a proof: sites say "closed" and "taken" with a 200, too.
+    Unproven {
+        /// What the page said, without secrets.
+        said: String,
+        /// It reads like one for a user who is there already.
+        exists: bool,
+    },
 }
 
 impl FormPage {
@@ -242,21 +249,32 @@ async fn send_registration(
     let html = String::from_utf8_lossy(&exchange.body);
     let document = Document::parse(&step.url, &html);
     let again = document.forms.iter().any(|form| is_same(form, &found.form));
-    let refused = again || exchange.status.is_client_error();
     let matches = |exists: &Regex| exists.is_match(&html);
-    if refused && registration.exists.as_ref().is_some_and(matches) {
+    let exists = registration.exists.as_ref().is_some_and(matches);
+    // A page further on, or one without the form, may have the words for another reason: "Already have an account?"
+    let refused = again || exchange.status.is_client_error();
+    if exists && refused && step.purpose == Purpose::Credentials {
         return Ok(Registered::Exists);
     }
-    if again {
-        return Err(walk.saying(Problem::Again, &document.says()));
+    if !exists {
+        if again {
+            return Err(walk.saying(Problem::Again, &document.says()));
+        }
+        walk.let_in(&step, &exchange, &document)?;
     }
-    walk.let_in(&step, &exchange, &document)?;
-    Ok(Registered::Made)
+    let said = crate::redact::text(&document.says(), &walk.secrets());
+    Ok(Registered::Unproven { said, exists })
 }
 
-/// Whether one form asks for what the other did.
+/// Whether a form is the other once more: it asks for the same, and sends it to the same place. Login forms may ask for what
+/// registrations do.
 fn is_same(form: &Form, other: &Form) -> bool {
-    form.names() == other.names()
+    let place = |form: &Form| {
+        let target = form.target.as_ref()?;
+        // A query may count the attempts.
+        Some((target.origin(), target.path().to_owned()))
+    };
+    form.names() == other.names() && place(form) == place(other)
 }
 
 impl Walk<'_> {

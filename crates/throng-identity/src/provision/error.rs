@@ -1,5 +1,7 @@
 //! Why a user is not ready.
 
+use http::StatusCode;
+
 use crate::directory::DirectoryError;
 use crate::hooks::{self, HookError};
 use crate::ledger::LedgerError;
@@ -59,7 +61,14 @@ impl ProvisionError {
     /// The login failed because the password is another one, as far as can be told.
     pub(super) fn refuses_password(&self) -> bool {
         match self {
-            Self::Login(error) => matches!(error.problem(), Problem::Credentials),
+            Self::Login(error) => match error.problem() {
+                Problem::Credentials => true,
+                // Any other may be a form's token, or a page that is missing.
+                Problem::Status { status, .. } => {
+                    *status == StatusCode::UNAUTHORIZED && error.answers_the_form()
+                }
+                _ => false,
+            },
             Self::SignIn { source, .. } => matches!(
                 source,
                 HookError::Status { status, .. } if status.is_client_error() && !hooks::is_passing(*status)

@@ -19,7 +19,7 @@ use crate::secret::Secret;
 use crate::tokens::TokenCell;
 
 /// How a user came to be there.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Came {
     /// Nobody asked: there is no directory.
     There,
@@ -27,8 +27,12 @@ enum Came {
     Created,
     /// Before this run.
     Reused,
-    /// By an attempt of this run that looked like a failure, or before it; the entry is that of the attempt.
-    Perhaps(EntryId),
+    /// By an attempt of this run that may have failed, or before it, or not at all. The entry is that of the attempt, `said` what
+    /// answered it, if not that there is such a user.
+    Perhaps {
+        entry: EntryId,
+        said: Option<String>,
+    },
 }
 
 /// One user on the way.
@@ -76,7 +80,7 @@ impl User {
         match came {
             Came::Created => (self.on_event)(ProvisionEvent::Created(&self.names, took)),
             Came::Reused => (self.on_event)(ProvisionEvent::Reused(&self.names)),
-            Came::There | Came::Perhaps(_) => {}
+            Came::There | Came::Perhaps { .. } => {}
         }
 
         let begun = Instant::now();
@@ -94,8 +98,8 @@ impl User {
                 .map(|()| None),
         };
         timings.login = Some(begun.elapsed());
-        if let Came::Perhaps(entry) = came {
-            self.settle(entry, &logged_in, took).await?;
+        if let Came::Perhaps { entry, said } = came {
+            self.settle(entry, said, &logged_in, took).await?;
         }
         let tokens = logged_in?;
         (self.on_event)(ProvisionEvent::LoggedIn(&self.names, begun.elapsed()));
@@ -159,11 +163,15 @@ impl User {
                 }
                 // Nobody knows whether the name was free. A password that only this run knows will tell.
                 Err(DirectoryError::Exists { .. }) if perhaps && self.plan.password.is_none() => {
-                    return Ok(Came::Perhaps(entry));
+                    return Ok(Came::Perhaps { entry, said: None });
                 }
                 Err(error @ DirectoryError::Exists { .. }) => {
                     perhaps = false;
                     break Err(error);
+                }
+                Ok(Creation::Unproven { said }) => {
+                    let said = Some(said);
+                    return Ok(Came::Perhaps { entry, said });
                 }
                 Ok(creation) => break Ok(creation),
                 Err(error) => {
@@ -185,7 +193,7 @@ impl User {
                 self.set_state(entry, State::Created).await?;
                 return Ok(Came::Created);
             }
-            Ok(Creation::Reused) => true,
+            Ok(_) => true,
             Err(_) => false,
         };
         if reused || !perhaps {
@@ -205,10 +213,11 @@ impl User {
     }
 
     /// Whose user it is that was there after an attempt whose outcome is unknown: this run's if it logs in with the password
-    /// that only this run knows, a stranger's if that is refused. Anything else doesn't tell.
+    /// that it was given, a stranger's, or nobody's, if that is refused. Anything else doesn't tell.
     async fn settle<T>(
         &self,
         entry: EntryId,
+        said: Option<String>,
         logged_in: &Result<T, ProvisionError>,
         took: Duration,
     ) -> Result<(), ProvisionError> {
@@ -221,10 +230,14 @@ impl User {
                 self.ledger.run(move |ledger| ledger.forget(entry)).await?;
                 let directory = self.plan.directory.as_ref();
                 let url = directory.map_or(String::new(), |directory| directory.url().to_string());
-                return Err(self.not_created(DirectoryError::Exists {
-                    name: self.names.name.clone(),
-                    url,
-                    cleanable: false,
+                let name = self.names.name.clone();
+                return Err(self.not_created(match said {
+                    Some(said) => DirectoryError::NotOurs { name, said },
+                    None => DirectoryError::Exists {
+                        name,
+                        url,
+                        cleanable: false,
+                    },
                 }));
             }
             Err(_) => {}

@@ -461,7 +461,9 @@ async fn a_user_registers_by_a_form_and_logs_in() {
     let fields = [("nickname", "{display_name}")];
     let join = directory(&url, &fields, false);
     let made = join.create(&carol("carol@b.example")).await.unwrap();
-    assert_eq!(made, Creation::Created);
+    // Whether it is, a login with its password will tell.
+    let said = "Sign in: Go".to_owned();
+    assert_eq!(made, Creation::Unproven { said });
     let sent = [
         ("do", "join"),
         ("email", "carol@b.example"),
@@ -499,6 +501,8 @@ async fn a_refused_registration_says_what_the_page_said_and_made_nobody() {
     );
     assert!(!words.contains(PASSWORD), "{words}");
     assert!(error.nothing_was_created() && !error.is_passing());
+    // All is said: a source would say it again.
+    assert!(std::error::Error::source(&error).is_none());
 
     let join = directory(&url, &[], false);
     let error = join.create(&carol("carol@b.example")).await.unwrap_err();

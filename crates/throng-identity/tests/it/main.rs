@@ -14,4 +14,5 @@ mod provider;
 mod register;
 mod sandbox;
 mod secrets;
+mod signup;
 mod tokens;
