@@ -4,6 +4,7 @@
 //! [`Client::with_cookies`](crate::Client::with_cookies) makes one.
 
 use std::{
+    collections::HashSet,
     fmt,
     sync::{
         Arc, Mutex,
@@ -88,6 +89,20 @@ impl Sent {
     }
 }
 
+/// Which cookies there were at some moment. Not `Debug`: their values are secrets.
+pub struct Snapshot(HashSet<String>);
+
+impl Snapshot {
+    fn of(store: &CookieStore) -> Self {
+        let cookies = store.iter_unexpired().map(|cookie| {
+            let domain = String::from(&cookie.domain);
+            let (name, value) = cookie.name_value();
+            format!("{domain} {} {name}={value}", &*cookie.path)
+        });
+        Self(cookies.collect())
+    }
+}
+
 impl Jar {
     /// An empty jar.
     pub fn new() -> Self {
@@ -160,6 +175,16 @@ impl Jar {
     /// Forgets every cookie.
     pub fn clear(&self) {
         *self.lock() = State::default();
+    }
+
+    /// What there is now, for [`Jar::gained_since`].
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::of(&self.lock().store)
+    }
+
+    /// Whether there is a cookie that was not there before, or had another value.
+    pub fn gained_since(&self, before: &Snapshot) -> bool {
+        !self.snapshot().0.is_subset(&before.0)
     }
 
     /// How many unexpired cookies there are.

@@ -105,8 +105,10 @@ pub enum Problem {
     /// The registration's form came back.
     #[error("expected the registration to be accepted, got its form again")]
     Again,
-    /// The form was accepted, but no cookie came.
-    #[error("expected the login to set a cookie, got none: there is no session that could be kept")]
+    /// The form was accepted, but no cookie came with that.
+    #[error(
+        "expected the login to set a cookie, got none that was not there before: there is no session that could be kept; if there is one all the same, say with `logged_in` which request proves it"
+    )]
     NoCookie,
     /// The request that tells whether a user is logged in says no.
     #[error("expected to be logged in after the form was accepted, but {0}")]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use regex::Regex;
 use throng_client::Exchange;
+use throng_client::cookies::{Jar, Snapshot};
 use url::Url;
 
 use super::DEFAULT_MAX_HOPS;
@@ -104,7 +105,8 @@ impl Limits {
     }
 }
 
-/// One attempt at a login. Arrived means: the password was sent, its form did not come back, and there is a cookie.
+/// One attempt at a login. Arrived means: the password was sent, its form did not come back, and there is a cookie of it; or
+/// that the request which only whoever is logged in may make succeeds.
 pub(super) async fn attempt(
     walk: &mut Walk<'_>,
     login: &FormLogin,
@@ -116,6 +118,11 @@ pub(super) async fn attempt(
     let email = values.get("email").map(Secret::expose);
     let mut answers = Answers::new(walk.user, walk.password, budget).with_fields(&fields, email);
     let mut step = Step::get(Purpose::Page, url);
+    // The form that the password went into, and the cookies before it.
+    let mut sent: Option<(Form, Option<Snapshot>)> = None;
+    let jar = walk.client.cookies();
+    // What an arrival at another login form is, unless the probe says that all is well.
+    let mut doubt = None;
     loop {
         let exchange = walk.send(&step).await?;
         if let Some(next) = walk.redirected(&step, &exchange)? {
@@ -129,11 +136,22 @@ pub(super) async fn attempt(
             match page {
                 // Nextcloud's page says itself what is wrong with it.
                 Page::NextcloudLogin(_) | Page::AutoSubmit(..) => page,
-                Page::Login(document, login) if !login.asks_for_new_password() => {
-                    return Err(walk.saying(Problem::Credentials, &document.says()));
-                }
                 _ => {
                     let document = Document::parse(&step.url, &html);
+                    let mut shown = document.forms.iter().filter(|form| !form.hidden);
+                    let refused = || walk.saying(Problem::Credentials, &document.says());
+                    if let Some((sent, _)) = &sent
+                        && shown.any(|form| is_same(form, sent))
+                    {
+                        return Err(refused());
+                    }
+                    // A password alone may be asked for whoever is logged in: to delete the account, or to change it.
+                    if let Page::Login(_, login) = &page
+                        && login.user.is_some()
+                        && !login.asks_for_new_password()
+                    {
+                        doubt = Some(refused());
+                    }
                     walk.let_in(&step, &exchange, &document)?;
                     break;
                 }
@@ -141,14 +159,38 @@ pub(super) async fn attempt(
         } else {
             login_page(walk, page, &step, &exchange, &fields)?
         };
+        let form = match &next {
+            Page::Login(_, login) | Page::Identifier(_, login) => Some(login.form.clone()),
+            _ => None,
+        };
         step = answers.answer(&step.url, next, &exchange).await?;
+        if answers.sent_password()
+            && sent.is_none()
+            && let Some(form) = form
+        {
+            sent = Some((form, jar.map(Jar::snapshot)));
+        }
     }
-    if walk.client.cookies().is_none_or(|jar| jar.is_empty()) {
+    if jar.is_none_or(Jar::is_empty) {
         return Err(Problem::NoCookie.into());
     }
-    match &login.logged_in {
-        Some(probe) => holds(walk, probe, values, login.timeout).await,
-        None => Ok(()),
+    let Some(probe) = &login.logged_in else {
+        let before = sent.and_then(|(_, before)| before);
+        let gained = jar
+            .zip(before)
+            .is_none_or(|(jar, before)| jar.gained_since(&before));
+        return match doubt {
+            Some(refused) => Err(refused),
+            // A cookie that every visitor gets says nothing.
+            None if !gained => Err(Problem::NoCookie.into()),
+            None => Ok(()),
+        };
+    };
+    match (holds(walk, probe, values, login.timeout).await, doubt) {
+        (Err(failure), Some(refused)) if matches!(failure.problem, Problem::NotLoggedIn(_)) => {
+            Err(refused)
+        }
+        (result, _) => result,
     }
 }
 

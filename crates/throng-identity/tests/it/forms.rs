@@ -35,8 +35,8 @@ type Fields = BTreeMap<String, String>;
 struct Site {
     users: Arc<Mutex<BTreeMap<String, String>>>,
     taken: Arc<Mutex<Vec<Fields>>>,
-    /// A logged-in user is led to a page that nobody made.
-    leads_nowhere: bool,
+    /// Where a logged-in user is led to instead of a welcome.
+    leads_to: Option<&'static str>,
     /// A login sets no cookie.
     forgets: bool,
     /// A login sets a cookie that lets nobody in.
@@ -62,6 +62,9 @@ impl Site {
             .route("/mail/", get(mail_page).post(log_in))
             .route("/odd/", get(odd_page).post(log_in))
             .route("/search/", get(search_page))
+            .route("/words/", get(login_page).post(failed_in_words))
+            .route("/account", get(account_page))
+            .route("/portal", get(portal_page))
             .route("/signup/", get(sign_up_page).post(sign_up))
             .route("/me", get(me))
             .route("/welcome", get(|| async { Html("<p>Welcome</p>") }))
@@ -131,6 +134,23 @@ fn page_to(action: &str, name: &str) -> Response {
     Html(html).into_response()
 }
 
+/// A refusal without a status, a form or a cookie.
+async fn failed_in_words() -> Html<&'static str> {
+    Html("<h1>Login failed</h1><a href=/words/>Try again</a>")
+}
+
+/// Asks whoever is logged in for his password.
+async fn account_page() -> Html<&'static str> {
+    Html(
+        "<form method=post action=/delete>Delete account <input type=password name=password></form>",
+    )
+}
+
+/// Lets another user log in as well.
+async fn portal_page() -> Html<&'static str> {
+    Html("<form method=post action=/other><input name=user><input type=password name=pass></form>")
+}
+
 async fn search_page() -> Html<&'static str> {
     Html("<title>Search me</title><form><input name=q></form>")
 }
@@ -178,11 +198,7 @@ async fn log_in(
     } else {
         format!("session={session}; Path=/; HttpOnly")
     };
-    let next = if site.leads_nowhere {
-        "/nowhere"
-    } else {
-        "/welcome"
-    };
+    let next = site.leads_to.unwrap_or("/welcome");
     let set = AppendHeaders([(header::SET_COOKIE, cookie)]);
     (set, Redirect::to(next)).into_response()
 }
@@ -316,7 +332,7 @@ async fn a_form_is_found_by_its_meaning_and_sent_as_a_browser_would() {
 #[tokio::test]
 async fn two_pages_a_page_that_is_missing_and_a_passing_failure_are_no_obstacle() {
     let site = Site {
-        leads_nowhere: true,
+        leads_to: Some("/nowhere"),
         stumbles: Arc::new(Mutex::new(true)),
         ..Site::with_user("alice")
     };
@@ -428,6 +444,47 @@ async fn a_session_that_does_not_hold_is_none() {
     let (problem, words) = attempt(&by_form).await.unwrap_err();
     assert!(matches!(problem, Problem::NotLoggedIn(_)), "{words}");
     assert!(words.contains("/me") && words.contains("401"), "{words}");
+}
+
+#[tokio::test]
+async fn a_cookie_from_before_the_password_is_no_session() {
+    let url = Site::with_user("alice").start().await;
+    let (problem, words) = attempt(&login(format!("{url}/words/"), &[]))
+        .await
+        .unwrap_err();
+    assert!(matches!(problem, Problem::NoCookie), "{words}");
+    assert!(words.contains("`logged_in`"), "{words}");
+}
+
+#[tokio::test]
+async fn a_form_further_on_is_the_login_again_only_if_it_is_the_same() {
+    let site = Site {
+        leads_to: Some("/account"),
+        ..Site::with_user("alice")
+    };
+    let url = site.start().await;
+    attempt(&login(format!("{url}/login/"), &[])).await.unwrap();
+
+    // Another form for name and password: only the probe knows.
+    let site = Site {
+        leads_to: Some("/portal"),
+        ..Site::with_user("alice")
+    };
+    let url = site.start().await;
+    let mut by_form = login(format!("{url}/login/"), &[]);
+    let (problem, words) = attempt(&by_form).await.unwrap_err();
+    assert!(matches!(problem, Problem::Credentials), "{words}");
+    by_form.logged_in = Some(probe(&url));
+    attempt(&by_form).await.unwrap();
+    let site = Site {
+        pretends: true,
+        ..site
+    };
+    let url = site.start().await;
+    let mut by_form = login(format!("{url}/login/"), &[]);
+    by_form.logged_in = Some(probe(&url));
+    let (problem, words) = attempt(&by_form).await.unwrap_err();
+    assert!(matches!(problem, Problem::Credentials), "{words}");
 }
 
 fn directory(url: &str, fields: &[(&str, &str)], reuse: bool) -> Register {

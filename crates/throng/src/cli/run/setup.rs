@@ -89,6 +89,11 @@ pub(crate) async fn set_up(
         if scenario.users.create && scenario.directory.is_some() {
             check_directory(wanted, made, narrator).await?;
         }
+        if scenario.login.page.is_some() && scenario.login.logged_in.is_none() {
+            narrator.warn(
+                "login: without `logged_in` nobody knows whether a session holds: whoever gets a cookie for his password passes for logged in",
+            );
+        }
         declared_login(scenario)?
     };
     let identities = log_users_in(wanted, made, login.clone(), narrator).await?;
