@@ -118,6 +118,8 @@ pub struct Silence {
 #[derive(Debug, Clone, PartialEq)]
 struct Unanswered {
     count: u64,
+    /// When the first of them began.
+    began: Duration,
     first: Duration,
     last: Duration,
     cause: String,
@@ -130,6 +132,8 @@ pub struct SilentTail {
     pub since: Duration,
     /// The end of the last one.
     pub until: Duration,
+    /// From when on one of them was waited for, and none was answered.
+    pub waiting_since: Duration,
     /// How many calls got none.
     pub count: u64,
     /// What the first of them met.
@@ -157,11 +161,13 @@ impl Silence {
             .entry(sample.ended.as_secs())
             .or_insert_with(|| Unanswered {
                 count: 0,
+                began: sample.started,
                 first: sample.ended,
                 last: sample.ended,
                 cause: cause.to_owned(),
             });
         second.count += 1;
+        second.began = second.began.min(sample.started);
         second.first = second.first.min(sample.ended);
         second.last = second.last.max(sample.ended);
     }
@@ -182,6 +188,7 @@ impl Silence {
                 .entry(*second)
                 .and_modify(|ours| {
                     ours.count += theirs.count;
+                    ours.began = ours.began.min(theirs.began);
                     ours.first = ours.first.min(theirs.first);
                     ours.last = ours.last.max(theirs.last);
                 })
@@ -203,8 +210,11 @@ impl Silence {
     pub fn tail(&self) -> Option<SilentTail> {
         let (_, first) = self.unanswered.first_key_value()?;
         let (_, last) = self.unanswered.last_key_value()?;
+        let last_answer = self.last_answer.unwrap_or_default();
+        let began = self.unanswered.values().map(|second| second.began).min()?;
         Some(SilentTail {
-            since: first.first.max(self.last_answer.unwrap_or_default()),
+            since: first.first.max(last_answer),
+            waiting_since: began.max(last_answer),
             until: last.last,
             count: self.unanswered.values().map(|second| second.count).sum(),
             cause: first.cause.clone(),

@@ -375,6 +375,9 @@ fn violations(measured: &Measured<'_>) -> Violations {
 const SILENT_CALLS: u64 = 5;
 /// ... over at least so long make a target that stopped answering.
 const SILENT_FOR: Duration = Duration::from_secs(1);
+/// However few they were: no call answered for so long, though one waited, makes one too. They may all have been given up at
+/// once, with the end of the run.
+const WAITED_FOR: Duration = Duration::from_secs(5);
 
 fn judge_measured(measured: &Measured<'_>, evidence: &Evidence<'_>, verdicts: &mut Verdicts) {
     let tally = measured.tally;
@@ -394,18 +397,25 @@ fn judge_measured(measured: &Measured<'_>, evidence: &Evidence<'_>, verdicts: &m
             verdicts.add(Verdict::TargetFailed, nothing_succeeded(measured));
         }
     }
-    if let Some(tail) = tally.silence().tail()
-        && tail.count >= SILENT_CALLS
-        && tail.until.saturating_sub(tail.since) >= SILENT_FOR
-    {
-        verdicts.add(
-            Verdict::TargetFailed,
-            format!(
-                "stopped answering at {:.1} s: {}",
-                tail.since.as_secs_f64(),
-                tail.cause
-            ),
-        );
+    if let Some(tail) = evidence.counted.unwrap_or(tally).silence().tail() {
+        let lasted = |since: Duration| tail.until.saturating_sub(since);
+        let refused = tail.count >= SILENT_CALLS && lasted(tail.since) >= SILENT_FOR;
+        let hangs = lasted(tail.waiting_since) >= WAITED_FOR;
+        if refused || hangs {
+            let since = if refused {
+                tail.since
+            } else {
+                tail.waiting_since
+            };
+            verdicts.add(
+                Verdict::TargetFailed,
+                format!(
+                    "stopped answering at {:.1} s: {}",
+                    since.as_secs_f64(),
+                    tail.cause
+                ),
+            );
+        }
     }
     for reason in unhealthy_reasons(measured.generator, &evidence.limits) {
         verdicts.add(Verdict::GeneratorUnhealthy, reason);

@@ -287,6 +287,22 @@ fn a_target_that_stopped_answering_failed() {
 }
 
 #[test]
+fn a_target_that_hangs_has_stopped_answering_however_few_calls_waited_for_it() {
+    let silent = |began: u64| {
+        let mut events = good_until_then(std::iter::empty());
+        let last = failed(FailureKind::Timeout, "no answer until the run ended", "...");
+        events.push(step(CREATE, 0, [began, began, 20_000], last));
+        judged(&events)
+    };
+    let verdicts = silent(12_000);
+    assert_eq!(verdicts.exit_code(), 3);
+    let reason = &verdicts.holding()[0].reasons[0];
+    assert!(reason.starts_with("stopped answering at 12."), "{reason}");
+    // One that began late says nothing yet.
+    assert_eq!(silent(15_500).first(), Verdict::Pass);
+}
+
+#[test]
 fn a_few_or_brief_failures_at_the_end_are_no_failed_target() {
     let few = good_until_then((0..4).map(|n| 12_300 + n * 500));
     assert_eq!(judged(&few).first(), Verdict::Pass);

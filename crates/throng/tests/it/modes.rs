@@ -361,6 +361,18 @@ async fn monkeys_are_for_http_targets_that_say_what_they_offer() {
     );
     assert_eq!(mcp.status.code(), Some(2));
     assert!(crate::docs::said(&mcp).contains("monkeys work on HTTP targets only"));
+    let arguments = [
+        "run",
+        "integr8scode",
+        "--sandbox",
+        "--mode",
+        "monkey",
+        "--threshold",
+        "error_rate<1%",
+    ];
+    let judged = at_once(home.path(), &arguments);
+    assert_eq!(judged.status.code(), Some(2));
+    assert!(crate::docs::said(&judged).contains("thresholds judge what users do"));
     let source = page("scenarios/integr8scode.yaml");
     let without: Vec<&str> = source
         .lines()

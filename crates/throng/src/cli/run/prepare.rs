@@ -422,6 +422,11 @@ fn rate_of(count: f64, per: Duration) -> anyhow::Result<Rate> {
 fn thresholds(file: &ScenarioFile, args: &RunArgs) -> anyhow::Result<Vec<Threshold>> {
     // Monkeys are judged by what they find.
     if !file.scenario.load.mode.has_users() {
+        if let Some(first) = args.thresholds.first() {
+            return Err(anyhow!(
+                "--threshold {first}: thresholds judge what users do, and with --mode monkey there are none (take --mode both)"
+            ));
+        }
         return Ok(Vec::new());
     }
     let access = (!file.program.must_be_refused().is_empty()).then_some(ACCESS_THRESHOLD);
