@@ -840,13 +840,13 @@ async fn after_an_abort_no_step_begins_that_waited_for_its_permit_except_in_fina
             in_flight: Some(InFlightLimit::new(2)),
             ..once()
         };
-        if by_signal {
-            let abort = stop.abort.clone();
-            tokio::spawn(async move {
+        let abort = stop.abort.clone();
+        let signal = async move {
+            if by_signal {
                 tokio::time::sleep(ms(100)).await;
                 abort.cancel();
-            });
-        }
+            }
+        };
         let played = play(
             workflow(8, "[me]", steps),
             load,
@@ -855,8 +855,8 @@ async fn after_an_abort_no_step_begins_that_waited_for_its_permit_except_in_fina
                 "hang" => Answer(ms(3_600_000), echo(asked).1),
                 _ => echo(asked),
             },
-        )
-        .await;
+        );
+        let (played, ()) = tokio::join!(played, signal);
         let of = |tool: &str| played.asked.iter().filter(|it| it.tool == tool).count();
         assert_eq!(of("hang"), 2);
         let hung = played.step("a");
