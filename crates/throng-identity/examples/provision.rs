@@ -106,6 +106,7 @@ async fn main() -> anyhow::Result<()> {
         concurrency: concurrency.parse()?,
         retry: RetryPolicy::default(),
         stop_at_failure: false,
+        login_grace: None,
         run,
     };
     let cancel = CancellationToken::new();

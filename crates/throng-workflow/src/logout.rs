@@ -18,11 +18,10 @@ pub struct Logout {
 
 impl Logout {
     /// Sends it with the user's cookies, and with the CSRF token among them where the target wants one.
-    pub(crate) async fn send(
-        mut self,
-        client: &Client,
-        timeout: Duration,
-    ) -> Result<(), HookError> {
+    ///
+    /// # Errors
+    /// If it could not be sent, or the answer is not as the request expects.
+    pub async fn send(mut self, client: &Client, timeout: Duration) -> Result<(), HookError> {
         let once = RetryPolicy::once();
         hooks::send(&self.request, client, &mut self.values, &once, timeout).await?;
         Ok(())

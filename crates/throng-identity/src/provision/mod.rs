@@ -56,8 +56,20 @@ pub struct ProvisionPlan {
     pub retry: RetryPolicy,
     /// Start no further users once one has failed.
     pub stop_at_failure: bool,
+    /// Whether logins under way may end when the run is stopped; none gives them up at once.
+    pub login_grace: Option<LoginGrace>,
     /// The run they belong to.
     pub run: RunId,
+}
+
+/// Time for logins under way to end after the run was stopped. Of one that is given up nobody knows whether the target began a
+/// session, and so nobody can end it.
+#[derive(Debug, Clone)]
+pub struct LoginGrace {
+    /// How long.
+    pub limit: Duration,
+    /// Gives them up at once after all.
+    pub give_up: CancellationToken,
 }
 
 /// How users log in.
@@ -121,6 +133,25 @@ impl fmt::Debug for Identity {
     }
 }
 
+/// A user who is not ready, but may have a session: the target had set cookies by then.
+#[derive(Clone)]
+pub struct HalfReady {
+    /// Login name.
+    pub name: String,
+    /// Connections and cookies of this user alone.
+    pub client: Client,
+    /// What the placeholders of declared requests may use of this user.
+    pub values: Values,
+}
+
+impl fmt::Debug for HalfReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HalfReady")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
 /// How long one user took. A stage that did not succeed has its time until it failed.
 #[derive(Debug, Clone)]
 pub struct UserTimings {
@@ -164,6 +195,8 @@ pub struct Provisioned {
     pub identities: Vec<Identity>,
     /// Those who are not, and why, by number.
     pub failures: Vec<(u32, ProvisionError)>,
+    /// Those of them who may have a session, in no order.
+    pub half_ready: Vec<HalfReady>,
     /// How long each took that was started, by number.
     pub timings: Vec<UserTimings>,
     /// Users never started: after a failure or an interruption.
@@ -174,8 +207,8 @@ pub struct Provisioned {
 
 type OnEvent = Arc<dyn Fn(ProvisionEvent<'_>) + Send + Sync>;
 
-/// Provisions all users. Returns when every started one is ready or has failed; `cancel` gives up logins and hooks at once, while
-/// creations under way are waited for, so that the ledger tells the truth.
+/// Provisions all users. Returns when every started one is ready or has failed; `cancel` gives up logins and hooks at once (but for
+/// [`ProvisionPlan::login_grace`]), while creations under way are waited for, so that the ledger tells the truth.
 pub async fn provision(
     plan: &ProvisionPlan,
     ledger: &Ledger,
@@ -206,7 +239,7 @@ pub async fn provision(
                 return None;
             }
             let outcome = user.bring_up().await;
-            failed.fetch_or(outcome.1.is_err(), Ordering::Relaxed);
+            failed.fetch_or(outcome.result.is_err(), Ordering::Relaxed);
             Some(outcome)
         });
         numbers.insert(handle.id(), n);
@@ -214,6 +247,7 @@ pub async fn provision(
     let mut provisioned = Provisioned {
         identities: Vec::new(),
         failures: Vec::new(),
+        half_ready: Vec::new(),
         timings: Vec::new(),
         not_started: 0,
         took: Duration::ZERO,
@@ -221,12 +255,13 @@ pub async fn provision(
     while let Some(joined) = tasks.join_next_with_id().await {
         match joined {
             Ok((_, None)) => provisioned.not_started += 1,
-            Ok((_, Some((timings, result)))) => {
-                match result {
+            Ok((_, Some(outcome))) => {
+                match outcome.result {
                     Ok(identity) => provisioned.identities.push(identity),
-                    Err(error) => provisioned.failures.push((timings.n, error)),
+                    Err(error) => provisioned.failures.push((outcome.timings.n, error)),
                 }
-                provisioned.timings.push(timings);
+                provisioned.half_ready.extend(outcome.half_ready);
+                provisioned.timings.push(outcome.timings);
             }
             Err(error) => {
                 let n = numbers.get(&error.id()).copied().unwrap_or(0);

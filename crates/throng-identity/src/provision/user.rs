@@ -1,5 +1,6 @@
 //! One user on the way: created, logged in, hooks run.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,8 @@ use throng_client::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Identity, LoginWay, OnEvent, ProvisionError, ProvisionEvent, ProvisionPlan, UserTimings,
+    HalfReady, Identity, LoginWay, OnEvent, ProvisionError, ProvisionEvent, ProvisionPlan,
+    UserTimings,
 };
 use crate::directory::names::UserName;
 use crate::directory::{Creation, Directory, DirectoryError, NewUser, password};
@@ -35,6 +37,14 @@ enum Came {
     },
 }
 
+/// What came of one user.
+pub(super) struct Outcome {
+    pub(super) timings: UserTimings,
+    pub(super) result: Result<Identity, ProvisionError>,
+    /// What there may be of a session, where the result is an error.
+    pub(super) half_ready: Option<HalfReady>,
+}
+
 /// One user on the way.
 pub(super) struct User {
     pub(super) names: UserName,
@@ -45,7 +55,7 @@ pub(super) struct User {
 }
 
 impl User {
-    pub(super) async fn bring_up(&self) -> (UserTimings, Result<Identity, ProvisionError>) {
+    pub(super) async fn bring_up(&self) -> Outcome {
         let mut timings = UserTimings {
             n: self.names.n,
             name: self.names.name.clone(),
@@ -56,15 +66,24 @@ impl User {
             hops: Vec::new(),
         };
         (self.on_event)(ProvisionEvent::Started(&self.names));
-        let result = self.stages(&mut timings).await;
+        let mut half_ready = None;
+        let result = self.stages(&mut timings, &mut half_ready).await;
         (self.on_event)(match &result {
             Ok(_) => ProvisionEvent::Ready(&self.names),
             Err(error) => ProvisionEvent::Failed(&self.names, error),
         });
-        (timings, result)
+        Outcome {
+            timings,
+            result,
+            half_ready,
+        }
     }
 
-    async fn stages(&self, timings: &mut UserTimings) -> Result<Identity, ProvisionError> {
+    async fn stages(
+        &self,
+        timings: &mut UserTimings,
+        half_ready: &mut Option<HalfReady>,
+    ) -> Result<Identity, ProvisionError> {
         let begun = Instant::now();
         let given = &self.plan.password;
         let password = given.clone().unwrap_or_else(password::generate);
@@ -83,36 +102,22 @@ impl User {
             Came::There | Came::Perhaps { .. } => {}
         }
 
-        let begun = Instant::now();
         let client = Client::with_cookies(&self.plan.connector);
         let mut values = self.values(&password);
-        let logged_in = match &self.plan.login {
-            LoginWay::OAuth(plan) => self.log_in(plan, &client, &password, timings).await,
-            LoginWay::Requests(requests) => self
-                .sign_in(requests, &client, &mut values, timings)
-                .await
-                .map(|()| None),
-            LoginWay::Form(form) => self
-                .fill_form(form, &client, &values, timings)
-                .await
-                .map(|()| None),
-        };
-        timings.login = Some(begun.elapsed());
-        if let Came::Perhaps { entry, said } = came {
-            self.settle(entry, said, &logged_in, took).await?;
+        let result = self
+            .enter((came, took), &client, &mut values, timings)
+            .await;
+        if let Err(error) = &result
+            && !error.refuses_password()
+            && client.cookies().is_some_and(|jar| !jar.is_empty())
+        {
+            *half_ready = Some(HalfReady {
+                name: self.names.name.clone(),
+                client: client.clone(),
+                values: values.clone(),
+            });
         }
-        let tokens = logged_in?;
-        (self.on_event)(ProvisionEvent::LoggedIn(&self.names, begun.elapsed()));
-
-        let begun = Instant::now();
-        if let Some((tokens, _)) = &tokens {
-            values.insert("token".to_owned(), tokens.access.clone());
-        }
-        let hooks = self.after_login(&client, &mut values).await;
-        if !self.plan.after_login.is_empty() {
-            timings.after_login = Some(begun.elapsed());
-        }
-        hooks?;
+        let tokens = result?;
         self.keep_saved(&mut values);
         Ok(Identity {
             index: 0,
@@ -127,6 +132,46 @@ impl User {
             password,
             saved: values,
         })
+    }
+
+    /// Logs in somebody who came to be there in some way, which took so long, and runs what follows the login.
+    async fn enter(
+        &self,
+        (came, took): (Came, Duration),
+        client: &Client,
+        values: &mut Values,
+        timings: &mut UserTimings,
+    ) -> Result<Option<(Tokens, Arc<LoginPlan>)>, ProvisionError> {
+        let begun = Instant::now();
+        let password = values["password"].clone();
+        let logged_in = match &self.plan.login {
+            LoginWay::OAuth(plan) => self.log_in(plan, client, &password, timings).await,
+            LoginWay::Requests(requests) => self
+                .sign_in(requests, client, values, timings)
+                .await
+                .map(|()| None),
+            LoginWay::Form(form) => self
+                .fill_form(form, client, values, timings)
+                .await
+                .map(|()| None),
+        };
+        timings.login = Some(begun.elapsed());
+        if let Came::Perhaps { entry, said } = came {
+            self.settle(entry, said, &logged_in, took).await?;
+        }
+        let tokens = logged_in?;
+        (self.on_event)(ProvisionEvent::LoggedIn(&self.names, begun.elapsed()));
+
+        let begun = Instant::now();
+        if let Some((tokens, _)) = &tokens {
+            values.insert("token".to_owned(), tokens.access.clone());
+        }
+        let hooks = self.after_login(client, values).await;
+        if !self.plan.after_login.is_empty() {
+            timings.after_login = Some(begun.elapsed());
+        }
+        hooks?;
+        Ok(tokens)
     }
 
     /// Ledger first, then the directory. Not interrupted: half a creation is no user's friend.
@@ -277,7 +322,7 @@ impl User {
     ) -> Result<(), ProvisionError> {
         let (name, password) = (&self.names.name, &values["password"]);
         let login = log_in_by_form(form, client, name, password, values);
-        match self.unless_cancelled(login).await? {
+        match self.soon_after_cancel(login).await? {
             Ok(session) => {
                 note(timings, session.attempts, session.hops);
                 Ok(())
@@ -298,7 +343,7 @@ impl User {
             let sent = hooks::send(request, client, values, policy, timeout);
             // Those of the last: it logs in.
             timings.login_attempts =
-                self.unless_cancelled(sent)
+                self.soon_after_cancel(sent)
                     .await?
                     .map_err(|source| ProvisionError::SignIn {
                         name: self.names.name.clone(),
@@ -358,6 +403,30 @@ impl User {
             () = self.cancel.cancelled() => Err(self.interrupted()),
             result = work => Ok(result),
         }
+    }
+
+    /// The same for what may begin a session: it may still end by itself, as long as the plan grants it. Its cookies are then in
+    /// the client's jar, though the user is no longer wanted.
+    async fn soon_after_cancel<T>(
+        &self,
+        work: impl Future<Output = T>,
+    ) -> Result<T, ProvisionError> {
+        let Some(grace) = &self.plan.login_grace else {
+            return self.unless_cancelled(work).await;
+        };
+        let mut work = pin!(work);
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => {}
+            result = &mut work => return Ok(result),
+        }
+        tokio::select! {
+            biased;
+            () = grace.give_up.cancelled() => {}
+            () = tokio::time::sleep(grace.limit) => {}
+            _ = work => {}
+        }
+        Err(self.interrupted())
     }
 
     fn interrupted(&self) -> ProvisionError {

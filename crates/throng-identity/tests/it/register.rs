@@ -213,6 +213,7 @@ impl World {
                 ..RetryPolicy::default()
             },
             stop_at_failure: false,
+            login_grace: None,
             run: self.ledger.begin_run().unwrap(),
         };
         let cancel = CancellationToken::new();

@@ -134,6 +134,7 @@ impl World {
             concurrency: 8,
             retry: RetryPolicy::default(),
             stop_at_failure: false,
+            login_grace: None,
             run: self.run.clone(),
         }
     }

@@ -141,6 +141,7 @@ async fn identities(sandbox: &NextcloudSandbox, file: &ScenarioFile) -> Vec<Iden
         concurrency: 4,
         retry: RetryPolicy::patient(),
         stop_at_failure: true,
+        login_grace: None,
         run,
     };
     let provisioned = provision(&plan, &ledger, &CancellationToken::new(), Arc::new(|_| {})).await;

@@ -6,13 +6,16 @@ use std::io::{BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Output;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::docs::{said, throng};
 use crate::http::next_request;
+use crate::support::{self, Running};
 
 const PASSWORD: &str = "the-pa55word-of-all";
 
@@ -22,6 +25,11 @@ const PASSWORD: &str = "the-pa55word-of-all";
 struct Site {
     sessions: Arc<Mutex<BTreeSet<String>>>,
     ended: Arc<Mutex<Vec<String>>>,
+    /// Whom it doesn't let in, whatever the password.
+    locked_out: Option<&'static str>,
+    /// How many logins are held, and whether they go on.
+    held: Arc<AtomicUsize>,
+    gate: Option<Arc<(Mutex<bool>, Condvar)>>,
 }
 
 impl Site {
@@ -79,7 +87,15 @@ impl Site {
                 let body = format!("{{\"token\": \"token-of-{visit}\"}}");
                 (200, Some(format!("visit={visit}")), body)
             }
+            "/login" if self.locked_out.is_some_and(|name| body.contains(name)) => {
+                (403, None, "{\"detail\": \"locked\"}".to_owned())
+            }
             "/login" if genuine && body.contains(PASSWORD) => {
+                if let Some(gate) = &self.gate {
+                    self.held.fetch_add(1, Ordering::Relaxed);
+                    let open = gate.0.lock().unwrap();
+                    drop(gate.1.wait_while(open, |open| !*open).unwrap());
+                }
                 let sid = format!("sid-{:016x}", rand::random::<u64>());
                 self.sessions.lock().unwrap().insert(sid.clone());
                 (200, Some(format!("sid={sid}")), "{}".to_owned())
@@ -94,9 +110,9 @@ impl Site {
     }
 }
 
-/// A scenario with five users of the site, and its lines `of_users`.
-fn run(home: &Path, url: &str, of_users: &str) -> Output {
-    let source = format!(
+/// A scenario with users of the site, and its lines `of_users`.
+fn scenario(url: &str, of_users: &str) -> String {
+    format!(
         "name: tokens
 target: {{ protocol: http, url: \"{url}\" }}
 login:
@@ -113,11 +129,25 @@ workflows:
     steps:
       - create: {{ post: /things, headers: {{ X-Token: \"{{me.token}}\" }}, save: {{ thing: $.id }} }}
 "
-    );
+    )
+}
+
+fn run(home: &Path, url: &str, of_users: &str) -> Output {
+    let source = scenario(url, of_users);
     let (file, report) = (home.join("tokens.yaml"), home.join("report.json"));
     fs::write(&file, source).expect("written");
     let path = |file: &Path| file.to_str().expect("a plain path").to_owned();
-    let output = throng(home, &["run", &path(&file), "--output", &path(&report)]);
+    let output = throng(
+        home,
+        &[
+            "run",
+            &path(&file),
+            "--login-concurrency",
+            "1",
+            "--output",
+            &path(&report),
+        ],
+    );
     let shown = said(&output);
     assert!(
         !shown.contains(PASSWORD) && !shown.contains("token-of-"),
@@ -172,4 +202,75 @@ fn users_of_nowhere_need_a_password_and_the_right_one() {
     // What the server said has it in it.
     assert!(!shown.contains("another-one-of-nobody"), "{shown}");
     assert!(site.sessions.lock().unwrap().is_empty());
+}
+
+/// The sessions that began, each of which was ended once.
+#[track_caller]
+fn sessions_all_ended(site: &Site) -> usize {
+    let begun = site.sessions.lock().unwrap().clone();
+    let mut ended = site.ended.lock().unwrap().clone();
+    ended.sort();
+    assert_eq!(ended, begun.iter().cloned().collect::<Vec<_>>());
+    begun.len()
+}
+
+#[test]
+fn who_was_logged_in_is_logged_out_when_others_are_refused() {
+    let site = Site {
+        locked_out: Some("_user_3"),
+        ..Site::default()
+    };
+    let home = tempfile::tempdir().expect("a directory");
+    let users = format!("users: {{ count: 3, password: \"{PASSWORD}\" }}");
+    let output = run(home.path(), &site.serve(), &users);
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    assert_eq!(sessions_all_ended(&site), 2);
+    let shown = said(&output);
+    assert!(shown.contains("2 users logged out"), "{shown}");
+}
+
+#[test]
+fn who_fails_after_the_login_is_logged_out_too() {
+    let site = Site::default();
+    let home = tempfile::tempdir().expect("a directory");
+    // No cookies go with it, so that it's refused.
+    let users = format!(
+        "  after:\n    - profile: {{ get: /things }}\nusers: {{ count: 1, password: \"{PASSWORD}\" }}"
+    );
+    let output = run(home.path(), &site.serve(), &users);
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    assert!(said(&output).contains("/things"), "{}", said(&output));
+    assert_eq!(sessions_all_ended(&site), 1);
+}
+
+/// Dropping the login would leave a session behind that nobody knows the cookie of.
+#[tokio::test]
+async fn a_signal_lets_logins_in_flight_end_and_logs_them_out() {
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let site = Site {
+        gate: Some(gate.clone()),
+        ..Site::default()
+    };
+    let home = support::home();
+    let users = format!("users: {{ count: 3, password: \"{PASSWORD}\" }}");
+    let file = home.path().join("tokens.yaml");
+    fs::write(&file, scenario(&site.serve(), &users)).expect("written");
+    let command = support::throng(home.path(), ["run", "tokens.yaml"]);
+    let mut running = Running::start(command, home.path());
+    let held = site.held.clone();
+    running
+        .until("three logins are held", |_| {
+            held.load(Ordering::Relaxed) == 3
+        })
+        .await;
+    running.signal(Signal::INT);
+    running
+        .until("the signal is answered", |running| {
+            running.said().contains("stopping:")
+        })
+        .await;
+    *gate.0.lock().unwrap() = true;
+    gate.1.notify_all();
+    let _ended = running.ended().await.with_code(105);
+    assert_eq!(sessions_all_ended(&site), 3);
 }

@@ -7,6 +7,7 @@ pub(crate) mod hooks;
 pub(crate) mod inspect;
 pub(crate) mod job;
 mod live;
+mod logout;
 mod monkeys;
 mod open;
 pub(crate) mod prepare;

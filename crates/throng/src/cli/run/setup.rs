@@ -22,8 +22,8 @@ use throng_identity::hooks::{self, HookError};
 use throng_identity::ledger::{Ledger, RunId};
 use throng_identity::login::{DEFAULT_REDIRECT_URI, FormLogin, FormRegistration, LoginPlan};
 use throng_identity::provision::{
-    Identity, LoginWay, ProvisionError, ProvisionEvent, ProvisionPlan, Provisioned, oauth_client,
-    provision,
+    Identity, LoginGrace, LoginWay, ProvisionError, ProvisionEvent, ProvisionPlan, Provisioned,
+    oauth_client, provision,
 };
 use throng_identity::registration::{ClientSource, OAuthClient, RegistrationRequest};
 use throng_identity::retry::RetryPolicy;
@@ -33,12 +33,16 @@ use throng_workflow::model::{self, DirectoryKind, LoginKind, Scenario};
 use url::Url;
 
 use super::hooks::Places;
+use super::logout;
 use crate::cli::narrator::Narrator;
 
 /// Time allowed for one request of the set-up.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 /// How long what must not be dropped half-way may go on after a signal.
 const STOP_GRACE: Duration = Duration::from_secs(5);
+/// How long logins under way may go on after a signal, where there is a logout for the sessions that come of them. A login by a
+/// form takes several requests.
+const LOGIN_GRACE: Duration = Duration::from_secs(10);
 /// Users worked on at once where nobody says.
 pub(crate) const LOGIN_CONCURRENCY: u32 = 16;
 
@@ -334,6 +338,10 @@ fn plan(wanted: &Wanted<'_>, made: &Made, login: LoginWay) -> anyhow::Result<Pro
         concurrency: wanted.login_concurrency as usize,
         retry: RetryPolicy::default(),
         stop_at_failure: true,
+        login_grace: wanted.scenario.login.logout.as_ref().map(|_| LoginGrace {
+            limit: LOGIN_GRACE,
+            give_up: wanted.stop.abort.clone(),
+        }),
         run: made.run.clone(),
     };
     let mistakes = match &plan.login {
@@ -416,24 +424,28 @@ pub(crate) async fn log_users_in(
         wanted.phases,
         !plan.after_login.is_empty(),
     ));
-    if wanted.stop.drain.is_cancelled() {
-        bail!("stopped by a signal");
-    }
     let Provisioned {
         identities,
         failures,
+        half_ready,
         ..
     } = provisioned;
-    if let Some((_, first)) = failures.into_iter().next() {
+    let stopped = wanted.stop.drain.is_cancelled();
+    if stopped || !failures.is_empty() {
+        let ready = identities.len();
+        logout::after_all(wanted, identities, half_ready, narrator).await?;
+        if stopped {
+            bail!("stopped by a signal");
+        }
+        let (_, first) = failures.into_iter().next().context("nobody failed")?;
         let advice = if limited_by_name(&first) {
             " (it was asked too often about these: users of another --user-prefix are new to it)"
         } else {
             ""
         };
-        return Err(anyhow!(first).context(format!(
-            "only {} of {users} users are ready{advice}",
-            identities.len()
-        )));
+        return Err(
+            anyhow!(first).context(format!("only {ready} of {users} users are ready{advice}"))
+        );
     }
     let done = match &plan.directory {
         Some(_) => "created and authenticated",

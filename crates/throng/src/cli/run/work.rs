@@ -21,7 +21,7 @@ use throng_workflow::model::{LoginKind, Mode, Protocol};
 use throng_workflow::{Crowd, CrowdOptions, Logout, Person, Problem, Scenario};
 use url::Url;
 
-use super::hooks::Places;
+use super::logout;
 use super::monkeys::{self, Monkeys, Team};
 use super::open;
 use super::prepare::Prepared;
@@ -29,11 +29,6 @@ use super::setup::{Made, Wanted, log_users_in, set_up, unless_stopped};
 use super::swarms::{self, Swarms};
 use crate::cli::narrator::Narrator;
 use crate::cli::settings;
-
-/// How long ending all sessions may take.
-const CLOSE_LIMIT: Duration = Duration::from_secs(15);
-/// The same when somebody waits for it.
-const CLOSE_LIMIT_AFTER_ABORT: Duration = Duration::from_secs(2);
 
 /// What a run came to.
 #[derive(Default)]
@@ -242,7 +237,7 @@ async fn crowd(
     let (people, login) = match scenario.login.kind {
         LoginKind::OAuth | LoginKind::Request | LoginKind::Form => {
             let (login, identities) = set_up(&wanted, made, narrator).await?;
-            let logout = logout(scenario)?;
+            let logout = logout::request(scenario)?;
             let people = identities.into_iter();
             let people = people.map(|identity| person(identity, logout.as_ref(), &wanted));
             (people.collect(), Some(login))
@@ -275,15 +270,6 @@ async fn team(
         None => set_up(&wanted, made, narrator).await?.1,
     };
     Team::of(identities, scenario, connector)
-}
-
-/// The request by which each user logs out.
-fn logout(scenario: &Scenario) -> anyhow::Result<Option<Arc<Hook>>> {
-    let Some(request) = &scenario.login.logout else {
-        return Ok(None);
-    };
-    let hook = Places::of(scenario)?.hook("logout", request)?;
-    Ok(Some(Arc::new(hook)))
 }
 
 /// An identity with what it sends by. Whoever brings a token brings no cookies, but an HTTP target may set some.
@@ -468,25 +454,7 @@ pub(super) async fn close_sessions(crowd: Arc<Crowd>, stop: &StopSignals, narrat
         return;
     };
     let logouts = crowd.logouts();
-    let aborted = stop.abort.is_cancelled();
-    let limit = if aborted {
-        CLOSE_LIMIT_AFTER_ABORT
-    } else {
-        CLOSE_LIMIT
-    };
-    let closed = tokio::select! {
-        errors = crowd.close() => Some(errors),
-        () = tokio::time::sleep(limit) => None,
-        () = stop.abort.cancelled(), if !aborted => None,
-    };
-    match closed.as_deref() {
-        Some([]) if logouts > 0 => narrator.done(&format!("{logouts} users logged out")),
-        Some([]) => {}
-        Some([first, ..]) => narrator.warn(&format!(
-            "{} sessions were not ended properly; the first: {}",
-            closed.as_ref().map_or(0, Vec::len),
-            with_sources(first)
-        )),
-        None => narrator.warn("the target is slow to end the sessions: some are left to it"),
-    }
+    let ended = logout::in_time(stop, crowd.close()).await;
+    let failed = ended.map(|errors| errors.iter().map(|error| with_sources(error)).collect());
+    logout::tell(logouts, failed, narrator);
 }
