@@ -144,11 +144,11 @@ impl<'a> Answers<'a> {
             None => self.sent_user,
         };
         if asks_again {
-            return Err(Failure::saying(
-                Problem::Credentials,
-                &document.says(),
-                &[self.password],
-            ));
+            let problem = match login.password {
+                Some(_) => Problem::Credentials,
+                None => Problem::NameAgain,
+            };
+            return Err(Failure::saying(problem, &document.says(), &[self.password]));
         }
         let mut filled = Vec::with_capacity(2);
         if let Some(user) = login.user {

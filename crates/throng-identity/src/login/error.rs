@@ -66,19 +66,24 @@ pub enum Problem {
         "expected to be logged in after sending user name and password, got the login page again: the credentials were refused"
     )]
     Credentials,
+    /// A form for the name came back after the name alone was sent.
+    #[error(
+        "expected to be asked for the password after sending the user name, got a form for the name again: either the name was refused, or this is no login; no password was sent"
+    )]
+    NameAgain,
     /// Nextcloud's form token was not accepted, which it doesn't say: it redirects on without a login.
     #[error(
         "expected the nc_token cookie after the login form, got a redirect without it: the form's request token was refused"
     )]
     RequestToken,
     /// A page without anything that a plain client can answer.
-    #[error("expected a login form, a consent form or a redirect, got a page without any{}", script(.needs_script))]
+    #[error("expected a login form, a consent form or a redirect, got a page without any{}", if *.needs_script { "; the page needs script, and is none that throng knows" } else { "" })]
     Page {
         /// It has scripts and no form.
         needs_script: bool,
     },
     /// The page that the scenario names has no such form.
-    #[error("expected a {wanted} on the page{}, found {found}{}; say the right page, or with `fields` what goes into which field", titled(.title), script(.needs_script))]
+    #[error("expected a {wanted} on the page{}, found {found}; {}", titled(.title), way_out(*.needs_script))]
     NoForm {
         /// Which form.
         wanted: &'static str,
@@ -171,11 +176,12 @@ fn titled(title: &str) -> String {
     }
 }
 
-fn script(needs_script: &bool) -> &'static str {
-    if *needs_script {
-        "; the page needs script, and is none that throng knows: log in with a browser instead"
+/// What to do about a page without the form that was looked for.
+fn way_out(needs_script: bool) -> &'static str {
+    if needs_script {
+        "if this is the right page, then a script makes its form: declare the request that the script sends instead of the page"
     } else {
-        ""
+        "say the right page, or with `fields` what goes into which field"
     }
 }
 

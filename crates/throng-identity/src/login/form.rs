@@ -194,7 +194,7 @@ pub(super) async fn attempt(
     }
 }
 
-/// The page as one that takes a user's name or password, by what it is or by the scenario's fields.
+/// The page as one that takes a user's name or password, by the scenario's fields or by what it is.
 fn login_page(
     walk: &Walk<'_>,
     page: Page,
@@ -202,19 +202,21 @@ fn login_page(
     exchange: &Exchange,
     fields: &[(String, Secret)],
 ) -> Result<Page, Failure> {
-    if matches!(
-        page,
-        Page::Login(..)
-            | Page::Identifier(..)
-            | Page::NextcloudLogin(_)
-            | Page::AutoSubmit(..)
-            | Page::Refresh(_)
-    ) {
-        return Ok(page);
+    let names: Vec<&str> = fields.iter().map(|(name, _)| &**name).collect();
+    match page {
+        Page::Login(document, login) => {
+            let named = form::find_login(&document.forms, &names)
+                .or_else(|| form::find_with(&document.forms, &names));
+            return Ok(Page::Login(document, named.unwrap_or(login)));
+        }
+        Page::Identifier(..)
+        | Page::NextcloudLogin(_)
+        | Page::AutoSubmit(..)
+        | Page::Refresh(_) => return Ok(page),
+        _ => {}
     }
     let document = Document::parse(&step.url, &String::from_utf8_lossy(&exchange.body));
-    let names = fields.iter().map(|(name, _)| &**name);
-    match form::find_with(&document.forms, names) {
+    match form::find_with(&document.forms, &names) {
         Some(login) => Ok(Page::Login(document, login)),
         None => Err(walk.no_form("login form", exchange, &document)),
     }

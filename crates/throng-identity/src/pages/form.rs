@@ -5,6 +5,8 @@ use std::fmt;
 use url::Url;
 use url::form_urlencoded;
 
+use super::purpose;
+
 /// `GET` or `POST`; a `dialog` form sends nothing and counts as `GET`, the default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FormMethod {
@@ -183,6 +185,12 @@ impl Form {
             .collect();
         names.dedup();
         names
+    }
+
+    /// Whether it has fields of all these names.
+    pub fn has(&self, names: &[&str]) -> bool {
+        let has = |name: &&str| self.fields.iter().any(|field| field.name == *name);
+        names.iter().all(has)
     }
 
     /// The names of the fields for typing that are required and have nothing in them, neither from the page nor `filled`.
@@ -433,10 +441,12 @@ pub(super) fn best_user_field(form: &Form, before: usize) -> Option<(usize, u32)
     best
 }
 
-/// The form to log in with: shown, with one password field that is not for a new password.
-pub fn find_login(forms: &[Form]) -> Option<Login> {
+/// The form to log in with: shown, with all the `wanted` fields and with one password field that is not for a new password;
+/// one by which users are made only if there is nothing better.
+pub fn find_login(forms: &[Form], wanted: &[&str]) -> Option<Login> {
     let mut best: Option<(u32, Login)> = None;
-    for form in forms.iter().filter(|form| !form.hidden && !form.scripted) {
+    let shown = forms.iter().filter(|form| !form.hidden && !form.scripted);
+    for form in shown.filter(|form| form.has(wanted)) {
         let passwords: Vec<usize> = form
             .fields
             .iter()
@@ -452,6 +462,8 @@ pub fn find_login(forms: &[Form]) -> Option<Login> {
         if passwords.len() > 1 || form.fields[password].autocomplete.contains("new-password") {
             // A registration or a change of password: only if there is nothing better.
             score = 1;
+        } else if purpose::signs_up(form) {
+            score = 2;
         }
         if form.fields[password]
             .autocomplete
@@ -482,15 +494,11 @@ impl Login {
     }
 }
 
-/// The first shown form that has fields of all these names.
-pub fn find_with<'n>(
-    forms: &[Form],
-    names: impl Iterator<Item = &'n str> + Clone,
-) -> Option<Login> {
-    let has = |form: &Form, name| form.fields.iter().any(|field| field.name == name);
+/// The first shown form that has fields of all these names, if there are any.
+pub fn find_with(forms: &[Form], names: &[&str]) -> Option<Login> {
     let mut shown = forms.iter().filter(|form| !form.hidden && !form.scripted);
-    names.clone().next()?;
-    let form = shown.find(|form| names.clone().all(|name| has(form, name)))?;
+    names.first()?;
+    let form = shown.find(|form| form.has(names))?;
     Some(Login {
         form: form.clone(),
         user: None,
@@ -504,6 +512,7 @@ pub fn find_identifier(forms: &[Form]) -> Option<Login> {
     forms
         .iter()
         .filter(|form| !form.hidden && !form.scripted)
+        .filter(|form| !purpose::is_for_a_list(form) && !purpose::signs_up(form))
         .filter_map(|form| {
             let (user, score) = best_user_field(form, form.fields.len())?;
             // A nameless text field may be a search box: it takes a name that says what it is.

@@ -7,6 +7,7 @@ pub mod document;
 pub mod form;
 pub mod markers;
 pub mod nextcloud;
+mod purpose;
 pub mod registration;
 
 pub use document::Document;
@@ -49,7 +50,7 @@ pub fn read(url: &Url, html: &str) -> Page {
         return Page::NextcloudConsent(page);
     }
     let document = Document::parse(url, html);
-    if let Some(login) = form::find_login(&document.forms) {
+    if let Some(login) = form::find_login(&document.forms, &[]) {
         return Page::Login(document, login);
     }
     if let Some(login) = form::find_identifier(&document.forms) {

@@ -1,6 +1,7 @@
 //! Forms by which a stranger becomes a user: which field takes what.
 
 use super::form::{Field, FieldKind, Form, best_user_field};
+use super::purpose::is_mail;
 
 /// A form to register with.
 #[derive(Debug, Clone)]
@@ -44,11 +45,6 @@ pub fn find(forms: &[Form], wanted: &[&str]) -> Option<Registration> {
 }
 
 fn read(form: &Form, passwords: Vec<usize>) -> Registration {
-    let is_mail = |field: &Field| {
-        let words = format!("{} {}", field.name, field.id).to_lowercase();
-        let says = words.contains("email") || words.contains("mail");
-        field.kind == FieldKind::Text && (field.input_type == "email" || says)
-    };
     let email = form.fields.iter().position(is_mail);
     let before = passwords.first().copied().unwrap_or(form.fields.len());
     // Where there is one field for both, it takes the mail address: whoever asks for that refuses a mere name.

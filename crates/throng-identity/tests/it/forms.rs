@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{AppendHeaders, Html, IntoResponse, Redirect, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Form, Router};
 use http::{Method, StatusCode, header};
 use regex::Regex;
@@ -64,6 +64,12 @@ impl Site {
             .route("/search/", get(search_page))
             .route("/words/", get(login_page).post(failed_in_words))
             .route("/account", get(account_page))
+            .route("/both/", get(both_page).post(log_in))
+            .route("/two-logins/", get(two_logins_page).post(log_in))
+            .route("/app/", get(app_page))
+            .route("/app-with-list/", get(app_with_list_page))
+            .route("/list", post(name_page))
+            .route("/stuck/", get(name_page).post(name_page))
             .route("/portal", get(portal_page))
             .route("/signup/", get(sign_up_page).post(sign_up))
             .route("/me", get(me))
@@ -132,6 +138,32 @@ fn page_to(action: &str, name: &str) -> Response {
          <input type=password name=password></form>"
     );
     Html(html).into_response()
+}
+
+/// First a form to sign up with, then the login.
+async fn both_page() -> Response {
+    let sign_up = "<form method=post action=/join><input name=username><input type=email name=email>\
+         <input type=password name=password></form>";
+    page("Sign in", LOGIN, sign_up)
+}
+
+/// Two forms for name and password.
+async fn two_logins_page() -> Response {
+    let other = format!("<form method=post action=/other>{LOGIN}</form>");
+    let fields = "<input name=a1><input type=password name=a2>";
+    page("Sign in", fields, &other)
+}
+
+/// Its form is made by a script.
+async fn app_page() -> Html<&'static str> {
+    Html("<title>App</title><div id=app></div><script src=/app.js></script>")
+}
+
+async fn app_with_list_page() -> Html<&'static str> {
+    Html(
+        "<title>App</title><div id=app></div><script src=/app.js></script><form method=post action=/list>\
+         <input type=email name=email required><button>Subscribe</button></form>",
+    )
 }
 
 /// A refusal without a status, a form or a cookie.
@@ -485,6 +517,47 @@ async fn a_form_further_on_is_the_login_again_only_if_it_is_the_same() {
     by_form.logged_in = Some(probe(&url));
     let (problem, words) = attempt(&by_form).await.unwrap_err();
     assert!(matches!(problem, Problem::Credentials), "{words}");
+}
+
+#[tokio::test]
+async fn the_password_goes_into_the_login_form_only() {
+    let site = Site::with_user("alice");
+    let url = site.start().await;
+    attempt(&login(format!("{url}/both/"), &[])).await.unwrap();
+    let fields = [("a1", "{name}"), ("a2", "{password}")];
+    attempt(&login(format!("{url}/two-logins/"), &fields))
+        .await
+        .unwrap();
+    assert_eq!(site.taken().len(), 2);
+}
+
+#[tokio::test]
+async fn a_form_that_is_no_login_gets_nothing() {
+    let site = Site::with_user("alice");
+    let url = site.start().await;
+    let (problem, words) = attempt(&login(format!("{url}/app-with-list/"), &[]))
+        .await
+        .unwrap_err();
+    assert!(matches!(problem, Problem::NoForm { .. }), "{words}");
+    assert!(words.contains("a form with email"), "{words}");
+
+    // A script is no reason to look for another page or other fields.
+    let (problem, words) = attempt(&login(format!("{url}/app/"), &[]))
+        .await
+        .unwrap_err();
+    assert!(matches!(problem, Problem::NoForm { .. }), "{words}");
+    assert!(
+        words.contains("a script makes its form")
+            && !words.contains("browser")
+            && !words.contains("`fields`"),
+        "{words}"
+    );
+
+    // Asked for the name twice: no password was sent, hence none refused.
+    let (problem, words) = attempt(&login(format!("{url}/stuck/"), &[]))
+        .await
+        .unwrap_err();
+    assert!(matches!(problem, Problem::NameAgain), "{words}");
 }
 
 fn directory(url: &str, fields: &[(&str, &str)], reuse: bool) -> Register {
