@@ -229,7 +229,7 @@ fn throng(options: &Options, url: &str) -> Result<Vec<Alarm>> {
         &[0, 97],
     )?;
     let report: Value = read(&report)?;
-    let findings = report["findings"]
+    let findings = report["monkey"]["findings"]
         .as_array()
         .context("a report without findings")?;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

@@ -1,6 +1,7 @@
 //! What is the same trouble: the same check on the same operation with the same status and message.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use crate::{
     check::{Check, Violation},
@@ -15,8 +16,10 @@ const MOST_MESSAGES: usize = 3;
 const KEPT: usize = 3;
 
 /// All that was seen under load.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Groups {
+    /// When looking began.
+    since: Instant,
     pub(crate) groups: BTreeMap<Key, Group>,
     /// Violations in groups that were not kept.
     pub(crate) beyond: u64,
@@ -36,6 +39,8 @@ pub(crate) struct Key {
 #[derive(Debug, Default)]
 pub(crate) struct Group {
     pub(crate) count: u64,
+    /// How long after the swarm's start it was seen first.
+    pub(crate) first_seen: Duration,
     /// The smallest probes that showed it, smallest first; of equal ones the earliest.
     pub(crate) probes: Vec<Probe>,
 }
@@ -66,6 +71,16 @@ impl Key {
     }
 }
 
+impl Default for Groups {
+    fn default() -> Self {
+        Self {
+            since: Instant::now(),
+            groups: BTreeMap::new(),
+            beyond: 0,
+        }
+    }
+}
+
 impl Groups {
     /// Adds what was seen.
     pub(crate) fn add(&mut self, probe: &Probe, trace: &Trace, violation: &Violation) {
@@ -83,7 +98,11 @@ impl Groups {
                 _ => {}
             }
         }
-        let group = self.groups.entry(key).or_default();
+        let after = self.since.elapsed();
+        let group = self.groups.entry(key).or_insert_with(|| Group {
+            first_seen: after,
+            ..Group::default()
+        });
         group.count += 1;
         let size = |probe: &Probe| {
             let weight: usize = probe.steps.iter().map(|step| step.request.weight()).sum();

@@ -42,6 +42,9 @@ pub struct Finding {
     pub answer: String,
     /// How often it was seen under load.
     pub count: u64,
+    /// How long after the swarm's start it was seen first, in seconds.
+    #[serde(default)]
+    pub first_seen: f64,
     /// How often the requests below showed it again.
     pub repeated: u32,
     /// Of so many tries.

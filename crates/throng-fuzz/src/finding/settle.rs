@@ -207,6 +207,7 @@ impl Monkey {
             message: key.message.clone(),
             answer: seen.answer,
             count: group.count,
+            first_seen: group.first_seen.as_secs_f64(),
             repeated: seen.repeated,
             tried: seen.tried,
             seed: self.settings.seed,

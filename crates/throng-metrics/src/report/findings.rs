@@ -47,6 +47,8 @@ pub struct FindingReport {
     pub answer: String,
     /// How often it was seen under load.
     pub count: u64,
+    /// How long after the swarm's start it was seen first, in seconds.
+    pub first_seen: f64,
     /// How often the requests showed it again.
     pub repeated: u32,
     /// Of so many tries.

@@ -336,6 +336,7 @@ fn what_monkeys_found_is_printed_whole_with_a_script_as_a_shell_takes_it() {
         status: Some(500),
         message: "Internal\u{1b}[31m Server Error".into(),
         count: 7,
+        first_seen: 1.5,
         repeated: 4,
         tried: 5,
         seed: 42,

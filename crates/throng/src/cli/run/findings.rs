@@ -48,6 +48,7 @@ fn one(finding: &Finding) -> FindingReport {
         message: finding.message.clone(),
         answer: finding.answer.clone(),
         count: finding.count,
+        first_seen: finding.first_seen,
         repeated: finding.repeated,
         tried: finding.tried,
         seed: finding.seed,
