@@ -175,6 +175,7 @@ async fn story(manner: Manner, strangers: &[&str]) -> Story {
         })),
         password: None,
         after_login: Arc::new([]),
+        login_grace: None,
         timeout: TIMEOUT,
         concurrency: 2,
         retry: RetryPolicy::once(),
