@@ -18,6 +18,7 @@ use http::{HeaderMap, HeaderValue, header};
 use url::Url;
 
 use crate::request::Target;
+use crate::spelling;
 
 /// Cookies as a browser would keep them: by domain and path, with expiry, `Secure` and host-only rules.
 ///
@@ -239,23 +240,15 @@ fn put_together(store: &CookieStore, url: &Url) -> Sent {
     }
 }
 
-/// The text without `secret`, and without the start of it at the end of a text that was cut off (which `…` tells).
+/// The text without `secret` in any of its [spellings](spelling), and without the start of it at the end of a text that was cut off (which `…` tells).
 pub fn strike_out(text: String, secret: &str) -> String {
     /// As much of a secret tells nothing.
     const HARMLESS: usize = 3;
-    let mut text = if text.contains(secret) {
-        text.replace(secret, "***")
-    } else {
-        text
-    };
-    if let Some(kept) = text.strip_suffix('…') {
-        let starts = secret.char_indices().map(|(end, _)| &secret[..end]).rev();
-        let cut_off = starts
-            .take_while(|start| start.len() > HARMLESS)
-            .find(|start| kept.ends_with(start));
-        if let Some(start) = cut_off {
-            text = format!("{}***…", &kept[..kept.len() - start.len()]);
-        }
+    let mut text = spelling::replace(text, secret, "***");
+    if let Some(kept) = text.strip_suffix('…')
+        && let Some(at) = spelling::cut_off(kept, secret, HARMLESS)
+    {
+        text = format!("{}***…", &kept[..at]);
     }
     text
 }

@@ -23,6 +23,7 @@ pub mod mcp;
 mod message;
 mod redirect;
 mod request;
+pub mod spelling;
 pub mod sse;
 mod stream;
 mod tls;

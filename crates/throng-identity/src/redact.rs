@@ -1,8 +1,9 @@
 //! Makes URLs and other people's text fit to be shown: no passwords, codes, tokens or cookies.
 //!
-//! Works on two levels: secrets we know are cut out by value, and what merely looks like one (a long run of
+//! Works on two levels: secrets we know are cut out by value, also where it is escaped, and what merely looks like one (a long run of
 //! letters and digits) is shortened, because a page may show secrets that we never heard of.
 
+use throng_client::spelling;
 use url::Url;
 
 use crate::secret::Secret;
@@ -69,10 +70,7 @@ pub fn text(text: &str, secrets: &[&Secret]) -> String {
         line.push_str(word);
     }
     for secret in secrets {
-        let secret = secret.expose();
-        if !secret.is_empty() {
-            line = line.replace(secret, "[secret]");
-        }
+        line = spelling::replace(line, secret.expose(), "[secret]");
     }
     let line = shorten_tokens(&line);
     match line.char_indices().nth(EXCERPT_CHARS) {
@@ -147,6 +145,14 @@ mod tests {
             &[&password],
         );
         assert_eq!(shown, "Wrong password '[secret]' for u; token eyJh….x ok");
+        let password = Secret::new("Abc!def/ghi*j ö");
+        assert_eq!(
+            text(
+                r#"at /in?p=Abc%21def%2Fghi*j+%c3%b6&q {"p": "Abc!def\/ghi*j \u00f6"}"#,
+                &[&password]
+            ),
+            r#"at /in?p=[secret]&q {"p": "[secret]"}"#
+        );
         assert_eq!(
             text("antidisestablishmentarianism", &[]),
             "antidisestablishmentarianism"

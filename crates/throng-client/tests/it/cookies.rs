@@ -98,6 +98,8 @@ fn what_is_left_of_a_secret_where_a_text_was_cut_is_struck_out_too() {
         ("a s3cr3t", "a s3cr3t"),
         ("a s3c…", "a s3c…"),
         ("…", "…"),
+        ("?p=s3cr3t%2Dvalue&q", "?p=***&q"),
+        ("?p=s3cr3t%2D…", "?p=***…"),
     ] {
         assert_eq!(strike_out(text.to_owned(), "s3cr3t-value"), expected);
     }

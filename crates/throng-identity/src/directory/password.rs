@@ -7,14 +7,14 @@ use crate::secret::Secret;
 
 /// Length in characters. Policies that cap the length do so at 64 or 72 (bcrypt).
 const LENGTH: usize = 24;
-// Without 0 O 1 l I, so that nobody has to guess when typing one by hand; without characters that shells, forms or
-// `user:password` pairs treat specially.
+// Without 0 O 1 l I, so that nobody has to guess when typing one by hand; with those special characters only that URLs, forms,
+// JSON and HTML leave as they are, so that a page which repeats a password has it as we know it.
 const LOWER: &[u8] = b"abcdefghijkmnopqrstuvwxyz";
 const UPPER: &[u8] = b"ABCDEFGHJKLMNPQRSTUVWXYZ";
 const DIGIT: &[u8] = b"23456789";
-const SPECIAL: &[u8] = b"-_.!*+";
+const SPECIAL: &[u8] = b"-._";
 
-/// A password of 24 characters (about 140 bits) with at least two of each: small, capital, digit, special; and no
+/// A password of 24 characters (about 135 bits) with at least two of each: small, capital, digit, special; and no
 /// character three times in a row.
 pub fn generate() -> Secret {
     let mut rng = rand::rng();

@@ -73,6 +73,8 @@ impl ProvisionError {
                 source,
                 HookError::Status { status, .. } if status.is_client_error() && !hooks::is_passing(*status)
             ),
+            // What a refused password made of a registration.
+            Self::Create { source, .. } => matches!(source, DirectoryError::NotOurs { .. }),
             _ => false,
         }
     }
