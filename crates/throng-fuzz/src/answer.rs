@@ -12,7 +12,9 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde_json::Value;
 use throng_client::{
-    Client, DoubleSubmit, Phase, TransportError, TransportFailure, content, cookies::strike_out,
+    Client, DoubleSubmit, Phase, TransportError, TransportFailure,
+    content::{self, ContentError},
+    cookies::strike_out,
 };
 use url::Url;
 
@@ -187,6 +189,27 @@ impl Answered {
     }
 }
 
+#[cfg(test)]
+impl Answer {
+    /// An answer for tests of what is judged on it.
+    pub(crate) fn of(status: u16, media_type: &str, body: &str) -> Self {
+        let mut headers = HeaderMap::new();
+        let kind = HeaderValue::from_str(media_type).expect("a media type");
+        headers.insert(header::CONTENT_TYPE, kind);
+        let now = Instant::now();
+        Self::Answered(Arc::new(Answered {
+            status,
+            headers,
+            body: Bytes::copy_from_slice(body.as_bytes()),
+            cut: false,
+            stream: false,
+            span: (now, now),
+            traffic: (0, 0),
+            json: OnceLock::new(),
+        }))
+    }
+}
+
 /// With what a request is sent.
 pub(crate) struct Identity<'a> {
     pub(crate) client: &'a Client,
@@ -195,15 +218,18 @@ pub(crate) struct Identity<'a> {
     pub(crate) cookie: Option<&'a HeaderValue>,
     /// The token against forgery that goes with that cookie.
     pub(crate) token: Option<&'a HeaderValue>,
+    /// Whether all of the target's headers go along; else those that can be no key.
+    pub(crate) keys: bool,
 }
 
 impl<'a> Identity<'a> {
-    pub(crate) fn nobody(client: &'a Client) -> Self {
+    pub(crate) fn nobody(client: &'a Client, keys: bool) -> Self {
         Self {
             client,
             authorization: None,
             cookie: None,
             token: None,
+            keys,
         }
     }
 
@@ -213,8 +239,26 @@ impl<'a> Identity<'a> {
             authorization: account.authorization.as_ref(),
             cookie: None,
             token: None,
+            keys: true,
         }
     }
+}
+
+/// Headers that say nothing of who asks. Any other may be a key, whatever its name.
+const NO_KEYS: [HeaderName; 8] = [
+    header::ACCEPT,
+    header::ACCEPT_ENCODING,
+    header::ACCEPT_LANGUAGE,
+    header::CACHE_CONTROL,
+    header::CONTENT_TYPE,
+    header::ORIGIN,
+    header::REFERER,
+    header::USER_AGENT,
+];
+
+/// Whether a header of the target may be what lets somebody in.
+pub(crate) fn may_be_key(name: &HeaderName) -> bool {
+    !NO_KEYS.contains(name)
 }
 
 impl Sending {
@@ -225,6 +269,12 @@ impl Sending {
             .cookies()?
             .get(&self.origin, &rule.double_submit.cookie)?;
         HeaderValue::from_str(&token).ok()
+    }
+
+    /// Whether a request says by a header who asks: one that a browser would not add by itself.
+    pub(crate) fn by_key(&self, identity: &Identity<'_>) -> bool {
+        let key = || self.headers.iter().any(|(name, _)| may_be_key(name));
+        identity.authorization.is_some() || (identity.keys && key())
     }
 
     /// Whether requests of this method need a token against forgery.
@@ -246,7 +296,7 @@ impl Sending {
         let started = Instant::now();
         let mut headers = filled.headers.clone();
         for (name, value) in &self.headers {
-            if !headers.contains_key(name) {
+            if !headers.contains_key(name) && (identity.keys || !may_be_key(name)) {
                 headers.insert(name.clone(), value.clone());
             }
         }
@@ -342,12 +392,13 @@ impl Sending {
             open.timings().ended
         };
         let body = body.freeze();
-        // A body that does not decode is judged as it is.
         let decoded = content::decode(&open.headers, &body, self.largest_body);
+        cut |= matches!(decoded, Err(ContentError::TooLarge { .. }));
         Ok(Answered {
             status: open.status.as_u16(),
             span: (head.started, ended),
             traffic: (open.sent(), open.received()),
+            // A body that does not decode is judged as it is.
             body: decoded.unwrap_or(body),
             headers: std::mem::take(&mut open.headers),
             cut,

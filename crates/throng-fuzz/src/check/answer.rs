@@ -17,7 +17,7 @@ const MESSAGE: usize = 120;
 impl Judge<'_> {
     pub(super) fn judge_answer(
         &mut self,
-        step: usize,
+        (step, by_key): (usize, bool),
         request: &Request,
         answer: &Answer,
         found: &mut Vec<Violation>,
@@ -45,7 +45,14 @@ impl Judge<'_> {
         };
         let status = answered.status;
         let waits = answered.headers.contains_key(header::RETRY_AFTER);
-        if status >= 500 && !(status == 503 && waits) {
+        let operation = self.operation(request.operation.as_deref());
+        let meant = match operation {
+            // For a method that nobody knows, it is what RFC 9110 (section 9.1) asks for.
+            None => status == 501,
+            // Whoever documents a 500 doesn't promise that there is one; a server that says so isn't well all the same.
+            Some((_, operation)) => status != 500 && operation.documents(status),
+        };
+        if status >= 500 && !(status == 503 && waits) && !meant {
             say(Check::ServerError, first_words(answered));
         }
         if status == 405 && !answered.headers.contains_key(header::ALLOW) {
@@ -55,12 +62,14 @@ impl Judge<'_> {
             let limit = self.sending.largest_body;
             say(Check::OversizedAnswer, format!("more than {limit} bytes"));
         }
-        if let Some(language) = stack_trace::language(&answered.text())
+        // In an answer of success it is content: the output of somebody's script.
+        if status >= 400
+            && let Some(language) = stack_trace::language(&answered.text())
             && !sent_itself(request)
         {
             say(Check::StackTrace, format!("a stack trace of {language}"));
         }
-        let Some((index, operation)) = self.operation(request.operation.as_deref()) else {
+        let Some((index, operation)) = operation else {
             return;
         };
         // What is no text is refused before anybody looks at what the document says.
@@ -69,7 +78,7 @@ impl Judge<'_> {
             self.against_document(index, operation, request, answered, &mut say);
         }
         if (200..300).contains(&status) {
-            self.unguarded(operation, request, &mut say);
+            self.unguarded(operation, request, by_key, &mut say);
         }
     }
 
@@ -147,9 +156,11 @@ impl Judge<'_> {
         &self,
         operation: &Operation,
         request: &Request,
+        by_key: bool,
         say: &mut dyn FnMut(Check, String),
     ) {
-        if !operation.secured {
+        // Who has a key is not nobody; and no page of another site sends it, so that nothing can be forged.
+        if !operation.secured || by_key {
             return;
         }
         if request.who == Who::Nobody {

@@ -4,7 +4,10 @@
 //! Nothing in here waits or sends: a judge sees a probe and the answers to it, and says what is wrong with them.
 
 mod answer;
+mod likeness;
 mod relation;
+#[cfg(test)]
+mod scenes;
 mod stack_trace;
 
 use std::{collections::HashMap, fmt, str::FromStr};
@@ -242,7 +245,8 @@ impl<'a> Judge<'a> {
             };
             // What clears up after a probe is not what the probe is about.
             if step.role != Role::Cleanup {
-                self.judge_answer(index, &step.request, answer, &mut found);
+                let by_key = trace.by_key.get(index).copied().unwrap_or_default();
+                self.judge_answer((index, by_key), &step.request, answer, &mut found);
             }
         }
         relation::judge(self, probe, trace, &mut found);

@@ -4,7 +4,11 @@
 
 use serde_json::Value;
 
-use super::{Check, Judge, Violation, answer::FORGED};
+use super::{
+    Check, Judge, Violation,
+    answer::FORGED,
+    likeness::{alike, same_thing, says_it_is_gone, says_it_was_refused},
+};
 use crate::{
     answer::Answer,
     probe::{Kind, Probe, Role, Step, Trace},
@@ -84,6 +88,10 @@ fn csrf(judge: &Judge<'_>, scene: &Scene<'_>) -> Option<Violation> {
     {
         return None;
     }
+    // A header of its own is nothing that a page of another site could send.
+    if scene.trace.by_key.get(index).copied().unwrap_or_default() {
+        return None;
+    }
     for (_, _, control) in scene.of(Role::Control) {
         if !matches!(control?.status()?, 401 | 403) {
             return None;
@@ -115,6 +123,8 @@ fn foreign(judge: &Judge<'_>, scene: &Scene<'_>) -> Option<Violation> {
                 told_apart = Some(!answer.json().is_some_and(|json| holds(json, &id)));
             }
             (Who::Other(_), false) => told_apart = Some(matches!(answer.status()?, 403 | 404)),
+            // Not in every list, but for everybody to read.
+            (Who::Nobody, false) if answer.succeeded() => return None,
             _ => {}
         }
     }
@@ -187,10 +197,13 @@ fn deleted(scene: &Scene<'_>) -> Option<Violation> {
     if !matches!(status, 200 | 204) {
         return None;
     }
+    let mut before = None;
     for (_, _, control) in scene.of(Role::Control) {
-        if !control?.succeeded() {
+        let control = control?;
+        if !control.succeeded() {
             return None;
         }
+        before = Some(control);
     }
     let (index, _, answer) = acts.iter().find(|(index, step, _)| {
         index > gone
@@ -198,7 +211,15 @@ fn deleted(scene: &Scene<'_>) -> Option<Violation> {
             && step.request.path_values == delete.request.path_values
     })?;
     let answer = (*answer)?;
-    (answer.succeeded() && !answer.json().is_some_and(says_it_is_gone))
+    let says = |answer: &Answer| answer.json().is_some_and(says_it_is_gone);
+    // What is back at its beginning was deleted: there is always one of its kind.
+    let still_it = before.is_none_or(|before| match (before.json(), answer.json()) {
+        (Some(before), Some(after)) => alike(before, after),
+        (None, None) => true,
+        _ => false,
+    });
+    let told = says(answer) && !before.is_some_and(says);
+    (answer.succeeded() && still_it && !told)
         .then(|| violation(Check::UseAfterDelete, *index, "served after its deletion"))?
 }
 
@@ -209,27 +230,6 @@ fn holds(json: &Value, value: &str) -> bool {
         Value::Object(members) => members.values().any(|member| holds(member, value)),
         other => scalar(other).is_some_and(|text| text == value),
     }
-}
-
-/// Whether a thing says of itself that it was deleted: then it's kept on purpose.
-fn says_it_is_gone(json: &Value) -> bool {
-    let Some(members) = json.as_object() else {
-        return false;
-    };
-    members.iter().any(|(name, value)| {
-        let name = name.to_ascii_lowercase();
-        let gone = ["delet", "remov", "archiv", "trash"];
-        let says = |text: &str| gone.iter().any(|word| text.contains(word));
-        match value {
-            Value::Bool(true) => says(&name),
-            Value::String(text) => {
-                (says(&name) && !text.is_empty())
-                    || ((name == "status" || name == "state") && says(&text.to_ascii_lowercase()))
-            }
-            Value::Number(_) => says(&name),
-            _ => false,
-        }
-    })
 }
 
 /// A refused creation whose unique text stands in the list afterwards.
@@ -246,6 +246,9 @@ fn refused(scene: &Scene<'_>) -> Option<Violation> {
         .find(|(index, step, _)| index > refused && step.request.method == "GET")?;
     let list = (*list)?;
     let listed = list.succeeded() && list.answered()?.text().contains(&scene.trace.unique);
+    // A log of what was refused is no effect.
+    let logged = |json| says_it_was_refused(json, &scene.trace.unique);
+    let listed = listed && !list.json().is_some_and(logged);
     listed.then(|| violation(Check::RefusedWithEffect, *index, "it stands in the list"))?
 }
 
@@ -320,8 +323,13 @@ fn race(scene: &Scene<'_>) -> Option<Violation> {
         .filter_map(|(_, _, answer)| *answer)
         .filter(|answer| answer.succeeded())
         .collect();
-    // The same answer twice is one thing that was made once.
-    let differ = won.windows(2).any(|pair| pair[0].json() != pair[1].json());
+    // The same thing twice was made once, whatever else the answers say.
+    let differ = won
+        .windows(2)
+        .any(|pair| match (pair[0].json(), pair[1].json()) {
+            (Some(one), Some(other)) => !same_thing(one, other),
+            (one, other) => one != other,
+        });
     let (index, _, _) = acts.last()?;
     let unique = holds_unique(&acts.first()?.1.request.body);
     (same && unique && won.len() > 1 && differ)

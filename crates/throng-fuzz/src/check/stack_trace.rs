@@ -5,14 +5,13 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 /// What traces look like. Each pattern needs more than a word that a message may have by chance.
-static TRACES: LazyLock<Vec<(&str, Regex)>> =
-    LazyLock::new(|| {
-        [
+static TRACES: LazyLock<Vec<(&str, Regex)>> = LazyLock::new(|| {
+    [
         ("Python", r"Traceback \(most recent call last\)"),
         ("Python", r#"File \\?"[^"\n]+\.py\\?", line \d+, in "#),
         ("Java", r"\bat [\w$.<>]+\.[\w$<>]+\([\w$]+\.(java|kt|scala|groovy):\d+\)"),
         ("JavaScript",
-            r"\bat [^\n()]{0,100}\(?(file://|/|[A-Z]:\\|node:)[^\s()]*\.[cm]?[jt]sx?:\d+:\d+\)?",
+            r"\bat (async |new )?([\pL_$<\[][^\n()]{0,100}\()?(file://|/|[A-Z]:\\|node:)[^\s()]*\.[cm]?[jt]sx?:\d+:\d+\)?",
         ),
         ("JavaScript", r"\bat [^\n()]{0,100}\(?node:[\w/]+:\d+:\d+"),
         (".NET", r"\bat [\w.`<>\[\]]+\([^)\n]*\) in [^\n]+:line \d+"),
@@ -28,7 +27,7 @@ static TRACES: LazyLock<Vec<(&str, Regex)>> =
     .into_iter()
     .map(|(language, pattern)| (language, Regex::new(pattern).expect("a valid pattern")))
     .collect()
-    });
+});
 
 /// The language of the stack trace in a text, if there is one.
 pub(super) fn language(text: &str) -> Option<&'static str> {
@@ -67,6 +66,8 @@ mod tests {
             ("JSON decode error at line 1 column 2", None),
             ("Look at https://example.com:443:1", None),
             ("expected `,` or `}` at line 1", None),
+            ("at 10:30:12 (file:///a/b.js:1:2)", None),
+            ("    at async file:///a/b.mjs:1:2", Some("JavaScript")),
             ("meet me at noon (room 12:30)", None),
         ] {
             assert_eq!(language(text), expected, "{text}");

@@ -3,10 +3,12 @@
 
 use std::fmt::Write as _;
 
+use http::HeaderName;
+
 use super::Finding;
 use crate::{
     account::Accounts,
-    answer::Sending,
+    answer::{Sending, may_be_key},
     probe::Probe,
     request::{Body, Csrf, Part, Request, UNIQUE, UNIQUE_TOO, Who, percent_encoded},
 };
@@ -31,12 +33,19 @@ pub(super) fn script(finding: &Finding, sending: &Sending, accounts: &dyn Accoun
     if !sending.headers.is_empty() {
         let names = sending.headers.iter().map(|(name, _)| name.as_str());
         let names = names.collect::<Vec<_>>().join(", ");
-        let _ = writeln!(out, "# The target's own headers are not in here: {names}.");
+        let _ = writeln!(
+            out,
+            "# The target's own headers are taken from variables: {names}."
+        );
     }
     let probe = &finding.probe;
     let users = users(probe);
     let origin = sending.origin.as_str().trim_end_matches('/');
     let _ = writeln!(out, "set -u; URL=${{THRONG_URL:-{origin}}}");
+    for (name, _) in &sending.headers {
+        let variable = variable(name);
+        let _ = writeln!(out, ": \"${{{variable}?the value of the header {name}}}\"");
+    }
     if !users.is_empty() {
         out.push_str(": \"${THRONG_PASSWORD:?the password of the users}\"\n");
     }
@@ -55,7 +64,7 @@ pub(super) fn script(finding: &Finding, sending: &Sending, accounts: &dyn Accoun
         "send() {{ curl -sk --path-as-is --globoff --max-time {seconds} -w '%{{http_code}}\\n' -o \"$dir/answer$1\" \"${{@:2}}\"; }}"
     );
     let commands: Vec<String> = (0..probe.steps.len())
-        .map(|index| command(probe, index, sending, &sessions))
+        .map(|index| command(probe, index, sending, &sessions, accounts.is_empty()))
         .collect();
     if commands.iter().any(|command| command.contains("$(token "))
         && let Some(rule) = &sending.csrf
@@ -178,7 +187,20 @@ fn log_in(out: &mut String, name: &'static str, index: usize, accounts: &dyn Acc
     Session { name, token }
 }
 
-fn command(probe: &Probe, index: usize, sending: &Sending, sessions: &[Session]) -> String {
+/// The variable that a header of the target is taken from.
+fn variable(name: &HeaderName) -> String {
+    let name = name.as_str().to_ascii_uppercase();
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    format!("THRONG_{}", name.chars().map(plain).collect::<String>())
+}
+
+fn command(
+    probe: &Probe,
+    index: usize,
+    sending: &Sending,
+    sessions: &[Session],
+    nobody_has_keys: bool,
+) -> String {
     let request = &probe.steps[index].request;
     let session_of = |request: &Request| match request.who {
         Who::Nobody => None,
@@ -191,6 +213,20 @@ fn command(probe: &Probe, index: usize, sending: &Sending, sessions: &[Session])
         "HEAD" => "-I".to_owned(),
         method => format!("-X {}", word(method)),
     };
+    let keys = match request.who {
+        Who::Nobody => nobody_has_keys,
+        Who::Kept => false,
+        _ => true,
+    };
+    for (name, _) in &sending.headers {
+        let own = request
+            .headers
+            .iter()
+            .any(|(own, _)| own.eq_ignore_ascii_case(name.as_str()));
+        if !own && (keys || !may_be_key(name)) {
+            let _ = write!(options, " -H \"{name}: ${}\"", variable(name));
+        }
+    }
     if let Some(name) = session {
         let kept = request.who == Who::Kept;
         let jar = if kept { "kept" } else { name };

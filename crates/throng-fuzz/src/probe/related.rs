@@ -182,6 +182,14 @@ impl Maker<'_> {
         let mut with_control = |control: Vec<Step>| {
             let mut steps = steps.clone();
             steps.extend(control);
+            if !operation.secured {
+                // What nobody is refused is public. (Where a login is declared, that is a finding of its own.)
+                let nobody = Request {
+                    who: Who::Nobody,
+                    ..read.clone()
+                };
+                steps.push(Step::new(nobody, Role::Control));
+            }
             steps.push(Step::new(read.clone(), Role::Control));
             steps.push(Step::new(foreign.clone(), Role::Act));
             made.push(self.probe(Kind::Foreign, steps));

@@ -38,6 +38,8 @@ pub(crate) struct Trace {
     pub(crate) unique: String,
     /// The answers by step; `None` where the request could not be made for want of an earlier answer.
     pub(crate) answers: Vec<Option<Answer>>,
+    /// By step: whether a header said who asks, which no page of another site can send.
+    pub(crate) by_key: Vec<bool>,
 }
 
 /// Where requests are measured.
@@ -121,10 +123,14 @@ impl Cast {
                 authorization: fresh.account.authorization.as_ref(),
                 cookie: fresh.cookie.as_ref(),
                 token: fresh.token.as_ref(),
+                keys: false,
             },
-            (who, _) => self
-                .session(who)
-                .map_or_else(|| Identity::nobody(&self.nobody), Identity::of),
+            (who, _) => {
+                // Where there are no users, a key is all there is to be let in by.
+                let keys = self.accounts.is_empty();
+                let nobody = || Identity::nobody(&self.nobody, keys);
+                self.session(who).map_or_else(nobody, Identity::of)
+            }
         }
     }
 
@@ -173,6 +179,11 @@ pub(crate) async fn execute(
     let mut trace = Trace {
         unique,
         answers: Vec::with_capacity(probe.steps.len()),
+        by_key: {
+            let who = probe.steps.iter().map(|step| step.request.who);
+            who.map(|who| sending.by_key(&cast.identity(who, fresh.as_ref())))
+                .collect()
+        },
     };
     let mut next = 0;
     while next < probe.steps.len() {

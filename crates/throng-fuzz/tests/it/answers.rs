@@ -53,7 +53,7 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
             |status: &str, body: &str| whole(status, "application/json; charset=utf-8", body);
         let known = [
             "/hang", "/broken", "/big", "/teapot", "/html", "/odd", "/busy", "/boom", "/fine",
-            "/stream", "/limited", "/huge",
+            "/stream", "/limited", "/huge", "/packed",
         ];
         let response = match path {
             _ if !known.contains(&path) => json("404 Not Found", "{}"),
@@ -67,6 +67,13 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
             }
             "/broken" => "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 10\r\n\r\n{".to_owned(),
             "/big" => json("200 OK", &format!("\"{}\"", "a".repeat(70_000))),
+            "/packed" => {
+                let body = packed();
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n", body.len());
+                stream.write_all(head.as_bytes())?;
+                stream.write_all(&body)?;
+                continue;
+            }
             "/teapot" => json("418 Teapot", "{}"),
             "/html" => whole("200 OK", "text/html", "<p>"),
             "/odd" => json("200 OK", r#"{"size":"large"}"#),
@@ -93,6 +100,14 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     }
 }
 
+/// A little that unpacks to a text of JSON larger than the limit.
+fn packed() -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let text = format!("\"{}\"", "a".repeat(100_000));
+    encoder.write_all(text.as_bytes()).expect("gzip");
+    encoder.finish().expect("gzip")
+}
+
 fn serve() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -116,7 +131,7 @@ fn document() -> Value {
         "openapi": "3.1.0",
         "paths": {
             "/hang": any(), "/broken": any(), "/big": any(), "/teapot": plain(), "/html": plain(), "/odd": plain(), "/busy": plain(),
-            "/limited": plain(), "/huge": plain(), "/boom": plain(), "/fine": plain(), "/stream": get(json!({ "text/event-stream": {} })),
+            "/limited": plain(), "/packed": any(), "/huge": plain(), "/boom": plain(), "/fine": plain(), "/stream": get(json!({ "text/event-stream": {} })),
         },
     })
 }
@@ -166,6 +181,7 @@ async fn each_answer_is_what_it_is_and_nothing_else() {
         (Check::Hang, "GET /hang", None),
         (Check::TransportFault, "GET /broken", None),
         (Check::OversizedAnswer, "GET /big", Some(200)),
+        (Check::OversizedAnswer, "GET /packed", Some(200)),
         (Check::UndocumentedStatus, "GET /teapot", Some(418)),
         (Check::WrongContentType, "GET /html", Some(200)),
         (Check::BodyAgainstSchema, "GET /odd", Some(200)),
