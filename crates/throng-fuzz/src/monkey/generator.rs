@@ -138,4 +138,14 @@ mod tests {
         };
         assert!(!all.iter().any(skipped));
     }
+
+    #[test]
+    fn probes_are_ready_before_anybody_asks_for_one() {
+        let mut ready = recipe(1).start().expect("a thread");
+        // Nobody has taken any: what fills the queue is another thread, and it stops where nobody takes them.
+        while ready.len() < AHEAD {
+            std::thread::yield_now();
+        }
+        assert_eq!(ready.blocking_recv().expect("a probe").number, 0);
+    }
 }
