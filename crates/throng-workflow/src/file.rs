@@ -12,7 +12,7 @@ use url::Url;
 use crate::builtin;
 use crate::compile::compile;
 use crate::decode::{At, Decode};
-use crate::model::{DirectoryKind, Mode, Protocol, Scenario};
+use crate::model::{DirectoryKind, LoginKind, Mode, Protocol, Scenario};
 use crate::node::{self, Kind, Lookup, Node};
 use crate::playbook::Playbook;
 use crate::problem::{Mark, Problem, Problems};
@@ -383,6 +383,26 @@ fn check_threshold(text: &At<String>, program: &Program, problems: &mut Problems
     }
 }
 
+/// Users who log in by a request or a form are created somewhere, or have a password that is known.
+fn check_users_are_somewhere(scenario: &Scenario, problems: &mut Problems) {
+    let (login, users) = (&scenario.login, &scenario.users);
+    let password = users.password.as_ref();
+    let known = password.is_some_and(|password| !password.0.expose().is_empty());
+    if matches!(login.kind, LoginKind::Request | LoginKind::Form)
+        && users.create
+        && scenario.directory.is_none()
+        && !known
+        // The directory, or the password, may have been in what could not be read.
+        && !problems.lost_between(Mark::default(), None)
+    {
+        problems.add_with_help(
+            login.mark,
+            "users that log in must be created somewhere, and there is no `directory`",
+            "add a `directory`; or give `users.password` if they are there already, or share one password; or `login: { kind: none }` if the target asks nobody who he is",
+        );
+    }
+}
+
 fn check_load(scenario: &Scenario, problems: &mut Problems) {
     let load = &scenario.load;
     if load.duration.0.is_zero() && !problems.reported_in(load.duration.mark) {
@@ -407,6 +427,7 @@ fn check_load(scenario: &Scenario, problems: &mut Problems) {
             "give `users.password`",
         );
     }
+    check_users_are_somewhere(scenario, problems);
     if let (Some(queue), None) = (&load.queue, &load.rate) {
         problems.add_with_help(
             queue.mark,

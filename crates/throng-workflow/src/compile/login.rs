@@ -23,6 +23,10 @@ const USER: [&str; 4] = [
     "user.password",
 ];
 
+/// What each user has from the beginning. What a request saved under such a name would take its place: the user would log in as
+/// somebody else, and a secret would be shown like a name.
+const GIVEN: [&str; 5] = ["name", "display_name", "email", "password", "n"];
+
 /// Reports what is missing, what does not belong there, and placeholders that nothing fills.
 pub(super) fn check(scenario: &Scenario, problems: &mut Problems) {
     if let Some(directory) = &scenario.directory {
@@ -238,6 +242,13 @@ impl<'a> Declared<'a, '_> {
                 self.problems.add(
                     name.mark,
                     format!("`{}` cannot be a variable: it is not a name", name.value),
+                );
+            }
+            if GIVEN.contains(&name.as_str()) {
+                self.problems.add_with_help(
+                    name.mark,
+                    format!("`{}` is what each user has already", name.value),
+                    "save it under another name",
                 );
             }
             match from {

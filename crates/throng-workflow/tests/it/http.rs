@@ -245,7 +245,7 @@ target:
   csrf: {{ cookie: csrf_token, header: X-CSRF-Token }}
   headers: {{ X-Suite: \"1\" }}
 login: {{ kind: request, request: {{ post: /login, save: {{ csrf: $.token }} }} }}
-users: {{ count: 1 }}
+users: {{ count: 1, password: p4ssw0rd-of-all }}
 workflows:
   w:
     actors: [me]

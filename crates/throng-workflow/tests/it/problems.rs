@@ -440,6 +440,7 @@ login:
   before: [ {{ csrf: {{ get: /csrf, save: {{ csrf: {{ header: 'x y' }}, other: {{ regex: abc }} }} }} }} ]
   request: {{ post: /login, form: {{ k: '{{csrf}}', o: '{{later}}' }} }}
   logout: {{ post: /logout, save: {{ x: $.y }} }}
+users: {{ password: p }}
 {workflow}"
     )));
 }
@@ -496,6 +497,31 @@ load: {{ mode: bothh, concurrency: 0 }}
         "name: x
 target: {{ url: http://t/ }}
 load: {{ mode: both }}
+{workflow}"
+    )));
+}
+
+#[test]
+fn users_of_nowhere_and_names_that_are_taken() {
+    let workflow = "workflows: { w: { actors: [a], steps: [{ s: { get: /x } }] } }";
+    for users in ["{ count: 2 }", "{ password: '' }"] {
+        insta::assert_snapshot!(problems(&format!(
+            "target: {{ protocol: http, url: http://t/ }}
+name: x
+login: {{ kind: form, page: /login }}
+{workflow}
+users: {users}"
+        )));
+    }
+    insta::assert_snapshot!(problems(&format!(
+        "name: x
+target: {{ protocol: http, url: http://t/ }}
+users: {{ password: abc }}
+login:
+  kind: request
+  before: [ {{ who: {{ get: /who, save: {{ name: $.v, token: $.token, n: $.n }} }} }} ]
+  request: {{ post: /login, form: {{ k: '{{user.name}}' }}, save: {{ email: $.e, password: $.p }} }}
+  after: [ {{ more: {{ get: /me, save: {{ display_name: $.d }} }} }} ]
 {workflow}"
     )));
 }

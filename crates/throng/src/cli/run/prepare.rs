@@ -19,7 +19,7 @@ use url::Url;
 use super::export::Export;
 use super::hooks::Places;
 use super::job::Job;
-use super::setup::{LOGIN_CONCURRENCY, Made, password};
+use super::setup::{LOGIN_CONCURRENCY, Made};
 use crate::cli::args::{HttpChoice, RunArgs};
 use crate::cli::cleanup::DEFAULT_NAMES;
 use crate::cli::narrator::Narrator;
@@ -299,12 +299,6 @@ fn check_login(file: &ScenarioFile, place: Place) -> anyhow::Result<()> {
             "{}: users that log in must be created somewhere: add a `directory`, or `login: {{ kind: none }}` if the target asks nobody who he is",
             file.origin
         )),
-        (LoginKind::Request | LoginKind::Form, None, _) if password(scenario).is_none() => {
-            Err(anyhow!(
-                "{}: users that log in must be created somewhere: add a `directory`; or give `users.password` if they are there already, or share one password; or `login: {{ kind: none }}` if the target asks nobody who he is",
-                file.origin
-            ))
-        }
         (LoginKind::None, _, Place::Sandbox) if scenario.target.protocol == Protocol::Mcp => {
             Err(anyhow!(
                 "{}: `login: {{ kind: none }}` doesn't fit the sandbox, whose MCP server wants a token; give the --url of a server that doesn't",
