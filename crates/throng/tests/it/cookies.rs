@@ -64,6 +64,20 @@ impl Site {
         Ok(())
     }
 
+    fn wait_at_gate(&self) {
+        if let Some(gate) = &self.gate {
+            let open = gate.0.lock().unwrap();
+            drop(gate.1.wait_while(open, |open| !*open).unwrap());
+        }
+    }
+
+    fn open_gate(&self) {
+        if let Some(gate) = &self.gate {
+            *gate.0.lock().unwrap() = true;
+            gate.1.notify_all();
+        }
+    }
+
     fn reply(&self, head: &str, body: &str) -> (u16, Option<String>, String) {
         let header = |name: &str| {
             let lines = head.lines().filter_map(|line| line.split_once(": "));
@@ -88,16 +102,21 @@ impl Site {
                 (200, Some(format!("visit={visit}")), body)
             }
             "/login" if self.locked_out.is_some_and(|name| body.contains(name)) => {
+                // Whoever comes first: the others shall have begun by then.
+                self.wait_at_gate();
                 (403, None, "{\"detail\": \"locked\"}".to_owned())
             }
             "/login" if genuine && body.contains(PASSWORD) => {
-                if let Some(gate) = &self.gate {
+                if self.locked_out.is_none() {
                     self.held.fetch_add(1, Ordering::Relaxed);
-                    let open = gate.0.lock().unwrap();
-                    drop(gate.1.wait_while(open, |open| !*open).unwrap());
+                    self.wait_at_gate();
                 }
                 let sid = format!("sid-{:016x}", rand::random::<u64>());
-                self.sessions.lock().unwrap().insert(sid.clone());
+                let mut sessions = self.sessions.lock().unwrap();
+                sessions.insert(sid.clone());
+                if self.locked_out.is_some() && sessions.len() == 2 {
+                    self.open_gate();
+                }
                 (200, Some(format!("sid={sid}")), "{}".to_owned())
             }
             "/things" if genuine && session.is_some() => (200, None, "{\"id\": 7}".to_owned()),
@@ -137,17 +156,7 @@ fn run(home: &Path, url: &str, of_users: &str) -> Output {
     let (file, report) = (home.join("tokens.yaml"), home.join("report.json"));
     fs::write(&file, source).expect("written");
     let path = |file: &Path| file.to_str().expect("a plain path").to_owned();
-    let output = throng(
-        home,
-        &[
-            "run",
-            &path(&file),
-            "--login-concurrency",
-            "1",
-            "--output",
-            &path(&report),
-        ],
-    );
+    let output = throng(home, &["run", &path(&file), "--output", &path(&report)]);
     let shown = said(&output);
     assert!(
         !shown.contains(PASSWORD) && !shown.contains("token-of-"),
@@ -218,6 +227,7 @@ fn sessions_all_ended(site: &Site) -> usize {
 fn who_was_logged_in_is_logged_out_when_others_are_refused() {
     let site = Site {
         locked_out: Some("_user_3"),
+        gate: Some(Arc::default()),
         ..Site::default()
     };
     let home = tempfile::tempdir().expect("a directory");
@@ -246,9 +256,8 @@ fn who_fails_after_the_login_is_logged_out_too() {
 /// Dropping the login would leave a session behind that nobody knows the cookie of.
 #[tokio::test]
 async fn a_signal_lets_logins_in_flight_end_and_logs_them_out() {
-    let gate = Arc::new((Mutex::new(false), Condvar::new()));
     let site = Site {
-        gate: Some(gate.clone()),
+        gate: Some(Arc::default()),
         ..Site::default()
     };
     let home = support::home();
@@ -269,8 +278,7 @@ async fn a_signal_lets_logins_in_flight_end_and_logs_them_out() {
             running.said().contains("stopping:")
         })
         .await;
-    *gate.0.lock().unwrap() = true;
-    gate.1.notify_all();
+    site.open_gate();
     let _ended = running.ended().await.with_code(105);
     assert_eq!(sessions_all_ended(&site), 3);
 }
