@@ -275,7 +275,7 @@ pub(crate) struct CleanupArgs {
     /// Also remove users of runs that are still alive
     #[arg(long)]
     pub(crate) force: bool,
-    /// Name the users who registered at a target that can't delete them, and strike them from the ledger
+    /// Only name the users who registered at a target (http-register), and strike them from the ledger; this deletes nobody
     #[arg(long, conflicts_with_all = ["host", "prefix"])]
     pub(crate) forget: bool,
     /// How many deletions run at the same time

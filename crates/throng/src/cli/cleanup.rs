@@ -32,9 +32,13 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 pub(crate) fn cleanup(args: &CleanupArgs) -> Result<ExitCode, CommandError> {
     let ledger = Ledger::open(&state::ledger_path().map_err(CommandError::usage)?)
         .map_err(|error| CommandError::failed(error.into()))?;
-    let Hosts { hosts, registered } = hosts(args, &ledger).map_err(CommandError::usage)?;
+    let Hosts {
+        hosts,
+        registered,
+        in_use,
+    } = hosts(args, &ledger).map_err(CommandError::usage)?;
     if hosts.is_empty() && registered.is_empty() {
-        super::print("Nothing to clean up: the ledger holds no users.\n")?;
+        super::print(&nothing(args, in_use))?;
         return Ok(ExitCode::SUCCESS);
     }
     if args.forget {
@@ -81,6 +85,21 @@ pub(crate) fn cleanup(args: &CleanupArgs) -> Result<ExitCode, CommandError> {
     })
 }
 
+/// Why there is nothing to do.
+fn nothing(args: &CleanupArgs, in_use: usize) -> String {
+    let whom = if args.forget {
+        "users who registered at a target"
+    } else {
+        "users"
+    };
+    match in_use {
+        0 => format!("Nothing to clean up: the ledger holds no {whom}.\n"),
+        _ => format!(
+            "Nothing to clean up: a run that is still going on uses all {whom} in the ledger, {in_use} of them (--force takes them too).\n"
+        ),
+    }
+}
+
 fn exit_code(complete: bool) -> ExitCode {
     if complete {
         ExitCode::SUCCESS
@@ -89,7 +108,7 @@ fn exit_code(complete: bool) -> ExitCode {
     }
 }
 
-/// Strikes users from the ledger that nothing can delete, and names them; on a dry run only that.
+/// Strikes users from the ledger that this command can't delete, and names them; on a dry run only that.
 fn forget(
     ledger: &Ledger,
     registered: &BTreeMap<String, Vec<Entry>>,
@@ -111,9 +130,6 @@ fn forget(
                     .map_err(|error| CommandError::failed(error.into()))?;
             }
         }
-    }
-    if registered.is_empty() {
-        text.push_str("The ledger holds no users who registered at a target.\n");
     }
     Ok(text)
 }
@@ -221,7 +237,7 @@ fn made_by_registering(users: usize, url: &str) -> String {
     let s = if users == 1 { "" } else { "s" };
     let were = if users == 1 { "was" } else { "were" };
     format!(
-        "{users} user{s} at {url} {were} made by registering there; the scenario that made them says whether they can be deleted; `throng cleanup --forget` names them and strikes them from the ledger"
+        "{users} user{s} at {url} {were} made by registering there; this command doesn't know how such users are deleted; `throng cleanup --forget` names them and strikes them from the ledger, and deletes nobody"
     )
 }
 
@@ -231,12 +247,15 @@ struct Hosts {
     hosts: BTreeSet<Url>,
     /// Who registered where. Nobody's password is ever sent there. None where a host was named.
     registered: BTreeMap<String, Vec<Entry>>,
+    /// How many registered for a run that still goes on, and are left alone.
+    in_use: usize,
 }
 
-/// The directories to clean: the one that is named, else all of the ledger.
+/// The directories to clean: the one that is named, else all of the ledger. Who is only to be forgotten is so wherever he
+/// registered, and nothing is cleaned.
 fn hosts(args: &CleanupArgs, ledger: &Ledger) -> anyhow::Result<Hosts> {
     let named = args.host.clone().or_else(|| environment("NEXTCLOUD_HOST"));
-    if let Some(host) = named {
+    if let Some(host) = named.filter(|_| !args.forget) {
         let url = Url::parse(&host).with_context(|| {
             format!("--host {host}: not a URL; write it whole, such as http://localhost:8080")
         })?;
@@ -248,17 +267,23 @@ fn hosts(args: &CleanupArgs, ledger: &Ledger) -> anyhow::Result<Hosts> {
         return Ok(Hosts {
             hosts: BTreeSet::from([url]),
             registered: BTreeMap::new(),
+            in_use: 0,
         });
     }
     let entries = ledger.open_entries()?;
     let (mut hosts, mut registered) = (BTreeSet::new(), BTreeMap::<_, Vec<Entry>>::new());
+    let mut in_use = 0;
     for entry in entries.into_iter().filter(|entry| entry.kind == Kind::User) {
         if entry.place.kind != KIND {
             if entry.is_in_use() && !args.force {
+                in_use += 1;
                 continue;
             }
             let there = registered.entry(entry.place.url.clone()).or_default();
             there.push(entry);
+            continue;
+        }
+        if args.forget {
             continue;
         }
         hosts.insert(
@@ -279,7 +304,11 @@ fn hosts(args: &CleanupArgs, ledger: &Ledger) -> anyhow::Result<Hosts> {
             "--prefix needs to know where: give --host or set NEXTCLOUD_HOST"
         ));
     }
-    Ok(Hosts { hosts, registered })
+    Ok(Hosts {
+        hosts,
+        registered,
+        in_use,
+    })
 }
 
 fn administrator(args: &CleanupArgs) -> anyhow::Result<(String, Secret)> {

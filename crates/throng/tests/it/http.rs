@@ -309,6 +309,39 @@ fn a_cleanup_sends_nothing_to_where_users_registered() {
     );
     assert_eq!(open_entries(home.path()), 1);
 
+    // A run that goes on: he is in use, and not forgotten.
+    let run = ledger.begin_run().expect("a run");
+    let user = throng_identity::ledger::Kind::User;
+    ledger
+        .plan(&run, user, &place, "live_user_1")
+        .expect("an entry");
+    // Whatever Nextcloud the environment is about, and without its administrator.
+    let forget = |flags: &[&str]| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_throng"))
+            .args(["cleanup", "--forget"])
+            .args(flags)
+            .env("XDG_STATE_HOME", home.path())
+            .env("NEXTCLOUD_HOST", "http://127.0.0.1:9")
+            .output()
+            .expect("the program starts")
+    };
+    let shown = said(&forget(&["--dry-run"]));
+    assert!(
+        shown.contains("reg_user_1") && !shown.contains("live_user_1"),
+        "{shown}"
+    );
+    let output = forget(&[]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(open_entries(home.path()), 1);
+    for flags in [&["cleanup"][..], &["cleanup", "--forget"]] {
+        let shown = said(&throng(home.path(), flags));
+        assert!(
+            shown.contains("still going on uses all") && shown.contains("1 of them"),
+            "{shown}"
+        );
+    }
+    ledger.end_run(&run).expect("ended");
+
     // Nobody can delete him: he is named, and no longer work.
     for (flags, code, left) in [
         (&["--forget", "--dry-run"][..], 94, 1),
@@ -317,7 +350,7 @@ fn a_cleanup_sends_nothing_to_where_users_registered() {
         let output = throng(home.path(), &[&["cleanup"], flags].concat());
         let shown = said(&output);
         assert_eq!(output.status.code(), Some(code), "{shown}");
-        assert!(shown.contains("reg_user_1"), "{shown}");
+        assert!(shown.contains("live_user_1"), "{shown}");
         assert_eq!(open_entries(home.path()), left, "{shown}");
     }
 }
