@@ -163,6 +163,15 @@ impl Jar {
             .map(|cookie| cookie.value().to_owned())
     }
 
+    /// The values of all unexpired cookies. They may be secrets.
+    pub fn values(&self) -> Vec<String> {
+        let store = &self.lock().store;
+        let values = store
+            .iter_unexpired()
+            .map(|cookie| cookie.value().to_owned());
+        values.collect()
+    }
+
     /// The text with the values of all cookies struck out, except short ones, which are no secrets and may stand anywhere.
     pub fn mask(&self, text: &str) -> String {
         const SHORTEST: usize = 8;

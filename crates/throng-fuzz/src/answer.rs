@@ -14,7 +14,6 @@ use serde_json::Value;
 use throng_client::{
     Client, DoubleSubmit, Phase, TransportError, TransportFailure,
     content::{self, ContentError},
-    cookies::strike_out,
 };
 use url::Url;
 
@@ -22,6 +21,7 @@ use crate::{
     account::Account,
     openapi::essence,
     request::{Csrf, Filled},
+    secrets::Secrets,
 };
 
 const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
@@ -437,35 +437,14 @@ fn fault(error: &TransportError, started: Instant) -> Answer {
     })
 }
 
-/// The start of an answer's body in one line, without the cookies and the token of those who may have asked.
-pub(crate) fn excerpt(answered: &Answered, accounts: &[Account], longest: usize) -> String {
-    let start = &answered.body[..answered.body.len().min(longest * 8)];
-    let text = String::from_utf8_lossy(start);
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut text = mask(&text, accounts);
-    if text.chars().count() > longest {
-        text = text.chars().take(longest).collect();
+/// The start of an answer's body in one line, without secrets.
+pub(crate) fn excerpt(answered: &Answered, secrets: &Secrets, longest: usize) -> String {
+    let most = longest * 8;
+    let mut text =
+        String::from_utf8_lossy(&answered.body[..answered.body.len().min(most)]).into_owned();
+    if answered.body.len() > most {
+        // What is cut off in the middle of a secret is known by this.
         text.push('…');
-        // What was cut off in the middle of a secret, too.
-        text = mask(&text, accounts);
     }
-    text
-}
-
-/// Strikes out what must not be shown.
-pub(crate) fn mask(text: &str, accounts: &[Account]) -> String {
-    let mut text = text.to_owned();
-    for account in accounts {
-        if let Some(jar) = account.client.cookies() {
-            text = jar.mask(&text);
-        }
-        let token = account.authorization.as_ref();
-        if let Some(token) = token.and_then(|token| token.to_str().ok()) {
-            let bare = token.split_once(' ').map_or(token, |(_, bare)| bare);
-            if bare.len() >= 8 {
-                text = strike_out(text, bare);
-            }
-        }
-    }
-    text
+    secrets.strike_start(&text, longest)
 }

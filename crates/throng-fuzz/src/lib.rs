@@ -35,6 +35,7 @@ pub mod openapi;
 pub mod probe;
 pub mod property;
 pub mod request;
+mod secrets;
 pub mod value;
 
 pub use account::{Account, Accounts, NoAccounts};

@@ -7,6 +7,7 @@ use crate::{
     answer::{Answer, Answered, FaultKind},
     openapi::Operation,
     request::{Csrf, Request, Who},
+    secrets::Secrets,
 };
 
 /// Statuses by which HTTP itself, or something in front of the application, refuses: no document lists them.
@@ -20,6 +21,7 @@ impl Judge<'_> {
         (step, by_key): (usize, bool),
         request: &Request,
         answer: &Answer,
+        secrets: &Secrets,
         found: &mut Vec<Violation>,
     ) {
         let mut say = |check, message: String| {
@@ -53,7 +55,7 @@ impl Judge<'_> {
             Some((_, operation)) => status != 500 && operation.documents(status),
         };
         if status >= 500 && !(status == 503 && waits) && !meant {
-            say(Check::ServerError, first_words(answered));
+            say(Check::ServerError, first_words(answered, secrets));
         }
         if status == 405 && !answered.headers.contains_key(header::ALLOW) {
             say(Check::MethodWithoutAllow, "no Allow header".to_owned());
@@ -75,7 +77,7 @@ impl Judge<'_> {
         // What is no text is refused before anybody looks at what the document says.
         let refused = status == 400 && !request.is_text();
         if answered.status < 500 && !refused {
-            self.against_document(index, operation, request, answered, &mut say);
+            self.against_document(index, operation, request, answered, secrets, &mut say);
         }
         if (200..300).contains(&status) {
             self.unguarded(operation, request, by_key, &mut say);
@@ -89,6 +91,7 @@ impl Judge<'_> {
         operation: &Operation,
         request: &Request,
         answered: &Answered,
+        secrets: &Secrets,
         say: &mut dyn FnMut(Check, String),
     ) {
         let status = answered.status;
@@ -142,8 +145,8 @@ impl Judge<'_> {
         };
         let key = (index, response_index, content_index);
         if let Some((place, fault)) = self.validators.fault(self.document, key, value) {
-            let place = normalised(&place, MESSAGE);
-            let fault = normalised(&fault, MESSAGE);
+            let place = normalised(&secrets.strike(&place), MESSAGE);
+            let fault = normalised(&secrets.strike(&fault), MESSAGE);
             say(
                 Check::BodyAgainstSchema,
                 format!("{status}: {place} {fault}"),
@@ -174,18 +177,18 @@ impl Judge<'_> {
 /// What is said of a change that should have been refused for its token.
 pub(super) const FORGED: &str = "done without this session's token";
 
-fn first_words(answered: &Answered) -> String {
+fn first_words(answered: &Answered, secrets: &Secrets) -> String {
     let message = answered.json().and_then(|json| {
         let members = ["detail", "message", "error", "title"];
         members.iter().find_map(|name| json[name].as_str())
     });
     match message {
-        Some(message) => normalised(message, MESSAGE),
+        Some(message) => normalised(&secrets.strike(message), MESSAGE),
         None => {
             let text = answered.text();
             // A page of a framework differs in its middle, not at its start.
             let start: String = text.chars().take(4 * MESSAGE).collect();
-            normalised(&start, MESSAGE)
+            normalised(&secrets.strike(&start), MESSAGE)
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use http::HeaderName;
+use throng_metrics::clean;
 
 use super::Finding;
 use crate::{
@@ -21,9 +22,8 @@ const LONGEST_LINE: usize = 1_000;
 /// The whole script.
 pub(super) fn script(finding: &Finding, sending: &Sending, accounts: &dyn Accounts) -> String {
     let mut out = String::from("#!/usr/bin/env bash\n");
-    let line = |text: &str| text.replace(['\n', '\r'], " ");
-    let _ = writeln!(out, "# {}: {}", finding.check, line(&finding.about));
-    let (operation, message) = (line(&finding.operation), line(&finding.message));
+    let _ = writeln!(out, "# {}: {}", finding.check, clean(&finding.about));
+    let (operation, message) = (clean(&finding.operation), clean(&finding.message));
     let _ = writeln!(out, "# {operation}: {message}");
     let status = finding
         .status

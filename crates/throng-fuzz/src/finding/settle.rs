@@ -296,8 +296,8 @@ impl<'a> Bench<'a> {
             .find(|violation| Key::of(probe, &trace, violation).alike(key))?;
         let answered = trace.answers.get(seen.step).and_then(Option::as_ref);
         Some(match answered {
-            Some(Answer::Answered(answered)) => excerpt(answered, &self.cast.known(), EXCERPT),
-            Some(Answer::Fault(fault)) => fault.message.clone(),
+            Some(Answer::Answered(answered)) => excerpt(answered, &trace.secrets, EXCERPT),
+            Some(Answer::Fault(fault)) => trace.secrets.strike(&fault.message),
             _ => String::new(),
         })
     }

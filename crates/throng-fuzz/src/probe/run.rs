@@ -13,6 +13,7 @@ use crate::{
     account::{Account, Accounts},
     answer::{Answer, FaultKind, Identity, Sending},
     request::{Csrf, Fill, Unsendable, Who},
+    secrets::Secrets,
 };
 
 /// Those who act: the first user, others, nobody.
@@ -40,6 +41,8 @@ pub(crate) struct Trace {
     pub(crate) answers: Vec<Option<Answer>>,
     /// By step: whether a header said who asks, which no page of another site can send.
     pub(crate) by_key: Vec<bool>,
+    /// What an answer may hold and nobody may be shown.
+    pub(crate) secrets: Secrets,
 }
 
 /// Where requests are measured.
@@ -102,9 +105,12 @@ impl Cast {
         Ok(())
     }
 
-    /// Those whose secrets an answer may hold.
-    pub(crate) fn known(&self) -> Vec<Account> {
-        self.sessions.values().cloned().collect()
+    /// Adds what those who act are known by.
+    fn add_secrets(&self, fresh: Option<&Fresh>, secrets: &mut Secrets) {
+        let fresh = fresh.map(|fresh| &fresh.account);
+        for account in self.sessions.values().chain(fresh) {
+            secrets.add_account(account);
+        }
     }
 
     fn session(&self, who: Who) -> Option<&Account> {
@@ -184,7 +190,12 @@ pub(crate) async fn execute(
             who.map(|who| sending.by_key(&cast.identity(who, fresh.as_ref())))
                 .collect()
         },
+        secrets: Secrets::default(),
     };
+    for (_, value) in &sending.headers {
+        trace.secrets.add_header(value);
+    }
+    cast.add_secrets(fresh.as_ref(), &mut trace.secrets);
     let mut next = 0;
     while next < probe.steps.len() {
         let mut end = next + 1;
@@ -203,6 +214,11 @@ pub(crate) async fn execute(
         };
         trace.answers.extend(answered);
         next = end;
+    }
+    cast.add_secrets(fresh.as_ref(), &mut trace.secrets);
+    let answers = trace.answers.iter().flatten();
+    for answered in answers.filter_map(Answer::answered) {
+        trace.secrets.add_set_cookies(&answered.headers);
     }
     Ok(trace)
 }

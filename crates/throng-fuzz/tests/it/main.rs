@@ -4,6 +4,7 @@
 mod answers;
 mod documents;
 mod integr8scode;
+mod leaks;
 mod page;
 mod properties;
 mod shelves;
