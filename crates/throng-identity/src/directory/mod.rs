@@ -45,6 +45,9 @@ pub enum Creation {
     Unproven {
         /// What the answer said, without secrets.
         said: String,
+        /// It is like that to a success, and not like the one for a user who is there: taken for ours unless the password
+        /// is refused, also if no login ever tells.
+        likely: bool,
     },
 }
 

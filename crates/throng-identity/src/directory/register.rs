@@ -88,8 +88,12 @@ impl Register {
         };
         match made {
             Registered::Made => return Ok(Creation::Created),
-            Registered::Unproven { said, exists } if !(exists && self.requests.reuse) => {
-                return Ok(Creation::Unproven { said });
+            Registered::Unproven {
+                said,
+                exists,
+                likely,
+            } if !(exists && self.requests.reuse) => {
+                return Ok(Creation::Unproven { said, likely });
             }
             Registered::Exists | Registered::Unproven { .. } if self.requests.reuse => {
                 return Ok(Creation::Reused);

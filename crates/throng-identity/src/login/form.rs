@@ -67,6 +67,8 @@ pub(crate) enum Registered {
         said: String,
         /// It reads like one for a user who is there already.
         exists: bool,
+        /// It led away from the form, to a page that doesn't.
+        likely: bool,
     },
 }
 
@@ -307,7 +309,12 @@ async fn send_registration(
         walk.let_in(&step, &exchange, &document)?;
     }
     let said = crate::redact::text(&document.says(), &walk.secrets());
-    Ok(Registered::Unproven { said, exists })
+    let likely = step.purpose == Purpose::Follow && registration.exists.is_some() && !exists;
+    Ok(Registered::Unproven {
+        said,
+        exists,
+        likely,
+    })
 }
 
 /// Whether a form is the other once more: it asks for the same, and sends it to the same place. Login forms may ask for what

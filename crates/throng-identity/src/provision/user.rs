@@ -214,7 +214,10 @@ impl User {
                     perhaps = false;
                     break Err(error);
                 }
-                Ok(Creation::Unproven { said }) => {
+                Ok(Creation::Unproven { said, likely }) => {
+                    if likely {
+                        self.set_state(entry, State::Created).await?;
+                    }
                     let said = Some(said);
                     return Ok(Came::Perhaps { entry, said });
                 }

@@ -593,7 +593,8 @@ async fn a_user_registers_by_a_form_and_logs_in() {
     let made = join.create(&carol("carol@b.example")).await.unwrap();
     // Whether it is, a login with its password will tell.
     let said = "Sign in: Go".to_owned();
-    assert_eq!(made, Creation::Unproven { said });
+    let likely = true;
+    assert_eq!(made, Creation::Unproven { said, likely });
     let sent = [
         ("do", "join"),
         ("email", "carol@b.example"),

@@ -36,6 +36,10 @@ enum Manner {
     Closed,
     /// A redirect to the login page, whose form has the same fields.
     Flask,
+    /// The same redirect where the name is taken, without a word.
+    Mute,
+    /// The same redirect, to a page without any form.
+    Formless,
     /// A redirect to a page that the new user may not see.
     Forbidden,
 }
@@ -54,18 +58,26 @@ async fn form() -> Html<&'static str> {
     Html(FORM)
 }
 
+async fn login_page(State(site): State<Site>) -> Html<&'static str> {
+    match site.manner {
+        Manner::Formless => Html("<p>Come in"),
+        _ => form().await,
+    }
+}
+
 async fn sign_up(State(site): State<Site>, Form(form): Form<BTreeMap<String, String>>) -> Response {
     let mut users = site.users.lock().unwrap();
     let (name, password) = (form["username"].clone(), form["password"].clone());
     match site.manner {
         Manner::Closed => return Html("<p>Registration is closed.").into_response(),
+        Manner::Mute if users.contains_key(&name) => None,
         _ if users.contains_key(&name) => {
             return Html("<p>A user of this name already exists.").into_response();
         }
         _ => users.insert(name, password),
     };
     match site.manner {
-        Manner::Flask => Redirect::to("/login").into_response(),
+        Manner::Flask | Manner::Mute | Manner::Formless => Redirect::to("/login").into_response(),
         Manner::Forbidden => Redirect::to("/members").into_response(),
         _ => Html("<p>Welcome!").into_response(),
     }
@@ -123,7 +135,7 @@ async fn story(manner: Manner, strangers: &[&str]) -> Story {
     };
     let app = Router::new()
         .route("/signup", get(form).post(sign_up))
-        .route("/login", get(form).post(log_in))
+        .route("/login", get(login_page).post(log_in))
         .route("/members", get(|| async { StatusCode::FORBIDDEN }))
         .route("/", get(|| async { Html("<p>Hello") }))
         .route("/users/{name}", delete(remove))
@@ -236,6 +248,21 @@ async fn a_login_form_after_a_registration_is_not_the_registration_once_more() {
     assert_eq!(story.provisioned.identities.len(), 2);
     assert_eq!(story.deletions(), NAMES);
     assert!(story.users().is_empty());
+}
+
+#[tokio::test]
+async fn a_redirect_is_taken_for_a_success_unless_the_password_is_refused() {
+    let mute = story(Manner::Mute, &NAMES[..1]).await;
+    let told = mute.told();
+    assert!(told[0].contains("the password is refused"), "{told:?}");
+    assert_eq!(mute.deletions(), NAMES[1..]);
+    assert_eq!(mute.users(), NAMES[..1]);
+
+    // The file may have the wrong login page; whoever was made for it goes.
+    let formless = story(Manner::Formless, &[]).await;
+    assert!(formless.provisioned.identities.is_empty());
+    assert_eq!(formless.deletions(), NAMES);
+    assert!(formless.users().is_empty());
 }
 
 #[tokio::test]
