@@ -86,13 +86,14 @@ pub(crate) fn property(args: &PropertyArgs, output: Output) -> Result<ExitCode, 
             run.seed = Some(prepared.seed);
             prepared = Prepared::new(&run, output, &FileJob)?;
         }
-        let properties = prepared.file.properties.clone();
         let regressions = regressions_path(args, &prepared.file.origin);
         let kept =
             Regressions::read(&regressions).map_err(|error| CommandError::usage(anyhow!(error)))?;
         let detail = output.detail(args.quiet || args.json);
         let visited = visit(prepared, &run, users, detail, &stop, watch, {
             async |prepared: &Prepared<'_>, crowd, narrator: &Narrator| {
+                // Not those from before: the file was read again with the sandbox's address.
+                let properties = prepared.file.properties.clone();
                 let document = document(prepared, &properties, &chosen).await?;
                 let strategies = strategies(&properties, &chosen, document.as_deref())?;
                 narrator.say(&format!(
