@@ -76,6 +76,40 @@ pub fn together(given: Vec<(String, Values)>) -> Values {
         .sboxed()
 }
 
+/// Whether a value may still be one of what a scenario gives, as far as its type tells: the scenario may have changed since
+/// the value was kept.
+pub fn fits(given: &Value, value: &Value) -> bool {
+    match given {
+        Value::Object(map) => {
+            let is = |wanted: &Value| wanted.as_str().is_none_or(|wanted| is_of(value, wanted));
+            let nullable = map.get("nullable") == Some(&Value::Bool(true)) && value.is_null();
+            nullable
+                || match map.get("type") {
+                    None => true,
+                    Some(Value::Array(types)) => types.iter().any(is),
+                    Some(wanted) => is(wanted),
+                }
+        }
+        Value::Array(choices) => choices.contains(value),
+        constant => constant == value,
+    }
+}
+
+fn is_of(value: &Value, wanted: &str) -> bool {
+    match wanted {
+        "null" => value.is_null(),
+        "boolean" => value.is_boolean(),
+        "number" => value.is_number(),
+        "integer" => {
+            value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|it| it.fract() == 0.0)
+        }
+        "string" => value.is_string(),
+        "array" => value.is_array(),
+        "object" => value.is_object(),
+        _ => true,
+    }
+}
+
 /// Whether a document is needed for it.
 pub fn needs_document(given: &Value) -> bool {
     match given {

@@ -16,7 +16,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-pub use given::{GivenError, needs_document, strategy, together};
+pub use given::{GivenError, fits, needs_document, strategy, together};
 pub use hold::hold;
 pub use kept::{Kept, KeptError, Regressions};
 pub use runner::check;

@@ -44,7 +44,9 @@ pub fn compile(scenario: &Scenario, problems: &mut Problems) -> Program {
         retries: catalog.counter("retries"),
     };
     login::check(scenario, problems);
-    if scenario.workflows.0.is_empty() && !problems.lost_between(scenario.mark, None) {
+    // A file may have properties alone.
+    let nothing = scenario.workflows.0.is_empty() && scenario.properties.0.is_empty();
+    if nothing && !problems.lost_between(scenario.mark, None) {
         problems.add(scenario.mark, "a scenario needs at least one workflow");
     }
     http::check_target(&scenario.target, problems);

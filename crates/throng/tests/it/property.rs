@@ -248,6 +248,82 @@ async fn what_failed_is_kept_and_tried_first_next_time() {
 }
 
 #[tokio::test]
+async fn the_printed_lines_name_the_sandbox_that_was_tried_and_send_an_empty_token() {
+    let home = home();
+    let wanted = "integr8scode change_without_token_is_refused scripts_never_500 --sandbox-bugs all --seed 5";
+    let came = property(home.path(), wanted).await;
+    assert_eq!(came.code, 97, "{}{}", came.out, came.err);
+    let lines = came.out.lines().map(str::trim);
+    let lines: Vec<&str> = lines.filter(|line| line.starts_with("curl ")).collect();
+    assert!(
+        lines.iter().any(|line| line.contains("-H 'x-csrf-token;'")),
+        "{}",
+        came.out
+    );
+    let origins = lines
+        .iter()
+        .filter_map(|line| Some((line, line.split_once("-H 'origin: ")?.1)));
+    let origins: Vec<_> = origins.collect();
+    assert!(!origins.is_empty(), "{}", came.out);
+    for (line, rest) in origins {
+        let (origin, rest) = rest.split_once('\'').expect("its end");
+        assert!(rest.contains(&format!("'{origin}/")), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_kept_example_that_no_longer_fits_is_left_out() {
+    let home = home();
+    let kept = |example: Value| json!({ "example": example, "failure": "x", "seed": 1 });
+    let regressions = json!({ "version": 1, "properties": { "history_never_500": [
+        kept(json!(7)),
+        kept(json!({ "old": 1 })),
+        kept(json!({ "skip": "many", "limit": 1 })),
+        kept(json!({ "skip": 2_147_483_647, "limit": 1 })),
+    ] } });
+    std::fs::write(home.path().join("kept.json"), regressions.to_string()).expect("a file");
+    let wanted =
+        "integr8scode history_never_500 --sandbox-bugs number-edge-500 --regressions kept.json";
+    let came = property(home.path(), wanted).await;
+    assert_eq!(came.code, 97, "{}{}", came.out, came.err);
+    assert!(
+        came.err.contains("3 of 4 kept examples don't fit"),
+        "{}",
+        came.err
+    );
+    assert_eq!(
+        came.out.matches("FAILED").count(),
+        1,
+        "only the one that fits: {}",
+        came.out
+    );
+    assert!(came.out.contains("skip = 2147483647"), "{}", came.out);
+}
+
+#[tokio::test]
+async fn a_file_may_have_properties_alone() {
+    let home = home();
+    let scenario = "name: t\ntarget: { protocol: http, url: \"http://127.0.0.1:9\" }\nlogin: { kind: none }\n\
+        properties: { p: { given: { x: { type: integer } }, get: \"/{x}\" } }\n";
+    std::fs::write(home.path().join("t.yaml"), scenario).expect("a file");
+    let came = property(home.path(), "t.yaml --list").await;
+    assert_eq!((came.code, came.out.as_str()), (0, "p\n"), "{}", came.err);
+    for (arguments, code, told) in [
+        (&["check", "t.yaml"][..], 0, ""),
+        (
+            &["run", "t.yaml", "-u", "1", "-d", "1"],
+            2,
+            "there are properties, and no workflow to run: throng property t.yaml",
+        ),
+    ] {
+        let output = support::throng(home.path(), arguments).output().await;
+        let output = output.expect("the program starts");
+        assert_eq!(output.status.code(), Some(code), "{}", said(&output));
+        assert!(said(&output).contains(told), "{}", said(&output));
+    }
+}
+
+#[tokio::test]
 async fn the_printed_lines_show_it_again_and_hold_no_secret() {
     let config = Integr8scodeConfig {
         bugs: Bugs::from_iter([Bug::UnicodeTitle500]),

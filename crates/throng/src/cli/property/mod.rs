@@ -318,6 +318,14 @@ async fn try_all(
     for (index, values) in chosen.iter().zip(strategies) {
         let property = &properties.all[*index];
         let settings = settings_of(property, &context, trial.seed, attempts.users());
+        let known = context.kept.of(&property.name).len();
+        if settings.kept.len() < known {
+            narrator.say(&format!(
+                "{}: {} of {known} kept examples don't fit what the scenario gives now: left out",
+                property.name,
+                known - settings.kept.len()
+            ));
+        }
         let judge = failure::Judge::new(property);
         let outcome = property::check(&values, &settings, |example| async {
             match attempts.play(*index, example).await {
@@ -359,9 +367,26 @@ fn settings_of(property: &Property, context: &Setting<'_>, seed: u64, users: u32
         // Of its own for each, so that a property's examples stay the same whatever others there are.
         seed: seed ^ fingerprint(&property.name),
         concurrency: users as usize,
-        kept: kept.iter().map(|kept| kept.example.clone()).collect(),
+        kept: kept
+            .iter()
+            .filter(|kept| still_fits(property, &kept.example))
+            .map(|kept| kept.example.clone())
+            .collect(),
         ..Settings::default()
     }
+}
+
+/// Whether a kept example is still one of the property's: it may have been renamed, or take other values now. A name that is
+/// missing would be tried as null.
+fn still_fits(property: &Property, example: &serde_json::Value) -> bool {
+    example.as_object().is_some_and(|example| {
+        let fits = |name: &String, given| {
+            let value = example.get(name);
+            value.is_some_and(|value| property::fits(given, value))
+        };
+        let mut given = property.given.iter();
+        example.len() == property.given.len() && given.all(|(name, _, given)| fits(name, given))
+    })
 }
 
 /// FNV-1a: the same on every machine and in every version.

@@ -133,7 +133,12 @@ pub(super) fn script(requests: &[Request], origin: &str) -> Vec<String> {
 fn curl(request: &Request, origin: &str) -> String {
     let mut line = format!("curl -sk -b cookies.txt -X {}", request.method);
     for (name, value) in &request.headers {
-        line.push_str(&format!(" -H {}", quoted(&format!("{name}: {value}"))));
+        // Curl sends no header that is empty, unless it ends like this.
+        let header = match value.trim() {
+            "" => format!("{name};"),
+            _ => format!("{name}: {value}"),
+        };
+        line.push_str(&format!(" -H {}", quoted(&header)));
     }
     if let Some((header, cookie)) = &request.double_submit {
         line.push_str(&format!(

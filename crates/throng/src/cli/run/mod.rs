@@ -21,6 +21,7 @@ mod work;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use throng_engine::{EndedBy, Executor, RunOutcome, StopSignals};
 use throng_metrics::report::console;
 use throng_metrics::{
@@ -35,7 +36,7 @@ use throng_workflow::model::{LoginKind, Mode};
 
 use self::export::Export;
 use self::job::Job;
-use self::prepare::Prepared;
+use self::prepare::{Prepared, shell_word};
 use self::setup::{Made, unless_stopped};
 use self::work::Worked;
 pub(crate) use self::work::misfit;
@@ -70,6 +71,14 @@ pub(crate) fn run(args: &RunArgs, output: Output, job: &dyn Job) -> Result<ExitC
             CommandError::failed(anyhow::Error::new(error).context("watching for signals"))
         })?;
         let prepared = Prepared::new(args, output, job)?;
+        let scenario = &prepared.file.scenario;
+        if scenario.workflows.0.is_empty() && !scenario.properties.0.is_empty() {
+            return Err(CommandError::usage(anyhow!(
+                "{}: there are properties, and no workflow to run: throng property {}",
+                prepared.file.origin,
+                shell_word(&prepared.file.origin),
+            )));
+        }
         watch.would_leave_part(prepared.export.as_ref().and_then(Export::part));
         execute(prepared, args, &stop, watch).await
     })
