@@ -246,7 +246,13 @@ impl<'a> Judge<'a> {
             // What clears up after a probe is not what the probe is about.
             if step.role != Role::Cleanup {
                 let by_key = trace.by_key.get(index).copied().unwrap_or_default();
-                self.judge_answer((index, by_key), &step.request, answer, &trace.secrets, &mut found);
+                self.judge_answer(
+                    (index, by_key),
+                    &step.request,
+                    answer,
+                    &trace.secrets,
+                    &mut found,
+                );
             }
         }
         relation::judge(self, probe, trace, &mut found);

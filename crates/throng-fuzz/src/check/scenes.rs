@@ -118,7 +118,7 @@ fn judged_by_key(kind: Kind, scene: Vec<Scene>, by_key: bool) -> Vec<Check> {
         steps,
     };
     let trace = Trace {
-                secrets: crate::secrets::Secrets::default(),
+        secrets: crate::secrets::Secrets::default(),
         unique: UNIQUE.to_owned(),
         answers,
         by_key,

@@ -20,6 +20,10 @@ use crate::{
 /// The sessions that were ever opened; none of them ends.
 type Sessions = Arc<Mutex<Vec<String>>>;
 
+#[expect(
+    clippy::result_large_err,
+    reason = "an answer of a handler of a test may be large"
+)]
 fn known(sessions: &Sessions, headers: &HeaderMap) -> Result<String, Response> {
     let cookies = headers
         .get(header::COOKIE)
