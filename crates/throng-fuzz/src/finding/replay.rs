@@ -20,6 +20,9 @@ pub struct Replayed {
     pub tried: u32,
     /// The start of the answer that showed it, without secrets.
     pub answer: String,
+    /// Why some try says nothing: the target did not answer, nobody was logged in, or something that the requests need was
+    /// not there. Where it did not show itself, that is no sign of its being gone.
+    pub untold: Option<&'static str>,
 }
 
 /// Sends a finding's requests again, several times, and judges the answers.
@@ -42,5 +45,6 @@ pub async fn replay(
         repeated: seen.repeated,
         tried: seen.tried,
         answer: seen.answer,
+        untold: seen.untold,
     }
 }

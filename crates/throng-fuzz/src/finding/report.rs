@@ -19,6 +19,9 @@ pub struct Found {
     pub probes: u64,
     /// Requests of theirs that were answered, or not answered.
     pub requests: u64,
+    /// Requests that no connection could be made for: they are not among the others.
+    #[serde(default)]
+    pub unreachable: u64,
     /// The seed.
     pub seed: u64,
     /// What else was counted: what it is, and how often.

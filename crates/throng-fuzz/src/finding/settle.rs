@@ -41,6 +41,7 @@ impl Monkey {
             notes: self.judged().await,
             probes: self.counts.probes.load(Ordering::Relaxed),
             requests: self.counts.requests.load(Ordering::Relaxed),
+            unreachable: self.counts.unreachable.load(Ordering::Relaxed),
             seed: self.settings.seed,
             ..Found::default()
         };
@@ -249,6 +250,36 @@ pub(super) struct Seen {
     pub(super) tried: u32,
     /// The start of the answer that showed it, without secrets.
     pub(super) answer: String,
+    /// Why a try says nothing, of the first that doesn't.
+    pub(super) untold: Option<&'static str>,
+}
+
+/// What came of sending a probe once.
+pub(super) enum Once {
+    /// It shows what is looked for, by an answer that begins so.
+    Shown(String),
+    /// All was answered, and nothing shows it.
+    Gone,
+    /// That can't be told: why.
+    Untold(&'static str),
+}
+
+impl Once {
+    pub(super) fn is_shown(&self) -> bool {
+        matches!(self, Self::Shown(_))
+    }
+}
+
+/// Why nothing can be told by what came of a probe: something of it had no answer.
+fn unanswered(probe: &Probe, trace: &Trace) -> Option<&'static str> {
+    let steps = probe.steps.iter().zip(&trace.answers);
+    let mut needed = steps.filter(|(step, _)| step.role != Role::Cleanup);
+    needed.find_map(|(_, answer)| match answer {
+        Some(Answer::Answered(_)) => None,
+        Some(Answer::Fault(fault)) => Some(fault.cause),
+        Some(Answer::Unsent(_)) => Some("a request that cannot be sent"),
+        None => Some("an earlier answer did not hold what a request needs"),
+    })
 }
 
 /// Where probes are sent again: the first user and others, a judge.
@@ -275,27 +306,36 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Sends a probe once. The start of the answer that shows what is looked for, or `None` if nothing does.
-    pub(super) async fn once(&mut self, probe: &Probe, key: &Key) -> Option<String> {
+    /// Sends a probe once.
+    pub(super) async fn once(&mut self, probe: &Probe, key: &Key) -> Once {
         if self.turned_away {
             // Sessions of the load may have ended by what it did.
             self.turned_away = self.cast.log_in_again().await.is_err();
         }
+        let logged_in = !self.turned_away && !self.cast.is_nobody();
         let trace = execute(probe, &mut self.cast, self.sending, unique(), None).await;
         let trace = match trace {
             Ok(trace) => trace,
             Err(error) => {
                 tracing::debug!("a session for a finding: {error:#}");
-                return None;
+                return Once::Untold("a session could not be opened");
             }
         };
-        self.turned_away |= self.lost_session(probe, &trace);
+        let lost_session = self.lost_session(probe, &trace);
+        self.turned_away |= lost_session;
         let violations = self.judge.judge(probe, &trace);
         let seen = violations
             .iter()
-            .find(|violation| Key::of(probe, &trace, violation).alike(key))?;
+            .find(|violation| Key::of(probe, &trace, violation).alike(key));
+        let Some(seen) = seen else {
+            return match unanswered(probe, &trace) {
+                Some(why) => Once::Untold(why),
+                None if lost_session && !logged_in => Once::Untold("nobody is logged in"),
+                None => Once::Gone,
+            };
+        };
         let answered = trace.answers.get(seen.step).and_then(Option::as_ref);
-        Some(match answered {
+        Once::Shown(match answered {
             Some(Answer::Answered(answered)) => excerpt(answered, &trace.secrets, EXCERPT),
             Some(Answer::Fault(fault)) => trace.secrets.strike(&fault.message),
             _ => String::new(),
@@ -331,9 +371,15 @@ impl<'a> Bench<'a> {
                 break;
             }
             seen.tried += 1;
-            if let Some(answer) = self.once(probe, key).await {
-                seen.repeated += 1;
-                seen.answer = answer;
+            match self.once(probe, key).await {
+                Once::Shown(answer) => {
+                    seen.repeated += 1;
+                    seen.answer = answer;
+                }
+                Once::Gone => {}
+                Once::Untold(why) => {
+                    seen.untold.get_or_insert(why);
+                }
             }
             slowest = slowest.max(started.elapsed());
         }

@@ -103,7 +103,7 @@ impl<'b, 'a> Shrinker<'b, 'a> {
                 return false;
             }
             self.attempts += 1;
-            if self.bench.once(&candidate, self.key).await.is_some() {
+            if self.bench.once(&candidate, self.key).await.is_shown() {
                 *probe = candidate;
                 return true;
             }

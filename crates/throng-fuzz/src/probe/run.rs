@@ -105,6 +105,11 @@ impl Cast {
         Ok(())
     }
 
+    /// Whether there are no users.
+    pub(crate) fn is_nobody(&self) -> bool {
+        self.accounts.is_empty()
+    }
+
     /// Adds what those who act are known by.
     fn add_secrets(&self, fresh: Option<&Fresh>, secrets: &mut Secrets) {
         let fresh = fresh.map(|fresh| &fresh.account);

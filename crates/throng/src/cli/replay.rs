@@ -52,10 +52,21 @@ pub(crate) fn replay(args: &ReplayArgs, output: Output) -> Result<ExitCode, Comm
     };
     let repeated = all.iter().filter(|(_, it)| it.repeated > 0).count();
     super::print(&shown(&all, repeated, args.quiet))?;
-    Ok(match repeated {
-        0 => ExitCode::SUCCESS,
-        _ => ExitCode::from(Verdict::Findings.exit_code()),
-    })
+    Ok(ExitCode::from(verdict(&all, repeated).exit_code()))
+}
+
+/// Findings that neither showed themselves nor could be seen to be gone.
+fn untold(all: &[(Finding, Replayed)]) -> impl Iterator<Item = &'static str> {
+    let silent = all.iter().filter(|(_, it)| it.repeated == 0);
+    silent.filter_map(|(_, it)| it.untold)
+}
+
+fn verdict(all: &[(Finding, Replayed)], repeated: usize) -> Verdict {
+    match repeated {
+        _ if untold(all).next().is_some() => Verdict::TargetFailed,
+        0 => Verdict::Pass,
+        _ => Verdict::Findings,
+    }
 }
 
 fn shown(all: &[(Finding, Replayed)], repeated: usize, quiet: bool) -> String {
@@ -72,20 +83,31 @@ fn shown(all: &[(Finding, Replayed)], repeated: usize, quiet: bool) -> String {
         }
         let _ = writeln!(
             text,
-            "  repeats {} of {}  ({})\n",
+            "  repeats {} of {}  ({})",
             replayed.repeated, replayed.tried, finding.id
         );
+        if let Some(why) = replayed.untold {
+            let _ = writeln!(text, "  not all could be told: {why}");
+        }
+        text.push('\n');
     }
-    let verdict = match repeated {
-        0 => "VERDICT: pass (exit code 0): none of them shows itself any more".to_owned(),
-        count => format!(
-            "VERDICT: {} (exit code {}): {count} of {} still there",
-            Verdict::Findings.words(),
-            Verdict::Findings.exit_code(),
-            all.len()
-        ),
+    let verdict = verdict(all, repeated);
+    let still = format!("{repeated} of {} still there", all.len());
+    let words = match verdict {
+        Verdict::Pass => "none of them shows itself any more".to_owned(),
+        Verdict::TargetFailed => {
+            let count = untold(all).count();
+            let why = untold(all).next().unwrap_or_default();
+            format!("{count} of {} could not be told: {why}; {still}", all.len())
+        }
+        _ => still,
     };
-    let _ = writeln!(text, "{verdict}");
+    let _ = writeln!(
+        text,
+        "VERDICT: {} (exit code {}): {words}",
+        verdict.words(),
+        verdict.exit_code()
+    );
     text
 }
 

@@ -315,6 +315,41 @@ async fn any_api_with_a_document_can_be_given_to_the_monkeys() {
     assert!(crate::docs::said(&refused).contains("add --url"));
 }
 
+/// A target that nobody answers on is no sound one, however short the run.
+#[test]
+fn without_any_answer_there_is_no_pass() {
+    let home = home();
+    let document = home.path().join("api.json");
+    let source = json!({
+        "openapi": "3.1.0",
+        "paths": { "/a": { "get": { "responses": { "200": { "description": "ok" } } } } },
+    });
+    fs::write(&document, source.to_string()).expect("written");
+    let document = document.to_str().expect("a plain path");
+    // Nobody listens where somebody has just stopped to.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    drop(listener);
+    let ended = at_once(
+        home.path(),
+        &[
+            "monkey",
+            "--openapi",
+            document,
+            "--url",
+            &url,
+            "-u",
+            "1",
+            "-d",
+            "1",
+        ],
+    );
+    let said = crate::docs::said(&ended);
+    assert_eq!(ended.status.code(), Some(3), "{said}");
+    let in_a_line = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(in_a_line.contains("got a connection"), "{said}");
+}
+
 #[tokio::test]
 async fn a_renamed_path_is_drift_and_no_failing_target() {
     let home = home();

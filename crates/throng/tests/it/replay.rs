@@ -94,6 +94,42 @@ fn a_finding_shows_itself_until_its_bug_is_mended() {
     assert!(shown.contains("repeats 0 of 5"), "{shown}");
 }
 
+/// What can't be tried is not gone.
+#[test]
+fn on_a_target_that_is_down_nothing_is_told() {
+    let home = tempfile::tempdir().expect("a directory");
+    let document = home.path().join("api.json");
+    let source = json!({
+        "openapi": "3.1.0",
+        "paths": { "/a": { "get": { "responses": { "200": { "description": "ok" } } } } },
+    });
+    fs::write(&document, source.to_string()).expect("written");
+    let mut finding = finding();
+    finding["check"] = json!("server_error");
+    finding["operation"] = json!("GET /a");
+    finding["status"] = json!(500);
+    finding["probe"] = json!({ "number": 1, "kind": "single", "steps": [
+        { "operation": "GET /a", "method": "GET", "path": "/a", "who": "nobody", "role": "act" },
+    ] });
+    finding["scenario"] = Value::Null;
+    let file = home.path().join("finding.json");
+    fs::write(&file, finding.to_string()).expect("written");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    drop(listener);
+    let (file, document) = (
+        file.to_str().expect("a path"),
+        document.to_str().expect("a path"),
+    );
+    let output = throng(
+        home.path(),
+        &["replay", file, "--openapi", document, "--url", &url],
+    );
+    let shown = said(&output);
+    assert_eq!(output.status.code(), Some(3), "{shown}");
+    assert!(shown.contains("1 of 1 could not be told"), "{shown}");
+}
+
 /// What the swarm of a run finds, curl shows by the script beside it, with users that the run left.
 #[test]
 fn a_script_of_the_corpus_shows_its_finding_to_curl() {

@@ -1,7 +1,7 @@
 //! What monkeys found, for the report and the verdict.
 
 use throng_fuzz::{Finding, Found};
-use throng_metrics::{FindingReport, MonkeyReport};
+use throng_metrics::{FindingReport, MonkeyReport, Verdict};
 
 /// A line for each finding: the verdict's reasons.
 pub(super) fn reasons(found: &Found) -> Vec<String> {
@@ -16,6 +16,23 @@ fn reason(finding: &Finding) -> String {
         "{}: {}{status} ({} of {}): {}",
         finding.check, finding.operation, finding.repeated, finding.tried, finding.message
     )
+}
+
+/// Why what monkeys did says nothing of the target, if so: they had no answer.
+pub(super) fn unanswered(found: &Found) -> Option<(Verdict, String)> {
+    if found.requests > 0 {
+        return None;
+    }
+    Some(match found.unreachable {
+        0 => (
+            Verdict::NoData,
+            "no request of the monkeys was answered".to_owned(),
+        ),
+        count => (
+            Verdict::TargetFailed,
+            format!("none of {count} requests of the monkeys got a connection"),
+        ),
+    })
 }
 
 /// The section of the report.

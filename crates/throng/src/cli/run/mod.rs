@@ -255,8 +255,13 @@ fn report(
         limits,
         ..Evidence::default()
     });
-    if worked.monkey_calls == Some(0) && interrupted.is_none() {
-        verdicts.add(Verdict::NoData, "the monkeys sent nothing");
+    if interrupted.is_none() {
+        let found = worked.found.as_ref();
+        if let Some((verdict, why)) = found.and_then(findings::unanswered) {
+            verdicts.add(verdict, why);
+        } else if worked.monkey_calls == Some(0) {
+            verdicts.add(Verdict::NoData, "the monkeys sent nothing");
+        }
     }
     let mut report = Report::new(
         info(prepared, made, worked),

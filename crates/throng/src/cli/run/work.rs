@@ -30,6 +30,9 @@ use super::swarms::{self, Swarms};
 use crate::cli::narrator::Narrator;
 use crate::cli::settings;
 
+/// After a signal, what was found is looked at again for as long at most.
+const HURRIED: Duration = Duration::from_secs(3);
+
 /// What a run came to.
 #[derive(Default)]
 pub(crate) struct Worked {
@@ -163,7 +166,20 @@ async fn put_load(
             prepared.file.scenario.monkey.settle.0
         };
         narrator.progress("looking again at what was found".to_owned());
-        worked.found = Some(monkey.settle(budget, &stop.abort).await);
+        let enough = stop.abort.child_token();
+        let hurry = async {
+            stop.drain.cancelled().await;
+            if !budget.is_zero() {
+                tokio::time::sleep(HURRIED).await;
+                narrator.warn("stopped by a signal: not all that was found was looked at again");
+            }
+            enough.cancel();
+            std::future::pending::<Found>().await
+        };
+        worked.found = Some(tokio::select! {
+            found = monkey.settle(budget, &enough) => found,
+            found = hurry => found,
+        });
         narrator.clear();
     }
     let outcome = done.all;
