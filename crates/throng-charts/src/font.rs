@@ -39,6 +39,13 @@ impl Font {
         }
     }
 
+    /// Whether the font has a letter, in both weights.
+    pub(crate) fn has(&self, letter: char) -> bool {
+        [&self.regular, &self.bold]
+            .iter()
+            .all(|face| face.glyph_index(letter).is_some())
+    }
+
     /// Letters that the font lacks get the box of the missing glyph.
     fn glyph(&self, letter: char, weight: Weight) -> GlyphId {
         self.face(weight).glyph_index(letter).unwrap_or(GlyphId(0))

@@ -19,6 +19,12 @@ const STEPS: usize = 6;
 /// The percentiles that are shown: what they're called, their colour, and where they stand in a [`Line`].
 const PERCENTILES: [(&str, Colour); 3] = [("p50", MEDIAN), ("p90", SLOW), ("p99", SLOWEST)];
 
+/// How large their dots are. A slower one's is seen around a faster one's where both are the same, as with few samples.
+const RADII: [f64; 3] = [3.25, 5.25, 7.25];
+
+/// How far paper shows around a dot.
+const RIM: f64 = 0.75;
+
 /// What is known of one endpoint.
 struct Line<'a> {
     name: &'a str,
@@ -161,8 +167,8 @@ fn plot(page: &mut Page, rows: &Rows, index: usize, times: [f64; 3]) -> Result<(
     let middle = index as f64 + 0.5;
     let ends = vec![(times[0], middle), (times[2], middle)];
     plot.draw(&PathElement::new(ends, stroke(BASE.faded(0.6), 3.0)))?;
-    for (time, (_, colour)) in times.iter().zip(PERCENTILES).rev() {
-        for (radius, colour) in [(5.75, PAPER), (4.75, colour)] {
+    for ((time, (_, colour)), radius) in times.iter().zip(PERCENTILES).zip(RADII).rev() {
+        for (radius, colour) in [(radius + RIM, PAPER), (radius, colour)] {
             plot.draw(&Circle::new((*time, middle), fine(radius), fill(colour)))?;
         }
     }

@@ -400,3 +400,45 @@ fn no_picture_is_larger_than_memory() {
         );
     }
 }
+
+/// With few samples the 90th and the 99th percentile are the same, and often the median, too.
+#[test]
+fn dots_of_equal_percentiles_are_seen_around_each_other() {
+    let report = sample::Run::http_api(5.0).report();
+    let mut report = serde_json::to_value(&report).expect("it can be written");
+    let endpoints = report["endpoints"].as_object_mut().expect("endpoints");
+    for endpoint in endpoints.values_mut() {
+        let times = endpoint["response"].as_object_mut().expect("times");
+        times["p90"] = times["p99"].clone();
+        times["p50"] = times["p99"].clone();
+    }
+    let report: Report = serde_json::from_value(report).expect("it can be read");
+    let drawing = draw(&report, Picture::EndpointLatency).expect("it can be drawn");
+    let svg = drawing.to_svg();
+    let document = Document::parse(&svg).expect("it is well formed");
+    let mut dots: Vec<(&str, &str, f64, &str)> = document
+        .descendants()
+        .filter(|node| node.has_tag_name("circle"))
+        .map(|node| {
+            let value = |name: &str| node.attribute(name).unwrap_or_default();
+            let [x, y, r, colour] = ["cx", "cy", "r", "fill"].map(value);
+            (x, y, number(r), colour)
+        })
+        .collect();
+    // Those of the key stand alone.
+    let alone = |dot: &(&str, &str, f64, &str), all: &[(&str, &str, f64, &str)]| {
+        all.iter()
+            .filter(|it| (it.0, it.1) == (dot.0, dot.1))
+            .count()
+            < 6
+    };
+    let all = dots.clone();
+    dots.retain(|dot| !alone(dot, &all));
+    assert_eq!(dots.len(), 13 * 6, "{svg}");
+    for row in dots.chunks(6) {
+        let colours: BTreeSet<_> = row.iter().map(|dot| dot.3).collect();
+        assert_eq!(colours.len(), 4, "{row:?}");
+        // What is drawn later lies above, so that each must be smaller.
+        assert!(row.windows(2).all(|two| two[1].2 < two[0].2), "{row:?}");
+    }
+}
