@@ -123,7 +123,12 @@ impl Child {
     }
 
     /// Wait for its end, which must be a good one.
-    pub(crate) fn finish(mut self, within: Duration) -> Result<()> {
+    pub(crate) fn finish(self, within: Duration) -> Result<()> {
+        self.finish_with(within, &[0])
+    }
+
+    /// Wait for its end, with one of these exit codes.
+    pub(crate) fn finish_with(mut self, within: Duration, codes: &[i32]) -> Result<()> {
         let deadline = Instant::now() + within;
         loop {
             match self
@@ -131,7 +136,9 @@ impl Child {
                 .try_wait()
                 .context("cannot ask for the child")?
             {
-                Some(status) if status.success() => return Ok(()),
+                Some(status) if status.code().is_some_and(|code| codes.contains(&code)) => {
+                    return Ok(());
+                }
                 Some(status) => bail!("{} ended with {status}: {}", self.name, self.last_words()),
                 None if Instant::now() > deadline => {
                     bail!(

@@ -13,6 +13,8 @@ use crate::statistics::median;
 
 /// How long a client may take to open its sessions: the slowest needs 60 ms for each.
 const OPENING: Duration = Duration::from_secs(120);
+/// What throng ends with where its own core was the limit, as it is here on purpose.
+const UNHEALTHY: i32 = 95;
 /// How long it may take to end after its time.
 const ENDING: Duration = Duration::from_secs(30);
 /// How long it calls before the window begins.
@@ -110,7 +112,7 @@ pub(crate) fn watch(
     std::thread::sleep(Duration::from_secs(seconds));
     let (ended, calls_then, cpu_then, server_then) = look(&child)?;
     child.must_run()?;
-    child.finish(ENDING)?;
+    child.finish_with(ENDING, &[0, UNHEALTHY])?;
     let (took, calls) = (ended - started, calls_then - calls);
     ensure!(calls > 0, "no call in the window");
     let probe = f64::midpoint(probe_before, machine::probe(GENERATOR)?);
