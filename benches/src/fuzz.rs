@@ -91,7 +91,8 @@ impl Alarm {
             ("use_after_delete" | "UseAfterFree", _, _) if script => BUGS[4],
             ("session_after_logout", _, _) => BUGS[5],
             ("mass_assignment", "POST", "/auth/register") => BUGS[6],
-            ("refused_with_effect", "POST", "/scripts") => BUGS[7],
+            // It is told of the list that shows it.
+            ("refused_with_effect", _, "/scripts") => BUGS[7],
             ("unique_race", "POST", "/auth/register") => BUGS[8],
             ("stack_trace", "POST", "/execute") => BUGS[9],
             _ => return None,
