@@ -173,7 +173,7 @@ impl Document {
     /// anything but an object.
     pub fn properties<'a>(&'a self, schema: &'a Value) -> Vec<(&'a str, &'a Value)> {
         let mut found = Vec::new();
-        self.collect_properties(schema, &mut found, 8);
+        self.collect_properties(schema, &mut found, &mut Vec::new());
         found
     }
 
@@ -181,9 +181,16 @@ impl Document {
         &'a self,
         schema: &'a Value,
         found: &mut Vec<(&'a str, &'a Value)>,
-        depth: u32,
+        seen: &mut Vec<&'a Value>,
     ) {
+        /// As many parts of `allOf` are looked at.
+        const MOST: usize = 500;
         let schema = self.resolve(schema);
+        // A schema may be part of itself, and of many others.
+        if seen.len() >= MOST || seen.iter().any(|known| std::ptr::eq(*known, schema)) {
+            return;
+        }
+        seen.push(schema);
         if let Some(properties) = schema["properties"].as_object() {
             for (name, property) in properties {
                 if !found.iter().any(|(known, _)| known == name) {
@@ -191,10 +198,8 @@ impl Document {
                 }
             }
         }
-        if depth > 0 {
-            for part in schema["allOf"].as_array().into_iter().flatten() {
-                self.collect_properties(part, found, depth - 1);
-            }
+        for part in schema["allOf"].as_array().into_iter().flatten() {
+            self.collect_properties(part, found, seen);
         }
     }
 

@@ -12,100 +12,130 @@ use serde_json::{Map, Number, Value, json};
 use super::Document;
 
 /// Deeper than this, `null` stands for whatever it is.
-const DEEPEST: u32 = 12;
+const DEEPEST: usize = 12;
+/// So many values are made within one; what is beyond is `null`.
+const MOST_VALUES: usize = 2_000;
 
-/// The plainest value that fits a schema, as far as can be told. Optional members are left out, read-only ones always.
+/// The plainest value that fits a schema, as far as can be told. Optional members are left out, read-only ones always. Where a
+/// schema requires itself, `null` stands for it.
 pub fn plain(document: &Document, schema: &Value) -> Value {
-    build(document, schema, "", DEEPEST)
-}
-
-fn build(document: &Document, schema: &Value, name: &str, depth: u32) -> Value {
-    let schema = document.resolve(schema);
-    if depth == 0 {
-        return Value::Null;
-    }
-    for given in [&schema["const"], &schema["example"]] {
-        if !given.is_null() {
-            return given.clone();
-        }
-    }
-    for list in ["examples", "enum"] {
-        // An example that is an object with a `value` is none of a schema.
-        if let Some(first) = schema[list].as_array().and_then(|values| values.first()) {
-            return first.clone();
-        }
-    }
-    if let Some(default) = schema.get("default").filter(|value| !value.is_null()) {
-        return default.clone();
-    }
-    for word in ["oneOf", "anyOf"] {
-        let parts = schema[word].as_array().into_iter().flatten();
-        let mut parts = parts.filter(|part| document.resolve(part)["type"] != "null");
-        if let Some(first) = parts.next() {
-            return build(document, first, name, depth - 1);
-        }
-    }
-    let kind = match &schema["type"] {
-        Value::String(kind) => kind.as_str(),
-        Value::Array(kinds) => kinds
-            .iter()
-            .filter_map(Value::as_str)
-            .find(|kind| *kind != "null")
-            .unwrap_or("null"),
-        _ if schema.get("properties").is_some() || schema.get("allOf").is_some() => "object",
-        _ if schema.get("items").is_some() => "array",
-        _ => "string",
+    let mut builder = Builder {
+        document,
+        way: Vec::new(),
+        left: MOST_VALUES,
     };
-    match kind {
-        "object" => object(document, schema, depth),
-        "array" => {
-            let least = schema["minItems"].as_u64().unwrap_or(0).min(16);
-            let item = |_| build(document, &schema["items"], name, depth - 1);
-            (0..least).map(item).collect()
-        }
-        "boolean" => json!(false),
-        "integer" => number(schema, true),
-        "number" => number(schema, false),
-        "null" => Value::Null,
-        _ => json!(text(schema, name)),
-    }
+    builder.build(schema, "")
 }
 
-fn object(document: &Document, schema: &Value, depth: u32) -> Value {
-    let mut required = Vec::new();
-    collect_required(document, schema, &mut required, depth);
-    let properties = document.properties(schema);
-    let mut made = Map::new();
-    for name in required {
-        let property = properties.iter().find(|(known, _)| *known == name);
-        let Some((_, property)) = property else {
-            made.insert(name.to_owned(), json!("a"));
-            continue;
+/// Builds one value.
+struct Builder<'a> {
+    document: &'a Document,
+    /// The schemas on the way down to this one.
+    way: Vec<&'a Value>,
+    /// How many more values are made.
+    left: usize,
+}
+
+impl<'a> Builder<'a> {
+    fn build(&mut self, schema: &'a Value, name: &str) -> Value {
+        let schema = self.document.resolve(schema);
+        let within_itself = self.way.iter().any(|above| std::ptr::eq(*above, schema));
+        if within_itself || self.way.len() >= DEEPEST || self.left == 0 {
+            return Value::Null;
+        }
+        self.left -= 1;
+        self.way.push(schema);
+        let value = self.of(schema, name);
+        self.way.pop();
+        value
+    }
+
+    fn of(&mut self, schema: &'a Value, name: &str) -> Value {
+        for given in [&schema["const"], &schema["example"]] {
+            if !given.is_null() {
+                return given.clone();
+            }
+        }
+        for list in ["examples", "enum"] {
+            // An example that is an object with a `value` is none of a schema.
+            if let Some(first) = schema[list].as_array().and_then(|values| values.first()) {
+                return first.clone();
+            }
+        }
+        if let Some(default) = schema.get("default").filter(|value| !value.is_null()) {
+            return default.clone();
+        }
+        for word in ["oneOf", "anyOf"] {
+            let parts = schema[word].as_array().into_iter().flatten();
+            let mut parts = parts.filter(|part| self.document.resolve(part)["type"] != "null");
+            if let Some(first) = parts.next() {
+                return self.build(first, name);
+            }
+        }
+        let kind = match &schema["type"] {
+            Value::String(kind) => kind.as_str(),
+            Value::Array(kinds) => kinds
+                .iter()
+                .filter_map(Value::as_str)
+                .find(|kind| *kind != "null")
+                .unwrap_or("null"),
+            _ if schema.get("properties").is_some() || schema.get("allOf").is_some() => "object",
+            _ if schema.get("items").is_some() => "array",
+            _ => "string",
         };
-        if document.resolve(property)["readOnly"] != true {
-            made.insert(name.to_owned(), build(document, property, name, depth - 1));
+        match kind {
+            "object" => self.object(schema),
+            "array" => {
+                let least = schema["minItems"].as_u64().unwrap_or(0).min(16);
+                let item = |_| self.build(&schema["items"], name);
+                (0..least).map(item).collect()
+            }
+            "boolean" => json!(false),
+            "integer" => number(schema, true),
+            "number" => number(schema, false),
+            "null" => Value::Null,
+            _ => json!(text(schema, name)),
         }
     }
-    Value::Object(made)
+
+    fn object(&mut self, schema: &'a Value) -> Value {
+        let mut required = Vec::new();
+        collect_required(self.document, schema, &mut required, &mut Vec::new());
+        let properties = self.document.properties(schema);
+        let mut made = Map::new();
+        for name in required {
+            let property = properties.iter().find(|(known, _)| *known == name);
+            let Some((_, property)) = property else {
+                made.insert(name.to_owned(), json!("a"));
+                continue;
+            };
+            if self.document.resolve(property)["readOnly"] != true {
+                made.insert(name.to_owned(), self.build(property, name));
+            }
+        }
+        Value::Object(made)
+    }
 }
 
 fn collect_required<'a>(
     document: &'a Document,
     schema: &'a Value,
     found: &mut Vec<&'a str>,
-    depth: u32,
+    seen: &mut Vec<&'a Value>,
 ) {
     let schema = document.resolve(schema);
+    if seen.len() >= MOST_VALUES || seen.iter().any(|known| std::ptr::eq(*known, schema)) {
+        return;
+    }
+    seen.push(schema);
     let names = schema["required"].as_array().into_iter().flatten();
     for name in names.filter_map(Value::as_str) {
         if !found.contains(&name) {
             found.push(name);
         }
     }
-    if depth > 0 {
-        for part in schema["allOf"].as_array().into_iter().flatten() {
-            collect_required(document, part, found, depth - 1);
-        }
+    for part in schema["allOf"].as_array().into_iter().flatten() {
+        collect_required(document, part, found, seen);
     }
 }
 

@@ -6,6 +6,9 @@ use serde_json::{Map, Value, json};
 
 use super::SchemaError;
 
+/// Nobody's API wants a text or a list of more, and a document may say anything.
+const LARGEST_LEAST: usize = 5_000;
+
 /// How often one reference may stand on the way down: what is recursive ends there.
 const MOST_REPEATED: usize = 2;
 /// How many choices are kept of one schema.
@@ -326,7 +329,8 @@ impl Flat {
         vec![kind.to_owned()]
     }
 
-    /// A rule that is a count.
+    /// A rule that is a count. A least one is taken for [`LARGEST_LEAST`] where it is larger: such a value is not made, and what
+    /// is made in its place breaks the rule.
     pub(super) fn count(&self, rule: &str) -> Option<usize> {
         let value = self.rules.get(rule)?;
         let count = value.as_u64().or_else(|| {
@@ -334,7 +338,12 @@ impl Flat {
             // 3.0 is a count too.
             (number >= 0.0 && number.fract() == 0.0).then_some(number as u64)
         })?;
-        usize::try_from(count).ok()
+        let count = usize::try_from(count).ok()?;
+        Some(if rule.starts_with("min") {
+            count.min(LARGEST_LEAST)
+        } else {
+            count
+        })
     }
 
     /// The names that must be there.

@@ -1,7 +1,7 @@
 //! OpenAPI documents of both dialects.
 
-use serde_json::json;
-use throng_fuzz::Document;
+use serde_json::{Value, json};
+use throng_fuzz::{Document, openapi::plain};
 
 #[test]
 fn a_document_of_3_0_in_yaml_is_taken_apart() {
@@ -70,5 +70,35 @@ fn what_is_no_openapi_3_is_said() {
     ] {
         let error = Document::load(source.as_bytes(), "").expect_err(source);
         assert!(error.to_string().contains(expected), "{source}: {error}");
+    }
+}
+
+/// Whoever is given a document has not written it: what it asks for may be without end.
+#[test]
+fn schemas_that_ask_for_too_much_end() {
+    let reference = json!({ "$ref": "#/components/schemas/N" });
+    let names: Vec<String> = (0..10).map(|n| format!("m{n}")).collect();
+    let members: serde_json::Map<String, Value> = names
+        .iter()
+        .map(|name| (name.clone(), reference.clone()))
+        .collect();
+    for schema in [
+        json!({ "allOf": vec![reference.clone(); 8] }),
+        json!({ "type": "object", "required": names, "properties": members }),
+        json!({ "type": "array", "minItems": 16, "items": reference }),
+    ] {
+        let source = json!({
+            "openapi": "3.1.0",
+            "paths": { "/n": { "post": {
+                "requestBody": { "content": { "application/json": { "schema": reference } } },
+                "responses": { "200": { "description": "ok" } },
+            } } },
+            "components": { "schemas": { "N": schema } },
+        });
+        let document = Document::load(source.to_string().as_bytes(), "").expect("a document");
+        let value = plain(&document, &reference);
+        let length = value.to_string().len();
+        assert!(length < 200_000, "{length}");
+        assert!(document.properties(&reference).len() <= 10);
     }
 }
