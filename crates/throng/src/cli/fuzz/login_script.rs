@@ -62,11 +62,14 @@ fn command(
         "curl -sk -X {} -b \"$jar\" -c \"$jar\"",
         request.method.as_str()
     );
+    if !shows_no_secret(request) {
+        return None;
+    }
     for (name, value) in &request.headers {
         if value == origin {
             let _ = write!(line, " -H \"{name}: $URL\"");
         } else {
-            let header = shown(name, value).then(|| format!("{name}: {value}"))?;
+            let header = format!("{name}: {value}");
             let _ = write!(line, " -H {}", quoted(&header, identity)?);
         }
     }
@@ -85,17 +88,11 @@ fn command(
         HookBody::None => {}
         HookBody::Form(fields) => {
             for (name, value) in fields {
-                let field = shown(name, value).then(|| format!("{name}={value}"))?;
-                let field = quoted(&field, identity)?;
+                let field = quoted(&format!("{name}={value}"), identity)?;
                 let _ = write!(line, " --data-urlencode {field}");
             }
         }
         HookBody::Json(value) => {
-            let members = value.as_object().into_iter().flatten();
-            let mut texts = members.filter_map(|(name, value)| Some((name, value.as_str()?)));
-            if !texts.all(|(name, value)| shown(name, value)) {
-                return None;
-            }
             let _ = write!(
                 line,
                 " -H 'Content-Type: application/json' --data-binary {}",
@@ -105,6 +102,21 @@ fn command(
     }
     let _ = write!(line, " \"$URL\"{}", quoted(url, identity)?);
     Some(line)
+}
+
+/// Whether all headers and all of the body of a declared request may stand in a script.
+pub(crate) fn shows_no_secret(request: &Hook) -> bool {
+    let mut headers = request.headers.iter();
+    headers.all(|(name, value)| shown(name.as_str(), value))
+        && match &request.body {
+            HookBody::None => true,
+            HookBody::Form(fields) => fields.iter().all(|(name, value)| shown(name, value)),
+            HookBody::Json(value) => {
+                let members = value.as_object().into_iter().flatten();
+                let mut texts = members.filter_map(|(name, value)| Some((name, value.as_str()?)));
+                texts.all(|(name, value)| shown(name, value))
+            }
+        }
 }
 
 /// Whether a value may stand in a script: one that is called a secret only where it's the user's own, which is filled in
