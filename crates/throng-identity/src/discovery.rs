@@ -30,6 +30,8 @@ pub struct Authorization {
     pub token_endpoint: Url,
     /// Where clients register (RFC 7591), if they may.
     pub registration_endpoint: Option<Url>,
+    /// Where tokens are revoked (RFC 7009), if they can be.
+    pub revocation_endpoint: Option<Url>,
     /// The keys that sign id tokens; only an OpenID provider has them.
     pub jwks_uri: Option<Url>,
     /// Scopes of the 401's challenge.
@@ -107,6 +109,8 @@ struct ServerMetadata {
     token_endpoint: Option<Url>,
     #[serde(default, deserialize_with = "wire::optional_url")]
     registration_endpoint: Option<Url>,
+    #[serde(default, deserialize_with = "wire::optional_url")]
+    revocation_endpoint: Option<Url>,
     #[serde(default, deserialize_with = "wire::optional_url")]
     jwks_uri: Option<Url>,
     #[serde(default)]
@@ -394,6 +398,7 @@ fn authorization(
             .ok_or_else(|| missing("token_endpoint"))?,
         issuer: server.issuer,
         registration_endpoint: server.registration_endpoint,
+        revocation_endpoint: server.revocation_endpoint,
         jwks_uri: server.jwks_uri,
         challenged_scopes,
         resource_scopes,

@@ -517,7 +517,7 @@ impl Crowd {
             let (before, received) = (sent.sent, sent.received);
             let resent = u32::from(sent.resent);
             sent = match tokens.renew(&stale).await {
-                Ok(()) => {
+                Ok(_) => {
                     retries = 1 + resent;
                     let again = send(session, &task.task, &options, task.wants_value).await;
                     Sent {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Method, Request, header};
 use serde::{Deserialize, Deserializer};
 use tokio::time::Instant;
-use url::form_urlencoded;
+use url::{Url, form_urlencoded};
 
 use super::id_token::IdClaims;
 use crate::discovery::Authorization;
@@ -19,7 +19,8 @@ use crate::wire;
 pub struct Tokens {
     /// The access token.
     pub access: Secret,
-    /// How long it is good for, if the provider says.
+    /// How long it is good for, if the provider says. More than nothing: a server that says 0 or less has said nothing that could
+    /// be kept to, and the token is used until it is refused.
     pub lifetime: Option<Duration>,
     /// When it was received.
     pub obtained: Instant,
@@ -47,13 +48,15 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D:
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Number {
-        Number(f64),
+        Given(f64),
         Text(String),
+        /// Nothing that could be told apart from leaving it out.
+        Other(serde::de::IgnoredAny),
     }
     Ok(match Option::<Number>::deserialize(deserializer)? {
-        Some(Number::Number(seconds)) => Some(seconds),
+        Some(Number::Given(seconds)) => Some(seconds),
         Some(Number::Text(text)) => text.trim().parse().ok(),
-        None => None,
+        Some(Number::Other(_)) | None => None,
     })
 }
 
@@ -63,10 +66,20 @@ pub(crate) fn request(
     client: &OAuthClient,
     grant: &[(&str, &str)],
 ) -> Request<Bytes> {
+    let mut fields = grant.to_vec();
+    fields.push(("resource", &authorization.resource));
+    post(&authorization.token_endpoint, client, &fields)
+}
+
+/// A form for an endpoint at which the client authenticates as at the token endpoint (RFC 7009 section 2.1).
+pub(crate) fn post(
+    endpoint: &Url,
+    client: &OAuthClient,
+    fields: &[(&str, &str)],
+) -> Request<Bytes> {
     let mut form = form_urlencoded::Serializer::new(String::new());
-    form.extend_pairs(grant)
-        .append_pair("resource", &authorization.resource);
-    let mut builder = wire::request(Method::POST, &authorization.token_endpoint)
+    form.extend_pairs(fields);
+    let mut builder = wire::request(Method::POST, endpoint)
         .header(header::CONTENT_TYPE, wire::FORM)
         .header(header::ACCEPT, "application/json");
     match (client.auth, &client.secret) {
@@ -150,6 +163,26 @@ mod tests {
             (tokens.lifetime, tokens.refresh.unwrap().expose()),
             (None, "r")
         );
+        for (given, lifetime) in [
+            ("60", Some(60.0)),
+            ("0.5", Some(0.5)),
+            (r#"" 60 ""#, Some(60.0)),
+            ("1e300", Some(1e9)),
+            // Nothing that could be kept to.
+            ("0", None),
+            ("-5", None),
+            (r#""-5""#, None),
+            (r#""soon""#, None),
+            (r#""NaN""#, None),
+            (r#""inf""#, None),
+            ("true", None),
+            ("{}", None),
+        ] {
+            let json = format!(r#"{{"access_token":"a","expires_in":{given}}}"#);
+            let (tokens, _) = parsed(&json).unwrap();
+            let lifetime = lifetime.map(Duration::from_secs_f64);
+            assert_eq!(tokens.lifetime, lifetime, "{given}");
+        }
         for bad in [
             r#"{"access_token":""}"#,
             r#"{"access_token":"a","token_type":"mac"}"#,

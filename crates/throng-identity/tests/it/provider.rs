@@ -1,6 +1,7 @@
 //! A small authorization server whose oddities each test chooses.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use throng_identity::login::LoginPlan;
 use throng_identity::registration::{OAuthClient, TokenAuth};
 use throng_identity::retry::RetryPolicy;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use url::{Url, form_urlencoded};
 
 pub(crate) const USER: &str = "alice";
@@ -79,6 +81,8 @@ pub(crate) struct Config {
     pub(crate) via: Option<Url>,
     /// Answers of the registration endpoint before the good one.
     pub(crate) registration: Vec<(u16, Option<u64>)>,
+    /// Each answer to a refresh takes a permit of this, after it was decided.
+    pub(crate) gate: Option<Arc<Semaphore>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +109,7 @@ impl Default for Config {
             refresh: Refresh::None,
             via: None,
             registration: Vec::new(),
+            gate: None,
         }
     }
 }
@@ -145,6 +150,9 @@ struct Inner {
     codes: Mutex<HashMap<String, HashMap<String, String>>>,
     refresh: Mutex<Option<String>>,
     counter: Mutex<u64>,
+    /// With which status the token endpoint and the pages answer while the provider is in trouble; 0 for none.
+    trouble: AtomicU16,
+    revoked: Mutex<Vec<String>>,
 }
 
 /// A running provider; dropping it stops it.
@@ -170,6 +178,8 @@ impl Provider {
             codes: Mutex::default(),
             refresh: Mutex::default(),
             counter: Mutex::default(),
+            trouble: AtomicU16::new(0),
+            revoked: Mutex::default(),
         });
         let app = Router::new().fallback(answer).with_state(inner.clone());
         let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
@@ -190,6 +200,21 @@ impl Provider {
 
     pub(crate) fn mcp_url(&self) -> Url {
         Url::parse(&format!("{}/mcp", self.base())).unwrap()
+    }
+
+    /// From now on all that concerns logins and tokens is answered with this status; 0 ends that.
+    pub(crate) fn trouble(&self, status: u16) {
+        self.inner.trouble.store(status, Ordering::SeqCst);
+    }
+
+    /// Takes back the refresh token that was given out last, as a provider does that saw an old one used again.
+    pub(crate) fn revoke_family(&self) {
+        *self.inner.refresh.lock().unwrap() = None;
+    }
+
+    /// What the revocation endpoint was given, by kind and number.
+    pub(crate) fn revoked(&self) -> Vec<String> {
+        self.inner.revoked.lock().unwrap().clone()
     }
 
     pub(crate) fn seen(&self, path: &str) -> Vec<Seen> {
@@ -263,6 +288,10 @@ async fn answer(State(idp): State<Arc<Inner>>, request: Request) -> Response {
         body,
     };
     idp.seen.lock().unwrap().push(seen.clone());
+    let trouble = idp.trouble.load(Ordering::SeqCst);
+    if trouble != 0 && matches!(seen.path.as_str(), "/token" | "/authorize" | "/login") {
+        return StatusCode::from_u16(trouble).unwrap().into_response();
+    }
     match (&seen.method, seen.path.as_str()) {
         (&Method::POST, "/mcp") => {
             let challenge = match idp.config.resource {
@@ -312,7 +341,21 @@ async fn answer(State(idp): State<Arc<Inner>>, request: Request) -> Response {
             ([(header::SET_COOKIE, "hop=1; Path=/")], Redirect::to(&back)).into_response()
         }
         (_, "/form") => Html(form("/login", ONE, &seen.query)).into_response(),
-        (&Method::POST, "/token") => idp.token(&seen),
+        (&Method::POST, "/token") => {
+            let answer = idp.token(&seen);
+            let is_refresh =
+                seen.form.get("grant_type").map(String::as_str) == Some("refresh_token");
+            if let Some(gate) = idp.config.gate.as_ref().filter(|_| is_refresh) {
+                gate.acquire().await.unwrap().forget();
+            }
+            answer
+        }
+        (&Method::POST, "/revoke") => {
+            let token = seen.form.get("token").cloned().unwrap_or_default();
+            let kind = token.split('-').next().unwrap_or_default().to_owned();
+            idp.revoked.lock().unwrap().push(kind);
+            StatusCode::OK.into_response()
+        }
         _ => StatusCode::NOT_FOUND.into_response(),
     }
 }
@@ -358,6 +401,7 @@ impl Inner {
             "registration_endpoint": format!("{base}/register"), "response_types_supported": ["code"],
             "code_challenge_methods_supported": ["S256"], "authorization_response_iss_parameter_supported": true,
             "token_endpoint_auth_methods_supported": ["none"],
+            "revocation_endpoint": format!("{base}/revoke"),
         });
         if self.config.signer.is_some() {
             own["jwks_uri"] = format!("{base}/jwks").into();
