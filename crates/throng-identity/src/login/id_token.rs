@@ -292,19 +292,16 @@ fn check(
             })
         })?;
     let claims = data.claims;
-    let several = matches!(&claims.aud, Audience::Many(list) if list.len() > 1);
-    match &claims.azp {
-        Some(azp) if azp != expected.client_id => {
-            return Err(IdTokenError::Invalid(
-                "its azp is another client".to_owned(),
-            ));
-        }
-        None if several => {
-            return Err(IdTokenError::Invalid(
-                "it has several audiences and no azp".to_owned(),
-            ));
-        }
-        _ => {}
+    // Several audiences without `azp` are right, since we are among them (OpenID Connect Core 1.0 with errata set 2, section
+    // 3.1.3.7): a provider names the resources beside the client.
+    if claims
+        .azp
+        .as_ref()
+        .is_some_and(|azp| azp != expected.client_id)
+    {
+        return Err(IdTokenError::Invalid(
+            "its azp is another client".to_owned(),
+        ));
     }
     if let Some(nonce) = expected.nonce
         && claims.nonce.as_ref().map(Secret::expose) != Some(nonce)

@@ -49,7 +49,8 @@ pub struct LoginPlan {
     pub redirect_uri: Url,
     /// What is asked for ([`crate::scopes::choose`]).
     pub scopes: Vec<String>,
-    /// `prompt` of the authorization request, if any.
+    /// `prompt` of the authorization request. Where there is none, an OpenID provider that is asked for `offline_access` is told to
+    /// ask for consent.
     pub prompt: Option<String>,
     /// The provider's keys; none if it is no OpenID provider, and then an id token is nothing to us.
     pub keys: Option<Arc<Keys>>,
@@ -91,6 +92,15 @@ impl LoginPlan {
         }
     }
 
+    /// A provider grants `offline_access` only where the user is asked (OpenID Connect Core 1.0 section 11), and else leaves it
+    /// out without a word: there would be no refresh token.
+    fn prompt(&self) -> Option<&str> {
+        let offline = || self.keys.is_some() && self.scopes.iter().any(|s| s == "offline_access");
+        self.prompt
+            .as_deref()
+            .or_else(|| offline().then_some("consent"))
+    }
+
     fn authorize_url(&self, state: &str, nonce: &str, pkce: &Pkce) -> Url {
         let mut url = self.authorization.authorization_endpoint.clone();
         {
@@ -110,7 +120,7 @@ impl LoginPlan {
             if self.keys.is_some() {
                 query.append_pair("nonce", nonce);
             }
-            if let Some(prompt) = &self.prompt {
+            if let Some(prompt) = self.prompt() {
                 query.append_pair("prompt", prompt);
             }
         }

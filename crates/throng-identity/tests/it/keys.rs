@@ -75,8 +75,12 @@ async fn good_tokens_are_accepted() {
     );
     assert_eq!(log_in_with(es256(None), json!({})).await.unwrap(), USER);
     assert_eq!(log_in_with(eddsa(), json!({})).await.unwrap(), USER);
-    let several = json!({"aud": ["x", "throng-client"], "azp": "throng-client"});
-    assert_eq!(log_in_with(eddsa(), several).await.unwrap(), USER);
+    for several in [
+        json!({"aud": ["x", "throng-client"], "azp": "throng-client"}),
+        json!({"aud": ["throng-client", "x"]}),
+    ] {
+        assert_eq!(log_in_with(eddsa(), several).await.unwrap(), USER);
+    }
     // A clock that is half a minute off.
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -95,10 +99,8 @@ async fn bad_tokens_are_refused_and_the_reason_is_said() {
     for (claims, says) in [
         (json!({"iss": "http://evil.test"}), "its iss is not"),
         (json!({"aud": "other"}), "its aud does not contain"),
-        (
-            json!({"aud": ["throng-client", "x"]}),
-            "several audiences and no azp",
-        ),
+        (json!({"aud": ["x", "y"]}), "its aud does not contain"),
+        (json!({"aud": null}), "cannot be decoded"),
         (json!({"azp": "other"}), "its azp is another client"),
         (json!({"exp": 1_000_000_000}), "it has expired"),
         (json!({"exp": null}), "it has no exp"),

@@ -1,5 +1,5 @@
-//! With programs that nobody here wrote: the Nextcloud MCP server, Django and Jupyter Server from PyPI, and the official MCP
-//! conformance suite.
+//! With programs that nobody here wrote: the Nextcloud MCP server, Django, Jupyter Server and the OpenID provider Canaille from
+//! PyPI, and the official MCP conformance suite and the OpenID provider `oidc-provider` from npm.
 //!
 //! `cargo xtask setup` installs them. A test whose program is missing fails and says so; it is never skipped.
 
@@ -7,7 +7,9 @@ mod conformance;
 mod cookies;
 mod django;
 mod jupyter;
+mod logins;
 mod nextcloud_mcp;
 mod programs;
+mod providers;
 mod served;
 mod workloads;

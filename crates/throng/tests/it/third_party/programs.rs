@@ -14,6 +14,10 @@ pub(super) enum Program {
     JupyterServer,
     Node,
     Conformance,
+    /// The module that Node is to import.
+    OidcProvider,
+    /// The interpreter that has Canaille.
+    Canaille,
 }
 
 impl Program {
@@ -37,6 +41,11 @@ impl Program {
                 "THRONG_TEST_CONFORMANCE",
                 "conformance/node_modules/@modelcontextprotocol/conformance/dist/index.js",
             ),
+            Self::OidcProvider => (
+                "THRONG_TEST_OIDC_PROVIDER",
+                "oidc-provider/node_modules/oidc-provider/lib/index.js",
+            ),
+            Self::Canaille => ("THRONG_TEST_CANAILLE", "canaille/bin/python"),
         }
     }
 
