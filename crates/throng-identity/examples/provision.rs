@@ -97,6 +97,7 @@ async fn main() -> anyhow::Result<()> {
         users: users.parse()?,
         prefix: Prefix::new("example")?,
         names: NameTemplates::default(),
+        known: None,
         directory: Some(directory.clone()),
         connector,
         login: LoginWay::OAuth(Arc::new(login)),

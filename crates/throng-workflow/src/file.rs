@@ -51,6 +51,11 @@ impl<'a> Environment<'a> {
         }
     }
 
+    /// Puts its values into a tree. The names of those that are not set, where that is no mistake.
+    pub(crate) fn substitute(&self, root: &mut Node, problems: &mut Problems) -> Vec<String> {
+        node::substitute(root, self.lookup, self.tolerate_missing, problems)
+    }
+
     /// For checking a file without running it: what is not set is only named.
     pub fn tolerant(lookup: Lookup<'a>) -> Self {
         Self {
@@ -84,6 +89,8 @@ pub struct Overrides {
     pub concurrency: Option<u32>,
     /// `--mode`.
     pub mode: Option<Mode>,
+    /// `--users-from`: a file of users who are there already.
+    pub users_from: Option<String>,
     /// `--auto-register`: whether users are created.
     pub create_users: Option<bool>,
     /// `--seed`.
@@ -138,6 +145,7 @@ impl Overrides {
         set("load.mode", "--mode", mode);
         let create = self.create_users.map(|create| create.to_string());
         set("users.create", "--auto-register", create);
+        set("users.from", "--users-from", self.users_from.clone());
         set("load.seed", "--seed", self.seed.map(|n| n.to_string()));
         set("workload", "--workload", self.workload.clone());
         set("directory.url", "--host", self.directory.url.clone());
@@ -271,13 +279,9 @@ impl ScenarioFile {
             }
         }
         overrides.apply(&mut root);
-        let unset = node::substitute(
-            &mut root,
-            environment.lookup,
-            environment.tolerate_missing,
-            &mut problems,
-        );
-        let scenario = Scenario::decode(&root, &mut problems);
+        let mut unset = environment.substitute(&mut root, &mut problems);
+        let mut scenario = Scenario::decode(&root, &mut problems);
+        crate::roster::fill(&mut scenario, environment, &mut unset, &mut problems);
         check_url(&scenario.target.url, &unset, &mut problems);
         if let Some(url) = scenario.directory.as_ref().and_then(|d| d.url.as_ref()) {
             check_url(url, &unset, &mut problems);
@@ -398,7 +402,7 @@ fn check_users_are_somewhere(scenario: &Scenario, problems: &mut Problems) {
         problems.add_with_help(
             login.mark,
             "users that log in must be created somewhere, and there is no `directory`",
-            "add a `directory`; or give `users.password` if they are there already, or share one password; or `login: { kind: none }` if the target asks nobody who he is",
+            "add a `directory`; or name users who are there already in `users.from`; or give `users.password` if they are there already, or share one password; or `login: { kind: none }` if the target asks nobody who he is",
         );
     }
 }
@@ -420,11 +424,21 @@ fn check_load(scenario: &Scenario, problems: &mut Problems) {
     }
     // Of a file that could not be read nothing is known.
     let given = scenario.users.mark != Mark::default();
-    if given && !scenario.users.create && scenario.users.password.is_none() {
+    let listed = scenario.users.from.is_some();
+    if given && !scenario.users.create && !listed && scenario.users.password.is_none() {
         problems.add_with_help(
             scenario.users.mark,
             "users that are not created need a `password` to log in with",
-            "give `users.password`",
+            "give `users.password`, or `users.from`: a file of users and their passwords",
+        );
+    }
+    if let Some(roster) = &scenario.users.from
+        && load.mode == Mode::Both
+    {
+        problems.add_with_help(
+            roster.path.mark,
+            "users and monkeys at the same time have users of their own, and those of a file would be both",
+            "take `mode: user` or `mode: monkey`",
         );
     }
     check_users_are_somewhere(scenario, problems);

@@ -16,6 +16,7 @@ pub use crate::accounts::{
 pub use crate::blocks::{Actor, ActorCount, Block, ForEach, OneOf, Parallel, Sequence};
 pub use crate::monkey::{Accepted, CheckName, Monkey};
 pub use crate::property::{Given, Property, Share, Statuses};
+pub use crate::roster::{Listed, Roster};
 
 record! {
     /// A scenario: the target, the users, the workflows and how they are mixed.
@@ -114,6 +115,9 @@ record! {
         "email" email: At<String> = given("{name}@benchmark.local");
         /// Password of every user; better given as `${NAME}`. Made up for each when left out or empty.
         "password" password: Option<SecretText>;
+        /// A file of users who are there already, ending in .csv or .json and relative to this one. Then nobody is created or
+        /// deleted, and without `count` all of them take part.
+        "from" from: Option<Roster>;
         /// Whether they are created. With `false` they must be there already, with `password`: they only log in, and nothing of
         /// them is deleted.
         "create" create: bool = true;
@@ -139,6 +143,7 @@ impl Users {
             display_name: given("Load Test User {n}"),
             email: given("{name}@benchmark.local"),
             password: None,
+            from: None,
             create: true,
         }
     }

@@ -119,6 +119,8 @@ pub struct Problems {
     file: Arc<str>,
     lines: Vec<String>,
     found: Vec<Problem>,
+    /// Of files that this one names.
+    elsewhere: Vec<Problem>,
     lost: Vec<Mark>,
 }
 
@@ -129,6 +131,7 @@ impl Problems {
             file: file.into(),
             lines: source.lines().map(str::to_owned).collect(),
             found: Vec::new(),
+            elsewhere: Vec::new(),
             lost: Vec::new(),
         }
     }
@@ -138,6 +141,11 @@ impl Problems {
         std::path::Path::new(&*self.file)
             .parent()
             .unwrap_or(std::path::Path::new(""))
+    }
+
+    /// Takes over what was found in a file that this one names.
+    pub fn absorb(&mut self, other: Self) {
+        self.elsewhere.extend(other.into_sorted());
     }
 
     /// Reports a problem.
@@ -273,7 +281,7 @@ impl Problems {
 
     /// Whether nothing was found.
     pub fn is_empty(&self) -> bool {
-        self.found.is_empty()
+        self.found.is_empty() && self.elsewhere.is_empty()
     }
 
     /// How many were found so far.
@@ -285,6 +293,7 @@ impl Problems {
     pub fn into_sorted(mut self) -> Vec<Problem> {
         self.found
             .sort_by_key(|p| (p.mark.flag, p.mark.line, p.mark.column));
+        self.found.append(&mut self.elsewhere);
         self.found
     }
 }

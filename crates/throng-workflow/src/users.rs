@@ -25,6 +25,10 @@ pub(crate) fn names(users: &Users, problems: &mut Problems) -> Vec<String> {
             format!("the number of users goes from 1 to {MOST_USERS}"),
         );
     }
+    if let Some(roster) = &users.from {
+        let listed = roster.users.iter();
+        return listed.map(|user| user.name.value.clone()).collect();
+    }
     match templates(users) {
         Ok((templates, prefix)) => (1..=count.value.min(MOST_USERS))
             .map(|n| templates.name.render(&prefix, n))

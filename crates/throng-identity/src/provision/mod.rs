@@ -38,6 +38,9 @@ pub struct ProvisionPlan {
     pub prefix: Prefix,
     /// How they are named.
     pub names: NameTemplates,
+    /// Who they are, where they are there already and known by name: the first of them take part, and prefix and templates
+    /// name nobody.
+    pub known: Option<Arc<[KnownUser]>>,
     /// Where they are created; none where they are there already, with the password that all have.
     pub directory: Option<Arc<dyn Directory>>,
     /// What makes each user's own connections.
@@ -60,6 +63,17 @@ pub struct ProvisionPlan {
     pub login_grace: Option<LoginGrace>,
     /// The run they belong to.
     pub run: RunId,
+}
+
+/// A user who is there already.
+#[derive(Debug, Clone)]
+pub struct KnownUser {
+    /// The names.
+    pub names: UserName,
+    /// Login password; none where all have that of the plan.
+    pub password: Option<Secret>,
+    /// An access token of this user's, for a login that takes it as it is.
+    pub token: Option<Secret>,
 }
 
 /// Time for logins under way to end after the run was stopped. Of one that is given up nobody knows whether the target began a
@@ -221,9 +235,21 @@ pub async fn provision(
     let failed = Arc::new(AtomicBool::new(false));
     let mut tasks = JoinSet::new();
     let mut numbers = std::collections::HashMap::new();
-    for n in 1..=plan.users {
+    let known = plan.known.as_deref();
+    let users = match known {
+        Some(known) => plan
+            .users
+            .min(u32::try_from(known.len()).unwrap_or(u32::MAX)),
+        None => plan.users,
+    };
+    for n in 1..=users {
+        let of_file = known.map(|known| known[n as usize - 1].clone());
         let user = User {
-            names: plan.names.user(&plan.prefix, n),
+            names: match &of_file {
+                Some(known) => known.names.clone(),
+                None => plan.names.user(&plan.prefix, n),
+            },
+            known: of_file,
             plan: plan.clone(),
             ledger: ledger.clone(),
             cancel: cancel.clone(),

@@ -8,8 +8,8 @@ use throng_client::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    HalfReady, Identity, LoginWay, OnEvent, ProvisionError, ProvisionEvent, ProvisionPlan,
-    UserTimings,
+    HalfReady, Identity, KnownUser, LoginWay, OnEvent, ProvisionError, ProvisionEvent,
+    ProvisionPlan, UserTimings,
 };
 use crate::directory::names::UserName;
 use crate::directory::{Creation, Directory, DirectoryError, NewUser, password};
@@ -48,6 +48,8 @@ pub(super) struct Outcome {
 /// One user on the way.
 pub(super) struct User {
     pub(super) names: UserName,
+    /// Where it was there already, by name.
+    pub(super) known: Option<KnownUser>,
     pub(super) plan: Arc<ProvisionPlan>,
     pub(super) ledger: Ledger,
     pub(super) cancel: CancellationToken,
@@ -85,8 +87,12 @@ impl User {
         half_ready: &mut Option<HalfReady>,
     ) -> Result<Identity, ProvisionError> {
         let begun = Instant::now();
-        let given = &self.plan.password;
-        let password = given.clone().unwrap_or_else(password::generate);
+        let own = self
+            .known
+            .as_ref()
+            .and_then(|known| known.password.as_ref());
+        let given = own.or(self.plan.password.as_ref());
+        let password = given.cloned().unwrap_or_else(password::generate);
         let came = match &self.plan.directory {
             Some(directory) => {
                 let came = self.create(&**directory, &password).await;

@@ -201,6 +201,7 @@ impl World {
             users: 3,
             prefix: Prefix::new("load").unwrap(),
             names: NameTemplates::new("{prefix}_user_{n}", "User {n}", emails).unwrap_or(names),
+            known: None,
             directory: Some(directory.clone()),
             connector: connector(),
             login: LoginWay::Requests(Arc::new([login])),

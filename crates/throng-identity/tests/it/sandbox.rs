@@ -125,6 +125,7 @@ impl World {
             users,
             prefix: Prefix::new("loadtest").unwrap(),
             names: NameTemplates::default(),
+            known: None,
             directory: Some(self.directory.clone()),
             connector: connector(),
             login: LoginWay::OAuth(login),

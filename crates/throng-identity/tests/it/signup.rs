@@ -177,6 +177,7 @@ async fn story(manner: Manner, strangers: &[&str]) -> Story {
         users: 2,
         prefix: Prefix::new("load").unwrap(),
         names: NameTemplates::default(),
+        known: None,
         directory: Some(directory.clone()),
         connector: connector(),
         login: LoginWay::Form(Arc::new(FormLogin {

@@ -118,6 +118,7 @@ async fn identities(sandbox: &NextcloudSandbox, file: &ScenarioFile) -> Vec<Iden
         users: file.scenario.users.count.value,
         prefix,
         names,
+        known: None,
         directory: Some(directory),
         connector,
         login: LoginWay::OAuth(Arc::new(login)),

@@ -157,6 +157,7 @@ fn flags_go_before_the_file() {
         queue: Some(9),
         concurrency: Some(11),
         mode: Some(Mode::User),
+        users_from: None,
         create_users: Some(true),
         seed: Some(5),
         timeout: Some(Duration::from_secs(2)),

@@ -5,4 +5,5 @@ mod fake;
 mod format;
 mod http;
 mod problems;
+mod roster;
 mod run;

@@ -122,6 +122,15 @@ pub(crate) struct RunArgs {
     /// scenario's, true]
     #[arg(long, value_name = "BOOL", help_heading = "Users")]
     pub(crate) auto_register: Option<bool>,
+    /// A file of users who are there already, CSV or JSON, with names and passwords; nobody is created or deleted [default: the
+    /// scenario's]
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "auto_register",
+        help_heading = "Users"
+    )]
+    pub(crate) users_from: Option<String>,
     /// Prefix of the users' names: PREFIX_user_1, PREFIX_user_2, ... [default: loadtest]
     #[arg(long, value_name = "PREFIX", help_heading = "Users")]
     pub(crate) user_prefix: Option<String>,

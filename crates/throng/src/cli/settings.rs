@@ -176,6 +176,7 @@ fn overrides(args: &RunArgs, sandbox: Option<&SandboxAddress<'_>>, seed: u64) ->
         queue: args.queue,
         concurrency: args.concurrency,
         mode: args.mode.map(Into::into),
+        users_from: args.users_from.clone(),
         create_users: args.auto_register,
         seed: Some(seed),
         timeout: args.target.timeout,

@@ -14,6 +14,7 @@ mod outputs;
 mod property;
 mod replay;
 mod report;
+mod roster;
 mod run;
 mod secrets;
 mod shipped;

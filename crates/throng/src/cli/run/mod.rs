@@ -50,6 +50,7 @@ use super::{CommandError, Output, runtime, sandbox_process::SandboxProcess, sett
 /// where nobody logs in, the users.
 fn steps(scenario: &Scenario, last: u32) -> u32 {
     let before = match scenario.login.kind {
+        LoginKind::OAuth if !scenario.users.create => 4,
         LoginKind::OAuth => 5,
         LoginKind::Request | LoginKind::Form
             if scenario.directory.is_none() || !scenario.users.create =>

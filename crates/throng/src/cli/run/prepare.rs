@@ -237,7 +237,9 @@ impl<'j> Prepared<'j> {
     pub(crate) fn remains(&self) -> Remains {
         match &self.scratch {
             Some(directory) => Remains::Sandbox(directory.path().to_owned()),
-            None if self.file.scenario.directory.is_none() => Remains::Nothing,
+            None if self.file.scenario.directory.is_none() || !self.file.scenario.users.create => {
+                Remains::Nothing
+            }
             None => self
                 .cleanup_command()
                 .map_or(Remains::ForGood, Remains::OnTarget),
@@ -296,7 +298,7 @@ fn check_login(file: &ScenarioFile, place: Place) -> anyhow::Result<()> {
     };
     match (scenario.login.kind, directory, place) {
         (LoginKind::OAuth, None, _) => Err(anyhow!(
-            "{}: users that log in must be created somewhere: add a `directory`, or `login: {{ kind: none }}` if the target asks nobody who he is",
+            "{}: users that log in must be created somewhere: add a `directory`, or `users.from` with users who are there already, or `login: {{ kind: none }}` if the target asks nobody who he is",
             file.origin
         )),
         (LoginKind::None, _, Place::Sandbox) if scenario.target.protocol == Protocol::Mcp => {

@@ -14,7 +14,7 @@ use throng_client::{Client, Connector};
 use throng_engine::StopSignals;
 use throng_identity::Secret;
 use throng_identity::directory::Directory;
-use throng_identity::directory::names::{NameTemplates, Prefix};
+use throng_identity::directory::names::{NameTemplates, Prefix, UserName};
 use throng_identity::directory::nextcloud::Nextcloud;
 use throng_identity::directory::register::{Register, RegisterRequests, Registering};
 use throng_identity::discovery::{Authorization, discover};
@@ -22,8 +22,8 @@ use throng_identity::hooks::{self, HookError};
 use throng_identity::ledger::{Ledger, RunId};
 use throng_identity::login::{DEFAULT_REDIRECT_URI, FormLogin, FormRegistration, LoginPlan};
 use throng_identity::provision::{
-    Identity, LoginGrace, LoginWay, ProvisionError, ProvisionEvent, ProvisionPlan, Provisioned,
-    oauth_client, provision,
+    Identity, KnownUser, LoginGrace, LoginWay, ProvisionError, ProvisionEvent, ProvisionPlan,
+    Provisioned, oauth_client, provision,
 };
 use throng_identity::registration::{ClientSource, OAuthClient, RegistrationRequest};
 use throng_identity::retry::RetryPolicy;
@@ -279,6 +279,25 @@ pub(crate) fn password(scenario: &Scenario) -> Option<Secret> {
     (!given.0.expose().is_empty()).then(|| given.0.clone())
 }
 
+/// Who is there already, where a file says so.
+pub(super) fn known_users(scenario: &Scenario) -> Option<Arc<[KnownUser]>> {
+    let listed = scenario.users.from.as_ref()?.users.iter();
+    let known = listed.zip(1..).map(|(user, n)| KnownUser {
+        names: UserName {
+            n,
+            name: user.name.value.clone(),
+            display_name: match &user.display_name {
+                Some(shown) => shown.clone(),
+                None => user.name.value.clone(),
+            },
+            email: user.email.clone().unwrap_or_default(),
+        },
+        password: user.password.as_ref().map(|password| password.0.clone()),
+        token: user.token.as_ref().map(|token| token.0.clone()),
+    });
+    Some(known.collect())
+}
+
 async fn make_client(
     wanted: &Wanted<'_>,
     made: &Made,
@@ -329,6 +348,7 @@ fn plan(wanted: &Wanted<'_>, made: &Made, login: LoginWay) -> anyhow::Result<Pro
         users: wanted.scenario.users.count.value,
         prefix: wanted.prefix.clone(),
         names: wanted.names.clone(),
+        known: known_users(wanted.scenario),
         directory: made.directory.clone(),
         connector: wanted.connector.clone(),
         login,
@@ -384,8 +404,8 @@ pub(crate) async fn log_users_in(
         "users for the monkeys"
     };
     narrator.step(&match &login {
-        LoginWay::OAuth(_) => format!("Creating {users} {whom} and acquiring OAuth tokens..."),
         _ if made.directory.is_none() => format!("Logging {users} {whom} in..."),
+        LoginWay::OAuth(_) => format!("Creating {users} {whom} and acquiring OAuth tokens..."),
         LoginWay::Requests(_) | LoginWay::Form(_) => {
             format!("Creating {users} {whom} and logging them in...")
         }

@@ -25,7 +25,7 @@ use super::logout;
 use super::monkeys::{self, Monkeys, Team};
 use super::open;
 use super::prepare::Prepared;
-use super::setup::{Made, Wanted, log_users_in, set_up, unless_stopped};
+use super::setup::{Made, Wanted, known_users, log_users_in, set_up, unless_stopped};
 use super::swarms::{self, Swarms};
 use crate::cli::narrator::Narrator;
 use crate::cli::settings;
@@ -311,9 +311,13 @@ fn person(identity: Identity, logout: Option<&Arc<Hook>>, wanted: &Wanted<'_>) -
 
 /// Users of a target that asks nobody who he is: names and connections of their own, and nothing else.
 fn nobody_known(wanted: &Wanted<'_>) -> Vec<Person> {
+    let known = known_users(wanted.scenario);
     (1..=wanted.scenario.users.count.value)
         .map(|n| {
-            let user = wanted.names.user(&wanted.prefix, n);
+            let user = match &known {
+                Some(known) => known[n as usize - 1].names.clone(),
+                None => wanted.names.user(&wanted.prefix, n),
+            };
             Person {
                 name: user.name,
                 display_name: user.display_name,
