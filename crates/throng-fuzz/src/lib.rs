@@ -36,6 +36,7 @@ pub mod probe;
 pub mod property;
 pub mod request;
 mod secrets;
+pub mod shell;
 pub mod value;
 
 pub use account::{Account, Accounts, NoAccounts};

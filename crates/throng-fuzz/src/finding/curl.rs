@@ -3,7 +3,6 @@
 
 use std::fmt::Write as _;
 
-use http::HeaderName;
 use throng_metrics::clean;
 
 use super::Finding;
@@ -12,10 +11,9 @@ use crate::{
     answer::{Sending, may_be_key},
     probe::Probe,
     request::{Body, Csrf, Part, Request, UNIQUE, UNIQUE_TOO, Who, percent_encoded},
+    shell::{self, Piece, Session, in_double_quotes, word},
 };
 
-/// A single argument may not be longer than this on Linux (128 KiB); what is goes through a pipe.
-const LONGEST_ARGUMENT: usize = 60_000;
 /// A longer line is nothing to read.
 const LONGEST_LINE: usize = 1_000;
 
@@ -43,8 +41,7 @@ pub(super) fn script(finding: &Finding, sending: &Sending, accounts: &dyn Accoun
     let origin = sending.origin.as_str().trim_end_matches('/');
     let _ = writeln!(out, "set -u; URL=${{THRONG_URL:-{origin}}}");
     for (name, _) in &sending.headers {
-        let variable = variable(name);
-        let _ = writeln!(out, ": \"${{{variable}?the value of the header {name}}}\"");
+        out.push_str(&shell::wanted(name.as_str()));
     }
     if !users.is_empty() {
         out.push_str(": \"${THRONG_PASSWORD:?the password of the users}\"\n");
@@ -56,30 +53,28 @@ pub(super) fn script(finding: &Finding, sending: &Sending, accounts: &dyn Accoun
     }
     let sessions: Vec<Session> = users
         .into_iter()
-        .map(|(name, index)| log_in(&mut out, name, index, accounts))
+        .map(|(name, index)| {
+            let script = accounts.login_script(index % accounts.len().max(1));
+            let session = shell::log_in(&mut out, name, index + 1, script.as_deref());
+            if name == "fresh" {
+                // What the session was known by, before anything ends it.
+                out.push_str("cp \"$jar\" \"$dir/kept.jar\"\n");
+            }
+            session
+        })
         .collect();
     let seconds = sending.timeout.as_secs().max(1);
-    let _ = writeln!(
-        out,
-        "send() {{ curl -sk --path-as-is --globoff --max-time {seconds} -w '%{{http_code}}\\n' -o \"$dir/answer$1\" \"${{@:2}}\"; }}"
-    );
+    out.push_str(&shell::send(seconds));
     let commands: Vec<String> = (0..probe.steps.len())
         .map(|index| command(probe, index, sending, &sessions, accounts.is_empty()))
         .collect();
     if commands.iter().any(|command| command.contains("$(token "))
         && let Some(rule) = &sending.csrf
     {
-        let cookie = quoted(&rule.double_submit.cookie);
-        let _ = writeln!(
-            out,
-            "token() {{ awk -F'\\t' -v name={cookie} '$6 == name {{ value = $7 }} END {{ print value }}' \"$dir/$1.jar\"; }}"
-        );
+        out.push_str(&shell::token(&rule.double_submit.cookie));
     }
     if commands.iter().any(|command| command.contains("$(value ")) {
-        // The first member of that name in an answer.
-        out.push_str(
-            "value() { grep -oE \"\\\"$2\\\" *: *(\\\"[^\\\"]*\\\"|-?[0-9.]+)\" \"$dir/answer$1\" | head -n 1 | sed -E 's/^\"[^\"]*\" *: *\"?//; s/\"$//'; }\n",
-        );
+        out.push_str(shell::VALUE);
     }
     for (index, command) in commands.iter().enumerate() {
         let next = probe.steps.get(index + 1).is_some_and(|next| next.together);
@@ -94,14 +89,6 @@ pub(super) fn script(finding: &Finding, sending: &Sending, accounts: &dyn Accoun
         let _ = writeln!(out, "head -c 2000 \"$dir/answer{last}\"; echo");
     }
     out
-}
-
-/// A session of the script.
-struct Session {
-    /// Its jar is `$dir/NAME.jar`.
-    name: &'static str,
-    /// Whether it goes by a token, in the variable `NAME_authorization`.
-    token: bool,
 }
 
 /// A single request that nobody need log in for as a line of curl; anything more takes the script.
@@ -124,7 +111,7 @@ pub(super) fn line(probe: &Probe, origin: &str) -> Option<String> {
         word(&request.method)
     );
     for (name, value) in &request.headers {
-        let _ = write!(line, " -H {}", header(name, value));
+        let _ = write!(line, " {}", header(name, value));
     }
     if !data.is_empty() {
         let _ = write!(line, " {data}");
@@ -158,42 +145,6 @@ fn users(probe: &Probe) -> Vec<(&'static str, usize)> {
 /// Names of further users' sessions. More than one is never needed, as probes are made now.
 const OTHERS: [&str; 3] = ["own", "other", "third"];
 
-fn log_in(out: &mut String, name: &'static str, index: usize, accounts: &dyn Accounts) -> Session {
-    let _ = writeln!(out, "jar=$dir/{name}.jar; : > \"$jar\"");
-    let script = accounts.login_script(index % accounts.len().max(1));
-    let token = script
-        .as_ref()
-        .is_some_and(|script| script.contains("authorization="));
-    match script {
-        Some(script) => {
-            out.push_str(script.trim_end());
-            out.push('\n');
-        }
-        None => {
-            let user = index + 1;
-            let _ = writeln!(
-                out,
-                "cp \"${{THRONG_JAR_{user}:?log user {user} in with curl -c JAR, and name the jar here}}\" \"$jar\""
-            );
-        }
-    }
-    if token {
-        let _ = writeln!(out, "{name}_authorization=$authorization");
-    }
-    if name == "fresh" {
-        // What the session was known by, before anything ends it.
-        out.push_str("cp \"$jar\" \"$dir/kept.jar\"\n");
-    }
-    Session { name, token }
-}
-
-/// The variable that a header of the target is taken from.
-fn variable(name: &HeaderName) -> String {
-    let name = name.as_str().to_ascii_uppercase();
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
-    format!("THRONG_{}", name.chars().map(plain).collect::<String>())
-}
-
 fn command(
     probe: &Probe,
     index: usize,
@@ -224,7 +175,11 @@ fn command(
             .iter()
             .any(|(own, _)| own.eq_ignore_ascii_case(name.as_str()));
         if !own && (keys || !may_be_key(name)) {
-            let _ = write!(options, " -H \"{name}: ${}\"", variable(name));
+            let _ = write!(
+                options,
+                " -H \"{name}: ${}\"",
+                shell::variable(name.as_str())
+            );
         }
     }
     if let Some(name) = session {
@@ -258,7 +213,7 @@ fn command(
         }
     }
     for (name, value) in &request.headers {
-        let _ = write!(options, " -H {}", header(name, value));
+        let _ = write!(options, " {}", header(name, value));
     }
     let mut before = String::new();
     if let Some((pipe, arguments)) = data(&request.body) {
@@ -296,61 +251,22 @@ fn data(body: &Body) -> Option<(Option<String>, String)> {
             bytes,
         } => (content_type.clone(), bytes.0.to_vec()),
     };
-    let kind = if kind.is_empty() {
-        "-H 'Content-Type:'".to_owned()
-    } else {
-        format!("-H {}", quoted(&format!("Content-Type: {kind}")))
-    };
-    match String::from_utf8(bytes) {
-        Ok(text)
-            if text.len() <= LONGEST_ARGUMENT && !text.contains('\0') && !text.starts_with('@') =>
-        {
-            Some((None, format!("{kind} --data-binary {}", quoted(&text))))
-        }
-        Ok(text) if !text.contains('\0') => Some((
-            Some(format!("printf %s {}", quoted(&text))),
-            format!("{kind} --data-binary @-"),
-        )),
-        Ok(text) => Some((
-            Some(octal(text.as_bytes())),
-            format!("{kind} --data-binary @-"),
-        )),
-        Err(error) => Some((
-            Some(octal(error.as_bytes())),
-            format!("{kind} --data-binary @-"),
-        )),
-    }
-}
-
-/// Bytes as printf makes them.
-fn octal(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 4 + 10);
-    text.push_str("printf '");
-    for byte in bytes {
-        match byte {
-            b'%' => text.push_str("%%"),
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b' ' | b'{' | b'}' | b'"' | b':' | b',' => {
-                text.push(char::from(*byte));
-            }
-            byte => {
-                let _ = write!(text, "\\{byte:03o}");
-            }
-        }
-    }
-    text.push('\'');
-    text
+    Some(match String::from_utf8(bytes) {
+        Ok(text) => shell::data(&kind, &filled(&text)),
+        Err(error) => shell::data_of_bytes(&kind, error.as_bytes()),
+    })
 }
 
 /// The address as a word of bash, after an origin (or a variable) that needs no quoting of its own.
 fn url(origin: &str, request: &Request) -> String {
-    let mut target = format!("\"{origin}");
+    let mut target = vec![match origin {
+        "$URL" => Piece::expansion("${URL}"),
+        origin => Piece::text(origin),
+    }];
     let mut put = |part: &Part| match part {
-        Part::Text(text) => target.push_str(&in_double_quotes(&encoded(text))),
-        Part::Encoded(text) => target.push_str(&in_double_quotes(text)),
-        Part::Bound { step, pointer } => {
-            let name = pointer.rsplit('/').next().unwrap_or_default();
-            let _ = write!(target, "$(value {step} {})", word(name));
-        }
+        Part::Text(text) => target.extend(filled(&encoded(text))),
+        Part::Encoded(text) => target.extend(filled(text)),
+        Part::Bound { step, pointer } => target.push(bound(*step, pointer)),
     };
     let literal = |text: &str| Part::Encoded(text.to_owned());
     let mut rest = request.path.as_str();
@@ -372,31 +288,13 @@ fn url(origin: &str, request: &Request) -> String {
         put(&literal("="));
         put(value);
     }
-    target.push('"');
-    target
+    in_double_quotes(&target)
 }
 
-/// A text inside of double quotes of bash, with what is unique filled in.
-fn in_double_quotes(text: &str) -> String {
-    let mut out = String::new();
-    for c in text.chars() {
-        if matches!(c, '"' | '\\' | '$' | '`') {
-            out.push('\\');
-        }
-        out.push(c);
-    }
-    out.replace(UNIQUE_TOO, "${unique}x")
-        .replace(UNIQUE, "$unique")
-}
-
-/// A word that needs no quotes as it is, any other in quotes.
-fn word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        quoted(text)
-    }
+/// What an earlier answer gave.
+fn bound(step: usize, pointer: &str) -> Piece {
+    let name = pointer.rsplit('/').next().unwrap_or_default();
+    Piece::expansion(format!("$(value {step} {})", word(name)))
 }
 
 /// Percent-encoded, but for what stands for a unique text.
@@ -410,35 +308,45 @@ fn encoded(text: &str) -> String {
 
 fn header(name: &str, value: &Part) -> String {
     match value {
-        Part::Text(text) | Part::Encoded(text) if text.is_empty() => quoted(&format!("{name};")),
-        Part::Text(text) | Part::Encoded(text) => quoted(&format!("{name}: {text}")),
-        Part::Bound { step, pointer } => {
-            let key = pointer.rsplit('/').next().unwrap_or_default();
-            format!("\"{name}: $(value {step} {})\"", word(key))
-        }
+        Part::Text(text) | Part::Encoded(text) => shell::header(name, &filled(text)),
+        Part::Bound { step, pointer } => shell::header(name, &[bound(*step, pointer)]),
     }
 }
 
-/// A text for bash: in single quotes, with what is unique filled in.
-fn quoted(text: &str) -> String {
-    let plain = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
-    if !text.contains("{unique") {
-        return plain(text);
+/// A text with what is unique filled in.
+fn filled(text: &str) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("{unique") {
+        let (before, after) = rest.split_at(at);
+        let (piece, length) = if after.starts_with(UNIQUE_TOO) {
+            (Piece::expansion("${unique}x"), UNIQUE_TOO.len())
+        } else if after.starts_with(UNIQUE) {
+            (Piece::expansion("${unique}"), UNIQUE.len())
+        } else {
+            (Piece::text("{"), 1)
+        };
+        if !before.is_empty() {
+            pieces.push(Piece::text(before));
+        }
+        pieces.push(piece);
+        rest = &after[length..];
     }
-    let text = plain(text);
-    text.replace(UNIQUE_TOO, "'\"${unique}x\"'")
-        .replace(UNIQUE, "'\"$unique\"'")
+    if !rest.is_empty() {
+        pieces.push(Piece::text(rest));
+    }
+    pieces
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shell::joined;
 
     #[test]
-    fn quotes_and_bytes_reach_bash_as_they_are() {
-        assert_eq!(quoted("it's"), r"'it'\''s'");
-        assert_eq!(quoted("a{unique}b"), "'a'\"$unique\"'b'");
-        assert_eq!(octal(b"\x00%\xff a"), "printf '\\000%%\\377 a'");
+    fn what_is_unique_is_filled_in() {
+        assert_eq!(joined(&filled("it's")), r"'it'\''s'");
+        assert_eq!(joined(&filled("a{unique}b")), "'a'\"${unique}\"'b'");
         assert_eq!(encoded("{unique}@x"), "{unique}%40x");
     }
 }

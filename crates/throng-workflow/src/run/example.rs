@@ -1,7 +1,8 @@
 //! One example of a property: its values are put in place, its steps are run once, and each call is noted, so that a failure
 //! can be shown and repeated by hand.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+use std::time::Duration;
 
 use serde_json::Value;
 use throng_engine::IterCx;
@@ -11,7 +12,8 @@ use super::block::{Branch, Mode};
 use super::draw;
 use super::driver::{Driver, HttpTask, Prepared};
 use super::failure::Halt;
-use super::scope::{Execution, Scope};
+use super::pattern::{Marks, Origin, Pattern};
+use super::scope::{Execution, Scope, lock};
 use crate::program::{Program, Property, Step};
 
 /// What came of an example.
@@ -44,6 +46,25 @@ pub struct Answer {
     pub failure: Option<Failure>,
     /// Whether it was a refusal that the step expects.
     pub refused: bool,
+    /// Who asked.
+    pub user: u32,
+    /// When it was asked.
+    pub began: Duration,
+    /// When the answer was there.
+    pub ended: Duration,
+    /// Between two calls, and altogether, where it's called again until something is the case.
+    pub polls: Option<(Duration, Duration)>,
+    /// The request as it can be made again; `None` where it wasn't an HTTP request.
+    pub pattern: Option<Pattern>,
+}
+
+/// Who asked, when, and what can be asked again.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) user: u32,
+    pub(super) began: Duration,
+    pub(super) ended: Duration,
+    pub(super) pattern: Option<Pattern>,
 }
 
 /// An HTTP request as it was sent, without cookies and without what only the user may know.
@@ -65,15 +86,19 @@ pub struct Sent {
 
 /// Where the calls of one execution are noted.
 #[derive(Debug, Default)]
-pub(super) struct Trace(Mutex<Vec<Answer>>);
+pub(super) struct Trace {
+    answers: Mutex<Vec<Answer>>,
+    pub(super) marks: Marks,
+}
 
 impl Trace {
     fn taken(&self) -> Vec<Answer> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&self.answers))
     }
 
-    fn len(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    /// How many calls were noted: the index of the next one.
+    pub(super) fn len(&self) -> usize {
+        lock(&self.answers).len()
     }
 
     pub(super) fn note(
@@ -82,6 +107,7 @@ impl Trace {
         prepared: &Prepared<'_>,
         status: Option<u16>,
         outcome: &Outcome,
+        asked: Asked,
         conceal: impl Fn(String) -> String,
     ) {
         let task = prepared.task.http();
@@ -97,11 +123,13 @@ impl Trace {
                 Outcome::Success | Outcome::Refused | Outcome::Unfinished => None,
             },
             refused: matches!(outcome, Outcome::Refused),
+            user: asked.user,
+            began: asked.began,
+            ended: asked.ended,
+            polls: step.until.as_ref().map(|until| (until.every, until.within)),
+            pattern: asked.pattern,
         };
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(answer);
+        lock(&self.answers).push(answer);
     }
 }
 
@@ -177,7 +205,7 @@ pub async fn play<D: Driver>(
     );
     let scope = Scope::root(workflow.variables);
     for (name, target, _) in &property.given {
-        execution.save(*target, values[name].clone(), &scope);
+        execution.save(*target, values[name].clone(), Origin::Given, &scope);
     }
     let mut branch = Branch {
         scope: &scope,

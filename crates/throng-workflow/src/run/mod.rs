@@ -10,6 +10,7 @@ mod example;
 pub(crate) mod failure;
 mod http;
 mod lease;
+mod pattern;
 mod render;
 mod scope;
 mod step;
@@ -30,6 +31,7 @@ pub use driver::{
 };
 pub use example::{Answer, Played, Sent, play};
 pub use failure::{Halt, fold};
+pub use pattern::{Captured, Pattern, Span};
 
 /// The workflows of a scenario file, as a [`Scenario`] of the engine. The environment given to [`throng_engine::run`] must be
 /// the driver `D`.

@@ -12,6 +12,7 @@ use throng_engine::IterCx;
 
 use super::driver::{Driver, UserNames};
 use super::example::Trace;
+use super::pattern::{Marks, Origin};
 use crate::program::{ActorField, ActorRef, Program, SaveTarget, Source, Workflow};
 
 /// A panic while a value was stored leaves the others as they were.
@@ -25,7 +26,14 @@ pub(super) struct Scope<'a> {
     parent: Option<&'a Scope<'a>>,
     /// Index among the participants.
     user: usize,
-    variables: Mutex<Vec<Option<Value>>>,
+    variables: Mutex<Vec<Option<Kept>>>,
+}
+
+/// A value that was saved.
+#[derive(Clone, Debug)]
+struct Kept {
+    value: Value,
+    origin: Origin,
 }
 
 impl<'a> Scope<'a> {
@@ -55,6 +63,13 @@ impl<'a> Scope<'a> {
     }
 }
 
+impl Kept {
+    fn seen<R>(&self, marks: Option<&Marks>, look: impl FnOnce(Seen<'_>) -> R) -> R {
+        let stand_in = marks.and_then(|marks| marks.stand_in(self.origin, &self.value));
+        look(Seen::Json(stand_in.as_ref().unwrap_or(&self.value)))
+    }
+}
+
 /// One execution of a workflow.
 pub(super) struct Execution<'a, D> {
     pub(super) driver: &'a D,
@@ -66,7 +81,7 @@ pub(super) struct Execution<'a, D> {
     /// Participants, by actor.
     groups: Vec<Range<usize>>,
     /// By participant, then property.
-    properties: Mutex<Vec<Option<Value>>>,
+    properties: Mutex<Vec<Option<Kept>>>,
     lists: Mutex<Vec<Vec<Value>>>,
     /// Made when they are asked for.
     uid: OnceLock<String>,
@@ -168,14 +183,22 @@ impl<'a, D: Driver> Execution<'a, D> {
         scope: &Scope<'_>,
         look: impl FnOnce(Seen<'_>) -> R,
     ) -> Option<R> {
+        let marks = self.trace.map(|trace| &trace.marks);
+        let marks = marks.filter(|marks| marks.on());
         match source {
-            Source::Uid => Some(look(Seen::Text(self.uid()))),
+            Source::Uid => Some(match marks {
+                Some(marks) => look(Seen::Text(&marks.uid())),
+                None => look(Seen::Text(self.uid())),
+            }),
             Source::Run => Some(look(Seen::Text(self.driver.run_id()))),
             Source::Iteration => Some(look(Seen::Text(self.iteration()))),
             Source::Actor(actor, ActorField::Saved(index)) => {
                 let user = self.user(*actor, scope);
                 let saved = self.driver.saved(user, *index)?;
-                Some(look(Seen::Text(saved)))
+                Some(match marks {
+                    Some(marks) => look(Seen::Text(&marks.login(*index))),
+                    None => look(Seen::Text(saved)),
+                })
             }
             Source::Actor(actor, field) => {
                 let UserNames {
@@ -193,24 +216,25 @@ impl<'a, D: Driver> Execution<'a, D> {
                 let at = self.participant(*actor, scope) * self.workflow.properties + slot;
                 lock(&self.properties)[at]
                     .as_ref()
-                    .map(|value| look(Seen::Json(value)))
+                    .map(|kept| kept.seen(marks, look))
             }
             Source::Variable { up, slot } => lock(&scope.outwards(*up).variables)[*slot]
                 .as_ref()
-                .map(|value| look(Seen::Json(value))),
+                .map(|kept| kept.seen(marks, look)),
             Source::List(list) => Some(look(Seen::List(&lock(&self.lists)[*list]))),
         }
     }
 
     /// Keeps a value.
-    pub(super) fn save(&self, target: SaveTarget, value: Value, scope: &Scope<'_>) {
+    pub(super) fn save(&self, target: SaveTarget, value: Value, origin: Origin, scope: &Scope<'_>) {
+        let kept = Some(Kept { value, origin });
         match target {
             SaveTarget::Variable { up, slot } => {
-                lock(&scope.outwards(up).variables)[slot] = Some(value)
+                lock(&scope.outwards(up).variables)[slot] = kept;
             }
             SaveTarget::Property(actor, slot) => {
                 let at = self.participant(actor, scope) * self.workflow.properties + slot;
-                lock(&self.properties)[at] = Some(value);
+                lock(&self.properties)[at] = kept;
             }
         }
     }

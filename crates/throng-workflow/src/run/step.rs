@@ -13,8 +13,10 @@ use throng_metrics::{
 use super::block::{Branch, Mode};
 use super::check::Verdict;
 use super::driver::{Driver, Performed, Prepared, Reply, Task};
+use super::example::Asked;
 use super::failure::{Halt, failure_with, shown, violation};
 use super::http::{heard, undecodable};
+use super::pattern::Origin;
 use super::render::Missing;
 use super::scope::{Execution, Scope};
 use crate::program::{Action, Refused, SaveFrom, Step, Until};
@@ -203,6 +205,10 @@ impl<D: Driver> Execution<'_, D> {
         branch: &mut Branch<'_>,
         until: Option<(&Until, Duration)>,
     ) -> Result<Answer, Missing> {
+        let pattern = self.trace.and_then(|trace| {
+            let conceal = |text| self.driver.conceal(user, prepared, text);
+            self.pattern(step, &trace.marks, branch.scope, conceal)
+        });
         let mut permit = ready.permit;
         let mut flight = self.cx.begin(step.id, UserId(user), &mut branch.clock);
         flight.may_take(prepared.timeout);
@@ -284,7 +290,13 @@ impl<D: Driver> Execution<'_, D> {
             }
         };
         if let Some(trace) = self.trace {
-            trace.note(step, prepared, status, &outcome, |text| {
+            let asked = Asked {
+                user,
+                began: started,
+                ended,
+                pattern,
+            };
+            trace.note(step, prepared, status, &outcome, asked, |text| {
                 self.driver.conceal(user, prepared, text)
             });
         }
@@ -346,7 +358,13 @@ impl<D: Driver> Execution<'_, D> {
         let mut kept = Vec::with_capacity(step.saves.len());
         for save in &step.saves {
             match self.capture(&save.from, &value, http, scope)? {
-                Some(found) => kept.push((save.target, found)),
+                Some(found) => {
+                    // What the call is noted as, once it has been judged.
+                    let origin = self.trace.map_or(Origin::Given, |trace| {
+                        trace.marks.origin(trace.len(), &save.from, &found, http)
+                    });
+                    kept.push((save.target, found, origin));
+                }
                 None => {
                     if matches!(save.from, SaveFrom::Regex(_))
                         && let Some(failure) = http.and_then(undecodable)
@@ -362,8 +380,8 @@ impl<D: Driver> Execution<'_, D> {
                 }
             }
         }
-        for (target, value) in kept {
-            self.save(target, value, scope);
+        for (target, value, origin) in kept {
+            self.save(target, value, origin, scope);
         }
         for (counter, by) in counted {
             self.count(counter, user, by);

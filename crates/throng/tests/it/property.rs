@@ -205,18 +205,14 @@ async fn what_failed_is_kept_and_tried_first_next_time() {
     );
     assert!(
         came.out
-            .contains("/user/executions?skip=2147483647&limit=1'"),
+            .contains("/user/executions?skip=2147483647&limit=1 -> 500\n"),
         "{}",
         came.out
     );
-    let login = "--data-urlencode 'username=loaduser_user_1' --data-urlencode 'password='\"$THRONG_PASSWORD\"";
-    assert!(
-        came.out
-            .contains("cookies.txt is made by: curl -sk -c cookies.txt -X POST "),
-        "{}",
-        came.out
-    );
-    assert!(came.out.contains(login), "{}", came.out);
+    let file = home.path().join("kept/history_never_500-page-500.sh");
+    let script = std::fs::read_to_string(file).expect("a script");
+    let login = "--data-urlencode 'password='\"${THRONG_PASSWORD}\"";
+    assert!(script.contains(login), "{script}");
     assert!(
         came.out.contains("Failing examples were kept in kept.json"),
         "{}",
@@ -245,30 +241,6 @@ async fn what_failed_is_kept_and_tried_first_next_time() {
     let came = property(home.path(), sound).await;
     assert_eq!(came.code, 0, "{}{}", came.out, came.err);
     assert_eq!(result(&came.json(), "history_never_500")["examples"], 100);
-}
-
-#[tokio::test]
-async fn the_printed_lines_name_the_sandbox_that_was_tried_and_send_an_empty_token() {
-    let home = home();
-    let wanted = "integr8scode change_without_token_is_refused scripts_never_500 --sandbox-bugs all --seed 5";
-    let came = property(home.path(), wanted).await;
-    assert_eq!(came.code, 97, "{}{}", came.out, came.err);
-    let lines = came.out.lines().map(str::trim);
-    let lines: Vec<&str> = lines.filter(|line| line.starts_with("curl ")).collect();
-    assert!(
-        lines.iter().any(|line| line.contains("-H 'x-csrf-token;'")),
-        "{}",
-        came.out
-    );
-    let origins = lines
-        .iter()
-        .filter_map(|line| Some((line, line.split_once("-H 'origin: ")?.1)));
-    let origins: Vec<_> = origins.collect();
-    assert!(!origins.is_empty(), "{}", came.out);
-    for (line, rest) in origins {
-        let (origin, rest) = rest.split_once('\'').expect("its end");
-        assert!(rest.contains(&format!("'{origin}/")), "{line}");
-    }
 }
 
 #[tokio::test]
@@ -323,42 +295,133 @@ async fn a_file_may_have_properties_alone() {
     }
 }
 
-#[tokio::test]
-async fn the_printed_lines_show_it_again_and_hold_no_secret() {
+/// A sandbox with bugs, or with none, which stays as long as the test runs.
+async fn sandbox(bugs: impl IntoIterator<Item = Bug>) -> Integr8scodeSandbox {
     let config = Integr8scodeConfig {
-        bugs: Bugs::from_iter([Bug::UnicodeTitle500]),
+        bugs: Bugs::from_iter(bugs),
         ..Integr8scodeConfig::default()
     };
-    let sandbox = Integr8scodeSandbox::start(config).await.expect("a sandbox");
-    let home = home();
-    let url = sandbox.url();
-    let arguments = format!("integr8scode scripts_never_500 --url {url} --insecure --seed 2");
-    let came = property(home.path(), &arguments).await;
-    assert_eq!(came.code, 97, "{}{}", came.out, came.err);
-    for output in [&came.out, &came.err] {
-        assert!(!output.contains("testpass123!"), "{output}");
-    }
-    assert!(came.err.contains("4 users stay"), "{}", came.err);
+    Integr8scodeSandbox::start(config).await.expect("a sandbox")
+}
 
-    let line = |start: &str| {
-        let mut lines = came.out.lines().map(str::trim);
-        let found = lines.find_map(|line| line.strip_prefix(start));
-        found
-            .unwrap_or_else(|| panic!("no {start:?} in {}", came.out))
-            .to_owned()
-    };
-    let login = line("cookies.txt is made by: ");
-    let request = line("curl ");
-    let script = format!("{login} > /dev/null && curl -o /dev/null -w '%{{http_code}}' {request}");
+/// What a script says of a target.
+async fn said_by(script: &Path, url: &str) -> String {
     let shown = tokio::process::Command::new("bash")
-        .args(["-c", &script])
+        .arg(script)
         .env("THRONG_PASSWORD", "testpass123!")
+        .env("THRONG_URL", url)
         .env("LC_ALL", "C")
-        .current_dir(home.path())
         .output()
         .await
         .expect("bash");
-    assert_eq!(String::from_utf8_lossy(&shown.stdout), "500", "{script}");
+    let errors = String::from_utf8_lossy(&shown.stderr);
+    assert!(errors.is_empty(), "{}: {errors}", script.display());
+    String::from_utf8_lossy(&shown.stdout).into_owned()
+}
+
+/// Whether what a script prints shows what the property found, as a person would see it.
+fn shows(said: &str, property: &str, failure: &Value) -> bool {
+    let step = failure["step"].as_str().expect("a step");
+    match (property, step) {
+        ("one_winner_per_username", "exactly_one") => {
+            said.matches(": HTTP 200 (only one of 3 may be accepted)\n")
+                .count()
+                > 1
+        }
+        ("register_gives_no_role", "register") => {
+            said.contains("register: HTTP 200 (") && said.contains("\"role\":\"admin\"")
+        }
+        ("refused_leaves_nothing", "absent") => {
+            let counted = said.split_once(" stands in this answer ");
+            let (_, count) = counted.unwrap_or_else(|| panic!("no count: {said}"));
+            said.contains("refused: HTTP 422 (expected 422)\n") && !count.starts_with("0 times\n")
+        }
+        _ => said.contains(&format!("{step}: HTTP {} (", failure["status"])),
+    }
+}
+
+#[tokio::test]
+async fn every_failure_is_shown_again_by_its_script_and_is_not_there_on_a_sound_target() {
+    let (buggy, sound) = (sandbox(Bug::ALL).await, sandbox([]).await);
+    let home = home();
+    let arguments = format!(
+        "integr8scode --url {} --insecure --seed 5 --json --junit junit.xml",
+        buggy.url()
+    );
+    let came = property(home.path(), &arguments).await;
+    assert_eq!(came.code, 97, "{}{}", came.out, came.err);
+    // The same users at the other one.
+    let arguments = format!(
+        "integr8scode register_valid_never_500 --url {} --insecure --cases 20 --json",
+        sound.url()
+    );
+    let other = property(home.path(), &arguments).await;
+    assert_eq!(other.code, 0, "{}{}", other.out, other.err);
+
+    let report = came.json();
+    let mut seen = Vec::new();
+    for one in report["properties"].as_array().expect("properties") {
+        let name = one["name"].as_str().expect("a name");
+        for found in one["counterexamples"].as_array().expect("a list") {
+            let failure = &found["failure"];
+            let file = home.path().join(failure["file"].as_str().expect("a file"));
+            let script = std::fs::read_to_string(&file).expect("a script");
+            assert_eq!(failure["curl"].as_str(), Some(&*script));
+            assert!(!script.contains("testpass123!"), "{script}");
+            let mut shown = said_by(&file, buggy.url()).await;
+            // A race need not show each time.
+            for _ in 0..5 {
+                if script.contains("\nwait\n") && !shows(&shown, name, failure) {
+                    shown = said_by(&file, buggy.url()).await;
+                }
+            }
+            assert!(
+                shows(&shown, name, failure),
+                "{failure:#}\n{script}\n{shown}"
+            );
+            let shown = said_by(&file, sound.url()).await;
+            assert!(
+                !shows(&shown, name, failure),
+                "{failure:#}\n{script}\n{shown}"
+            );
+            seen.push(name);
+        }
+    }
+    for (bug, finder, _) in finders() {
+        assert!(seen.contains(&finder), "{bug}: no script of {finder}");
+    }
+    let junit = std::fs::read_to_string(home.path().join("junit.xml")).expect("a file");
+    for text in [&came.out, &came.err, &junit] {
+        assert!(!text.contains("testpass123!"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_is_told_with_its_requests_and_the_script_that_repeats_them() {
+    let home = home();
+    let arguments =
+        "integr8scode scripts_are_ones_own --sandbox-bugs foreign-script-readable --seed 3";
+    let came = property(home.path(), arguments).await;
+    assert_eq!(came.code, 97, "{}{}", came.out, came.err);
+    let file = "integr8scode.regressions/scripts_are_ones_own-foreign-200.sh";
+    for part in [
+        "             1. POST /api/v1/scripts",
+        "             2. GET /api/v1/scripts/",
+        &format!("             bash {file}\n"),
+    ] {
+        assert!(came.out.contains(part), "no {part:?}: {}", came.out);
+    }
+    assert!(
+        came.out.contains(" as user ") && came.out.contains(" -> 200\n"),
+        "{}",
+        came.out
+    );
+    let script = std::fs::read_to_string(home.path().join(file)).expect("a script");
+    assert_eq!(script.matches("/auth/login").count(), 2, "{script}");
+    assert!(
+        script.contains("/api/v1/scripts/$(value 0 script_id)\""),
+        "{script}"
+    );
 }
 
 #[tokio::test]

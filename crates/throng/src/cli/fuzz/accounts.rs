@@ -22,7 +22,7 @@ use crate::cli::run::setup::declared_login;
 /// Time allowed for one request of a login.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 
-/// Users who are logged in, for monkeys alone.
+/// Users who are logged in, for monkeys alone, or known to whoever tells how they do it.
 pub(crate) struct Users {
     identities: Vec<Identity>,
     connector: Connector,
@@ -33,7 +33,8 @@ pub(crate) struct Users {
 }
 
 impl Users {
-    /// The users of a scenario. Nobody else may use them: their sessions are ended and their things deleted.
+    /// The users of a scenario. Where monkeys get them, nobody else may use them: their sessions are ended and their things
+    /// deleted.
     ///
     /// # Errors
     /// If the scenario's login can't be understood.
@@ -50,7 +51,7 @@ impl Users {
         let scripts = identities
             .iter()
             .map(|identity| {
-                login_script(login.as_ref()?, identity, authorization.as_ref(), scenario)
+                login_script(login.as_ref(), identity, authorization.as_ref(), scenario)
             })
             .collect();
         Ok(Arc::new(Self {

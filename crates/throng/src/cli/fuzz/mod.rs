@@ -7,5 +7,5 @@ mod settings;
 
 pub(crate) use accounts::Users;
 pub(crate) use document::{load as load_document, read_document};
-pub(crate) use login_script::shows_no_secret;
+pub(crate) use login_script::variable as saved_variable;
 pub(crate) use settings::settings;

@@ -76,7 +76,10 @@ fn case(tested: &Tested, trial: &Trial, scenario: &str) -> String {
             let messages: Vec<String> = all.iter().map(|found| found.failure.to_string()).collect();
             let bodies: Vec<String> = all
                 .iter()
-                .map(|found| format!("{}\n{}", found.failure, details(found, trial.seed, "")))
+                .map(|found| {
+                    let (failure, details) = (&found.failure, details(found, trial.seed, None));
+                    format!("{failure}\n{details}\n{}", failure.curl)
+                })
                 .collect();
             element(
                 "failure",

@@ -2,7 +2,7 @@
 
 mod failure;
 mod junit;
-mod login;
+mod script;
 mod show;
 mod tester;
 
@@ -16,7 +16,8 @@ use throng_fuzz::property::{
     self, DEFAULT_CASES, DEFAULT_MIN_ACCEPTED, Kept, Outcome, Regressions, Settings,
 };
 use throng_fuzz::value::Values;
-use throng_fuzz::{Document, NoAccounts};
+use throng_fuzz::{Accounts, Document};
+use throng_identity::provision::Identity;
 use throng_metrics::{Cleanup, Verdict};
 use throng_workflow::ScenarioFile;
 use throng_workflow::program::{Properties, Property};
@@ -24,7 +25,7 @@ use throng_workflow::program::{Properties, Property};
 use self::failure::Failure;
 use self::tester::Tester;
 use super::args::{PropertyArgs, RunArgs};
-use super::fuzz::load_document;
+use super::fuzz::{Users, load_document, saved_variable};
 use super::narrator::Narrator;
 use super::run::job::FileJob;
 use super::run::prepare::Prepared;
@@ -53,8 +54,6 @@ struct Trial {
     scenario: String,
     seed: u64,
     tested: Vec<Tested>,
-    /// How the cookies of a user are come by.
-    login: Option<String>,
     /// Where failing examples were kept.
     kept: Option<PathBuf>,
 }
@@ -91,10 +90,13 @@ pub(crate) fn property(args: &PropertyArgs, output: Output) -> Result<ExitCode, 
             Regressions::read(&regressions).map_err(|error| CommandError::usage(anyhow!(error)))?;
         let detail = output.detail(args.quiet || args.json);
         let visited = visit(prepared, &run, users, detail, &stop, watch, {
-            async |prepared: &Prepared<'_>, crowd, narrator: &Narrator| {
+            async |prepared: &Prepared<'_>, crowd, identities, narrator: &Narrator| {
                 // Not those from before: the file was read again with the sandbox's address.
                 let properties = prepared.file.properties.clone();
-                let document = document(prepared, &properties, &chosen).await?;
+                let saved = identities.first().map(saved).unwrap_or_default();
+                let scenario = &prepared.file.scenario;
+                let people = Users::new(identities, scenario, &prepared.connector)?;
+                let document = document(prepared, &properties, &chosen, &*people).await?;
                 let strategies = strategies(&properties, &chosen, document.as_deref())?;
                 narrator.say(&format!(
                     "Trying {} of {}, {users} users, seed {}...",
@@ -110,18 +112,13 @@ pub(crate) fn property(args: &PropertyArgs, output: Output) -> Result<ExitCode, 
                     scenario: prepared.file.scenario.name.clone(),
                     seed: prepared.seed,
                     tested: Vec::new(),
-                    login: {
-                        let users = &properties.program.catalog.users;
-                        let user = users.first().map_or("", String::as_str);
-                        login::script(&prepared.file.scenario, user)
-                    },
                     kept: None,
                 };
                 let context = Setting {
                     args,
                     kept,
                     path: regressions,
-                    origin: prepared.file.scenario.target.url.value.clone(),
+                    target: script::Target::of(scenario, &*people, saved),
                 };
                 tester
                     .during(&stop, async |attempts| {
@@ -150,7 +147,13 @@ struct Setting<'a> {
     args: &'a PropertyArgs,
     kept: Regressions,
     path: PathBuf,
-    origin: String,
+    target: script::Target,
+}
+
+/// The variables in which a login script has what the login saved, in the order of the crowd's.
+fn saved(identity: &Identity) -> Vec<String> {
+    let names = identity.saved.keys();
+    names.map(|name| saved_variable(name)).collect()
 }
 
 fn run_args(args: &PropertyArgs) -> RunArgs {
@@ -241,11 +244,21 @@ fn regressions_path(args: &PropertyArgs, origin: &str) -> PathBuf {
         .unwrap_or_else(|| Path::new(origin).with_extension("regressions.json"))
 }
 
-/// The target's OpenAPI document, where a property needs it and the file names it.
+/// Where the scripts of failing examples are kept: in the directory `X` beside `X.json`.
+fn scripts_path(regressions: &Path) -> PathBuf {
+    match regressions.extension() {
+        Some(_) => regressions.with_extension(""),
+        None => regressions.with_extension("scripts"),
+    }
+}
+
+/// The target's OpenAPI document, where a property needs it and the file names it; as a user who is logged in, where nobody else
+/// gets it.
 async fn document(
     prepared: &Prepared<'_>,
     properties: &Properties,
     chosen: &[usize],
+    people: &dyn Accounts,
 ) -> anyhow::Result<Option<Arc<Document>>> {
     let given = chosen
         .iter()
@@ -257,8 +270,7 @@ async fn document(
     if !needed || scenario.target.openapi.is_none() {
         return Ok(None);
     }
-    let nobody = NoAccounts(prepared.connector.clone());
-    let found = load_document(None, scenario, &prepared.file.origin, &nobody).await?;
+    let found = load_document(None, scenario, &prepared.file.origin, people).await?;
     Ok(Some(found.document))
 }
 
@@ -334,16 +346,16 @@ async fn try_all(
             }
         })
         .await;
-        let tested = Tested {
+        let mut tested = Tested {
             name: property.name.clone(),
             min_accepted: settings.min_accepted,
             outcome,
             refusals: judge.into_refusals(),
         };
-        keep(&mut context, &tested, trial)?;
+        keep(&mut context, property, &mut tested, trial)?;
         narrator.clear();
         if !quiet {
-            super::print(&show::tested(&tested, trial.seed, &context.origin))
+            super::print(&show::tested(&tested, trial.seed, Some(&context.target)))
                 .map_err(|error| error.error)?;
         }
         let stopped = matches!(tested.outcome.verdict, property::Verdict::Stopped);
@@ -396,11 +408,32 @@ fn fingerprint(name: &str) -> u64 {
     })
 }
 
-/// Keeps the smallest failing example at once: whoever loses patience later keeps it all the same.
-fn keep(context: &mut Setting<'_>, tested: &Tested, trial: &mut Trial) -> anyhow::Result<()> {
-    let property::Verdict::Failed(all) = &tested.outcome.verdict else {
+/// Keeps the smallest failing example at once, and a script that shows it: whoever loses patience later keeps it all the same.
+fn keep(
+    context: &mut Setting<'_>,
+    property: &Property,
+    tested: &mut Tested,
+    trial: &mut Trial,
+) -> anyhow::Result<()> {
+    let property::Verdict::Failed(all) = &mut tested.outcome.verdict else {
         return Ok(());
     };
+    let about = match &property.description {
+        Some(description) => format!("{}: {description}", property.name),
+        None => property.name.clone(),
+    };
+    let directory = scripts_path(&context.path);
+    for found in all.iter_mut() {
+        let failure = &mut found.failure;
+        if let Some(script) = script::script(failure, &found.example, &about, &context.target) {
+            let file = directory.join(failure.file_name(&property.name));
+            std::fs::create_dir_all(&directory)
+                .and_then(|()| std::fs::write(&file, &script))
+                .with_context(|| format!("writing {}", file.display()))?;
+            failure.curl = script;
+            failure.file = Some(file);
+        }
+    }
     let mut new = false;
     for found in all {
         let kept = Kept {

@@ -2,18 +2,16 @@
 
 use serde_json::{Value, json};
 use throng_fuzz::property::{Counterexample, Verdict as Worth};
+use throng_fuzz::shell;
 use throng_metrics::{Verdict, clean};
 use throng_workflow::program::Property;
 
-use super::failure::{Failure, Request, values};
+use super::failure::{Failure, Request, values, visible};
+use super::script::{self, Target};
 use super::{Tested, Trial};
 
 /// As much of a long value is shown, in characters.
 const LONGEST: usize = 300;
-/// A run of one character that is longer than this is written as a loop of the shell.
-const LONGEST_RUN: usize = 100;
-/// A request that is longer than this is not written out: it's in the file of kept examples, value by value.
-const LONGEST_LINE: usize = 4_000;
 
 /// All properties of a file, a line each.
 pub(super) fn list(properties: &[Property]) -> String {
@@ -52,7 +50,7 @@ fn percent(share: f64) -> String {
 }
 
 /// What came of one property.
-pub(super) fn tested(tested: &Tested, seed: u64, origin: &str) -> String {
+pub(super) fn tested(tested: &Tested, seed: u64, target: Option<&Target>) -> String {
     let outcome = &tested.outcome;
     let took = outcome.took.as_secs_f64();
     let name = &tested.name;
@@ -86,7 +84,7 @@ pub(super) fn tested(tested: &Tested, seed: u64, origin: &str) -> String {
                 let words = clean(&cut(&found.failure.to_string()));
                 format!(
                     "  FAILED   {name}: {words}\n{}",
-                    details(found, seed, origin)
+                    details(found, seed, target)
                 )
             })
             .collect(),
@@ -94,7 +92,11 @@ pub(super) fn tested(tested: &Tested, seed: u64, origin: &str) -> String {
 }
 
 /// The smallest example, how it was come by, and how it is repeated.
-pub(super) fn details(found: &Counterexample<Failure>, seed: u64, origin: &str) -> String {
+pub(super) fn details(
+    found: &Counterexample<Failure>,
+    seed: u64,
+    target: Option<&Target>,
+) -> String {
     let mut text = String::new();
     for (name, value) in values(&found.example) {
         text.push_str(&format!("             {name} = {}\n", cut(&value)));
@@ -111,110 +113,52 @@ pub(super) fn details(found: &Counterexample<Failure>, seed: u64, origin: &str) 
         "             {from}; of {} further tries {} failed\n",
         found.repeated_of, found.repeated
     ));
-    for line in script(&found.failure.requests, origin) {
-        let line = match line.len() > LONGEST_LINE {
-            true => cut(&line),
-            false => line,
-        };
+    let failure = &found.failure;
+    for (index, request) in failure.requests.iter().enumerate() {
+        let words = in_words(request, &failure.requests);
+        text.push_str(&format!("             {}. {words}\n", index + 1));
+    }
+    if let Some(line) = target.and_then(|target| script::line(failure, target)) {
         text.push_str(&format!("             {line}\n"));
+    }
+    match &failure.file {
+        Some(file) => {
+            let file = shell::word(&file.display().to_string());
+            text.push_str(&format!("             bash {file}\n"));
+        }
+        None => text.push_str("             no script: its calls are no HTTP requests\n"),
     }
     text
 }
 
-/// The requests as lines for a shell. Cookies are read from the jar `cookies.txt` of a user who is logged in.
-pub(super) fn script(requests: &[Request], origin: &str) -> Vec<String> {
-    let origin = origin.trim_end_matches('/');
-    requests
-        .iter()
-        .map(|request| curl(request, origin))
-        .collect()
-}
-
-fn curl(request: &Request, origin: &str) -> String {
-    let mut line = format!("curl -sk -b cookies.txt -X {}", request.method);
-    for (name, value) in &request.headers {
-        // Curl sends no header that is empty, unless it ends like this.
-        let header = match value.trim() {
-            "" => format!("{name};"),
-            _ => format!("{name}: {value}"),
-        };
-        line.push_str(&format!(" -H {}", quoted(&header)));
-    }
-    if let Some((header, cookie)) = &request.double_submit {
-        line.push_str(&format!(
-            " -H \"{header}: $(awk '$6==\"{cookie}\"{{print $7}}' cookies.txt)\""
-        ));
+/// A request in a line.
+fn in_words(request: &Request, all: &[Request]) -> String {
+    let mut text = format!("{} {}", request.method, request.path);
+    // That every change names the page it comes from says nothing.
+    let usual = ["origin", "referer"];
+    let headers = request.headers.iter();
+    for (name, value) in headers.filter(|(name, _)| !usual.contains(&name.as_str())) {
+        text.push_str(format!(", {name}: {value}").trim_end());
     }
     if !request.body.is_empty() {
-        line.push_str(&format!(
-            " -H {} --data-binary {}",
-            quoted(&format!("Content-Type: {}", request.content_type)),
-            quoted(&request.body)
-        ));
+        text.push_str(&format!(" {}", visible(&request.body)));
     }
-    // Only scheme, host and port: the path begins with what the URL has behind them.
-    let origin = url::Url::parse(origin).map_or_else(
-        |_| origin.to_owned(),
-        |url| url.origin().ascii_serialization(),
-    );
-    line.push_str(&format!(
-        " {}",
-        quoted(&format!("{origin}{}", request.path))
-    ));
-    line
-}
-
-/// A word of bash (or zsh): what a terminal would not show is written as an escape, a long run of one character as a loop.
-pub(super) fn quoted(text: &str) -> String {
-    let characters: Vec<char> = text.chars().collect();
-    let mut word = String::new();
-    let mut plain = String::new();
-    for run in characters.chunk_by(PartialEq::eq) {
-        let character = run[0];
-        if run.len() > LONGEST_RUN && character.is_ascii_alphanumeric() {
-            word.push_str(&part(&std::mem::take(&mut plain)));
-            word.push_str(&format!(
-                "\"$(printf '{character}%.0s' {{1..{}}})\"",
-                run.len()
-            ));
-        } else {
-            plain.extend(run);
-        }
+    let mut text = clean(&cut(&text));
+    if all.iter().any(|other| other.user != request.user) {
+        text.push_str(&format!(" as user {}", request.user + 1));
     }
-    word.push_str(&part(&plain));
-    match word.is_empty() {
-        true => "''".to_owned(),
-        false => word,
+    if all
+        .iter()
+        .filter(|other| other.group == request.group)
+        .count()
+        > 1
+    {
+        text.push_str(", at the same time");
     }
-}
-
-fn part(text: &str) -> String {
-    let plain = |c: char| {
-        !c.is_control()
-            && !matches!(c, '\u{80}'..='\u{a0}' | '\u{300}'..='\u{36f}' | '\u{590}'..='\u{8ff}' | '\u{2000}'..='\u{206f}' | '\u{e000}'..)
-    };
-    if text.is_empty() {
-        return String::new();
+    match request.status {
+        Some(status) => text + &format!(" -> {status}"),
+        None => text + " -> no answer",
     }
-    if text.chars().all(plain) {
-        return format!("'{}'", text.replace('\'', r"'\''"));
-    }
-    let mut shown = "$'".to_owned();
-    for character in text.chars() {
-        match character {
-            '\'' | '\\' => shown.extend(['\\', character]),
-            character if plain(character) => shown.push(character),
-            // Bytes and not code points: those depend on the shell's locale.
-            character => {
-                let mut bytes = [0; 4];
-                for byte in character.encode_utf8(&mut bytes).bytes() {
-                    shown.push_str(&format!("\\x{byte:02x}"));
-                }
-            }
-        }
-    }
-    shown.push('\'');
-    shown
 }
 
 fn cut(text: &str) -> String {
@@ -231,10 +175,6 @@ pub(super) fn conclusion(
     verdicts: &[(Verdict, String)],
 ) -> String {
     let mut text = String::new();
-    let failed = |tested: &Tested| matches!(tested.outcome.verdict, Worth::Failed(_));
-    if let Some(trial) = trial.filter(|trial| trial.tested.iter().any(failed)) {
-        text.extend(trial.login.iter().map(|line| format!("{line}\n")));
-    }
     if let Some(path) = trial.and_then(|trial| trial.kept.as_ref()) {
         text.push_str(&format!(
             "Failing examples were kept in {}; they are tried first next time.\n",
@@ -320,24 +260,6 @@ fn one(tested: &Tested) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_of_a_shell() {
-        for (text, expected) in [
-            ("", "''"),
-            ("plain {\"a\":1}", "'plain {\"a\":1}'"),
-            ("it's", r"'it'\''s'"),
-            ("a\u{1f600}'\\\n", r"$'a\xf0\x9f\x98\x80\'\\\x0a'"),
-            ("ü", "'ü'"),
-        ] {
-            assert_eq!(quoted(text), expected, "{text:?}");
-        }
-        let long = format!("{{\"a\":\"{}\"}}", "x".repeat(5_000));
-        assert_eq!(
-            quoted(&long),
-            r#"'{"a":"'"$(printf 'x%.0s' {1..5000})"'"}'"#
-        );
-    }
 
     #[test]
     fn shares_are_shown_in_percent() {

@@ -9,12 +9,13 @@ use anyhow::anyhow;
 use futures_util::FutureExt;
 use throng_client::mcp::Tools;
 use throng_engine::StopSignals;
+use throng_fuzz::shell;
 use throng_metrics::Verdict;
 use throng_workflow::Problem;
 use throng_workflow::model::{DirectoryKind, LoginKind, Protocol};
 
 use super::job::FileJob;
-use super::prepare::{Prepared, shell_word};
+use super::prepare::Prepared;
 use super::setup::{Made, unless_stopped};
 use super::{start_sandbox, teardown, work};
 use crate::cli::args::{ClientArgs, RunArgs, TargetArgs};
@@ -63,7 +64,7 @@ pub(crate) fn inspect(
             return Err(CommandError::usage(anyhow!(
                 "{}: an HTTP target can't be asked what it offers; its paths are known once they are tried: throng run {}{} -u 1 -d 1",
                 prepared.file.origin,
-                shell_word(&prepared.file.origin),
+                shell::word(&prepared.file.origin),
                 flags(target),
             )));
         }
@@ -83,7 +84,7 @@ fn flags(target: &TargetArgs) -> String {
     let mut add = |flag: &str, value: Option<&str>| {
         text.push_str(&format!(" {flag}"));
         if let Some(value) = value {
-            text.push_str(&format!(" {}", shell_word(value)));
+            text.push_str(&format!(" {}", shell::word(value)));
         }
     };
     if target.sandbox {
@@ -202,7 +203,8 @@ async fn see(
     stop: &StopSignals,
     narrator: &mut Narrator,
 ) -> anyhow::Result<Seen> {
-    let crowd = Arc::new(work::connect(prepared, made, stop, narrator).await?);
+    let (crowd, _) = work::connect(prepared, made, stop, narrator).await?;
+    let crowd = Arc::new(crowd);
     let tools = unless_stopped(stop, work::tools(&crowd)).await.flatten();
     work::close_sessions(crowd, stop, narrator).await;
     let tools = tools?;

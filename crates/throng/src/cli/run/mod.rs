@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use throng_engine::{EndedBy, Executor, RunOutcome, StopSignals};
+use throng_fuzz::shell;
 use throng_metrics::report::console;
 use throng_metrics::{
     Catalog, Cleanup, Evidence, GeneratorHealth, GroundTruth, Limits, Measured, Report, RunInfo,
@@ -36,7 +37,7 @@ use throng_workflow::model::{LoginKind, Mode};
 
 use self::export::Export;
 use self::job::Job;
-use self::prepare::{Prepared, shell_word};
+use self::prepare::Prepared;
 use self::setup::{Made, unless_stopped};
 use self::work::Worked;
 pub(crate) use self::work::misfit;
@@ -77,7 +78,7 @@ pub(crate) fn run(args: &RunArgs, output: Output, job: &dyn Job) -> Result<ExitC
             return Err(CommandError::usage(anyhow!(
                 "{}: there are properties, and no workflow to run: throng property {}",
                 prepared.file.origin,
-                shell_word(&prepared.file.origin),
+                shell::word(&prepared.file.origin),
             )));
         }
         watch.would_leave_part(prepared.export.as_ref().and_then(Export::part));

@@ -9,6 +9,7 @@ use anyhow::{Context, anyhow};
 use tempfile::TempDir;
 use throng_client::{Client, Connector, ConnectorOptions, HttpVersion, Trust};
 use throng_engine::{Executor, InFlightLimit, Load, Rate};
+use throng_fuzz::shell;
 use throng_identity::ledger::Ledger;
 use throng_metrics::Threshold;
 use throng_workflow::ScenarioFile;
@@ -261,11 +262,11 @@ impl<'j> Prepared<'j> {
             .map_or(String::new(), |url| format!(" --host {}", url.value));
         let names = match scenario.users.name.value.as_str() {
             DEFAULT_NAMES => String::new(),
-            names => format!(" --names {}", shell_word(names)),
+            names => format!(" --names {}", shell::word(names)),
         };
         Some(format!(
             "throng cleanup --prefix {}{names}{host}",
-            shell_word(&scenario.users.prefix.value)
+            shell::word(&scenario.users.prefix.value)
         ))
     }
 }
@@ -274,16 +275,6 @@ impl<'j> Prepared<'j> {
 fn report_stem(mode: Mode, started: SystemTime) -> String {
     let time = humantime::format_rfc3339_seconds(started).to_string();
     format!("report_{}_{}", mode.word(), time.replace(['-', ':'], ""))
-}
-
-/// A word as a shell must be given it.
-pub(super) fn shell_word(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_.@-/:".contains(c);
-    if word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
 }
 
 /// Whether users can come into being as the file wants it.

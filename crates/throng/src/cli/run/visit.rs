@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use throng_engine::StopSignals;
+use throng_identity::provision::Identity;
 use throng_metrics::Cleanup;
 use throng_workflow::Crowd;
 
@@ -27,7 +28,7 @@ pub(crate) struct Visited<T> {
 }
 
 /// Sets up so many users with what a run's users work with, lets `work` do what it will with them, and takes them away,
-/// whatever came of it.
+/// whatever came of it. Where nobody logs in, there are no identities.
 ///
 /// # Errors
 /// Where the sandbox can't be started or nothing could be entered in the ledger.
@@ -38,11 +39,12 @@ pub(crate) async fn visit<T>(
     detail: Detail,
     stop: &StopSignals,
     watch: SignalWatch,
-    work: impl AsyncFnOnce(&Prepared<'_>, Arc<Crowd>, &Narrator) -> anyhow::Result<T>,
+    work: impl AsyncFnOnce(&Prepared<'_>, Arc<Crowd>, Vec<Identity>, &Narrator) -> anyhow::Result<T>,
 ) -> Result<Visited<T>, CommandError> {
     let with_crowd = async |prepared: &Prepared<'_>, made: &mut Made, narrator: &mut Narrator| {
-        let crowd = Arc::new(work::connect(prepared, made, stop, narrator).await?);
-        let worked = work(prepared, crowd.clone(), narrator).await;
+        let (crowd, identities) = work::connect(prepared, made, stop, narrator).await?;
+        let crowd = Arc::new(crowd);
+        let worked = work(prepared, crowd.clone(), identities, narrator).await;
         work::close_sessions(crowd, stop, narrator).await;
         worked
     };

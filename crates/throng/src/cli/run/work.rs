@@ -227,7 +227,7 @@ fn wanted<'a>(
     })
 }
 
-/// Makes the users and opens a session for each.
+/// Makes the users, and opens a session for each.
 ///
 /// # Errors
 /// What went wrong. What was made by then is in `made`.
@@ -236,12 +236,15 @@ pub(super) async fn connect(
     made: &mut Made,
     stop: &StopSignals,
     narrator: &mut Narrator,
-) -> anyhow::Result<Crowd> {
-    let (crowd, _) = crowd(prepared, made, stop, narrator).await?;
-    Ok(crowd)
+) -> anyhow::Result<(Crowd, Vec<Identity>)> {
+    let wanted = wanted(prepared, stop, false)?;
+    let (identities, _) = known(&wanted, made, narrator).await?;
+    let people = people(identities.clone(), &wanted)?;
+    let crowd = open_sessions(prepared, made, people, stop, narrator).await?;
+    Ok((crowd, identities.unwrap_or_default()))
 }
 
-/// The same, and how further users log in, if they do.
+/// The same without the identities, and how further users log in, if they do.
 async fn crowd(
     prepared: &Prepared<'_>,
     made: &mut Made,
@@ -249,19 +252,33 @@ async fn crowd(
     narrator: &mut Narrator,
 ) -> anyhow::Result<(Crowd, Option<LoginWay>)> {
     let wanted = wanted(prepared, stop, false)?;
-    let scenario = wanted.scenario;
-    let (people, login) = match scenario.login.kind {
-        LoginKind::OAuth | LoginKind::Request | LoginKind::Form => {
-            let (login, identities) = set_up(&wanted, made, narrator).await?;
-            let logout = logout::request(scenario)?;
-            let people = identities.into_iter();
-            let people = people.map(|identity| person(identity, logout.as_ref(), &wanted));
-            (people.collect(), Some(login))
-        }
-        LoginKind::None => (nobody_known(&wanted), None),
-    };
+    let (identities, login) = known(&wanted, made, narrator).await?;
+    let people = people(identities, &wanted)?;
     let crowd = open_sessions(prepared, made, people, stop, narrator).await?;
     Ok((crowd, login))
+}
+
+/// The users who log in, and how; none where nobody does.
+async fn known(
+    wanted: &Wanted<'_>,
+    made: &mut Made,
+    narrator: &mut Narrator,
+) -> anyhow::Result<(Option<Vec<Identity>>, Option<LoginWay>)> {
+    if wanted.scenario.login.kind == LoginKind::None {
+        return Ok((None, None));
+    }
+    let (login, identities) = set_up(wanted, made, narrator).await?;
+    Ok((Some(identities), Some(login)))
+}
+
+fn people(identities: Option<Vec<Identity>>, wanted: &Wanted<'_>) -> anyhow::Result<Vec<Person>> {
+    let Some(identities) = identities else {
+        return Ok(nobody_known(wanted));
+    };
+    let logout = logout::request(wanted.scenario)?;
+    let people = identities.into_iter();
+    let people = people.map(|identity| person(identity, logout.as_ref(), wanted));
+    Ok(people.collect())
 }
 
 /// The monkeys' own users; `login` is how they log in, where that is known.
