@@ -144,7 +144,7 @@ pub(crate) fn report(home: &Path) -> Value {
         "VERDICT: fuzz findings (exit code 97)",
         "csrf_not_checked",
         "repeats 5 of 5",
-        "$THRONG_PASSWORD",
+        "${THRONG_PASSWORD}",
         "| curl -sk",
         "throng replay",
     ] {

@@ -115,9 +115,13 @@ impl Place<'_> {
             return None;
         }
         let mut line = format!(
-            "curl -sk -X {} -b \"$jar\" -c \"$jar\" -D \"$jar.head\"",
+            "curl -sk -X {} -b \"$jar\" -c \"$jar\"",
             request.method.as_str()
         );
+        let mut saves = request.save.iter();
+        if saves.any(|(_, from)| matches!(from, SaveFrom::Header(_))) {
+            line.push_str(" -D \"$jar.head\"");
+        }
         for (name, value) in &request.headers {
             let value = match value == self.origin {
                 true => vec![Piece::expansion("${URL}")],
