@@ -46,6 +46,21 @@ impl Example {
         path.to_str().expect("a UTF-8 path").to_owned()
     }
 
+    /// Where it is run.
+    pub(super) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Tries its properties; what is printed is JSON.
+    pub(super) async fn property(&self, arguments: &str) -> Ended {
+        let mut all = vec!["property".to_owned(), self.path("scenario.yaml")];
+        all.push("--json".to_owned());
+        all.extend(arguments.split_whitespace().map(str::to_owned));
+        let mut command = throng(self.home.path(), all);
+        command.envs(self.environment.iter().cloned());
+        Running::start(command, self.home.path()).ended().await
+    }
+
     /// Runs it; further arguments are separated by blanks.
     pub(super) async fn run(&self, arguments: &str) -> Ended {
         let report = self.path("report.json");

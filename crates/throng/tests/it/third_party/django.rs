@@ -161,6 +161,52 @@ async fn users_of_a_django_application_stay_and_are_used_again() {
     assert_eq!(site.seen().await["users"], USERS);
 }
 
+/// What a property finds is shown by a script that fills in Django's login form, and sends its token with each change.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_logs_in_at_a_django_application_by_its_form() {
+    const PASSWORD: &str = "n0tes-of-all-tests-Xy";
+    let site = Notes::start("script").await;
+    let deletes = "  delete:\n    delete: \"/testing/users/{user.name}/\"\n    \
+         headers: { Authorization: \"Bearer ${NOTES_ADMIN_TOKEN}\" }\n    expect: 204\n";
+    let users = "users: { count: 10, prefix: notes }";
+    let known = "users: { count: 10, prefix: kept, password: \"${KEPT_PASSWORD}\" }\n\
+        properties:\n  nobody_keeps_notes:\n    given: { text: { type: string, pattern: \"^[a-z]{1,9}$\" } }\n    \
+        actors: [writer, reader]\n    steps:\n      \
+        - write: { as: writer, post: /api/notes/, json: { title: \"{uid}\", text: \"{text}\" }, expect: 201, save: { note: $.id } }\n      \
+        - other: { as: reader, get: \"/api/notes/{note}/\", expect: 404 }\n      \
+        - own: { as: writer, get: \"/api/notes/{note}/\", expect: 404 }\n";
+    let example = site.example().with(deletes, "").with(users, known);
+    let ended = example.property("--cases 3").await.with_code(97);
+    let report: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    let failure = &report["properties"][0]["counterexamples"][0]["failure"];
+    let file = failure["file"].as_str().expect("a script");
+    let script = std::fs::read_to_string(example.home().join(file)).expect("a script");
+    for text in [&script, &ended.stdout, &ended.stderr] {
+        assert!(!text.contains(PASSWORD), "{text}");
+    }
+    let said = |password: &'static str| {
+        let mut command = Command::new("bash");
+        command
+            .args(["-c", &script])
+            .env("THRONG_PASSWORD", password);
+        async move { command.output().await.expect("bash") }
+    };
+    let shown = said(PASSWORD).await;
+    let (shown, errors) = (
+        String::from_utf8_lossy(&shown.stdout).into_owned(),
+        String::from_utf8_lossy(&shown.stderr).into_owned(),
+    );
+    let statuses = "write: HTTP 201 (expected 201)\nother: HTTP 404 (expected 404)\n\
+        own: HTTP 200 (expected 404)\n{";
+    assert!(shown.starts_with(statuses), "{shown}{errors}{script}");
+    let refused = said("not-the-password").await;
+    let errors = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        !refused.status.success() && errors.contains("cannot log in as kept_user_"),
+        "{errors}"
+    );
+}
+
 /// Over https Django believes no request that doesn't say where it comes from, and its cookies are `Secure`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn users_of_a_django_application_say_over_https_where_they_come_from() {
