@@ -52,16 +52,11 @@ async fn main() -> anyhow::Result<()> {
     ));
     directory.check().await?;
     let authorization = discovery::discover(&client, &Url::parse(mcp)?, TIMEOUT).await?;
-    let scopes = scopes::choose(&scopes::Known {
-        challenged: &authorization.challenged_scopes,
-        resource: &authorization.resource_scopes,
-        server: &authorization.server_scopes,
-        wanted: None,
-    });
+    let scopes = scopes::choose(&scopes::Known::of(&authorization, None));
     println!(
         "issuer {}, resource {}, {} scopes",
         authorization.issuer,
-        authorization.resource,
+        authorization.resource.as_deref().unwrap_or("none"),
         scopes.len()
     );
     let redirect_uri = Url::parse(DEFAULT_REDIRECT_URI)?;

@@ -24,7 +24,8 @@ impl Challenge {
             .find_map(Self::parse)
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// The first `Bearer` challenge in the value of a `WWW-Authenticate` header.
+    pub fn parse(text: &str) -> Option<Self> {
         let mut found: Option<Self> = None;
         for item in items(text) {
             // `Bearer realm="x"` starts a challenge, `scope="y"` belongs to the one before it.

@@ -17,15 +17,24 @@ use crate::challenge::Challenge;
 use crate::redact;
 use crate::wire::{self, FetchError};
 
+/// What tokens are to be got by, which decides what the authorization server has to offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// A user logs in and a code comes of it: needs an authorization endpoint and PKCE with S256.
+    Code,
+    /// Requests to the token endpoint alone: client credentials, token exchange, assertions.
+    Direct,
+}
+
 /// Where and how the users of one resource are authorized.
 #[derive(Debug, Clone)]
 pub struct Authorization {
-    /// The resource indicator for RFC 8707, exactly as the metadata writes it.
-    pub resource: String,
+    /// The resource indicator for RFC 8707, exactly as the metadata writes it; none where tokens are not for a resource.
+    pub resource: Option<String>,
     /// The authorization server's identifier, exactly as it writes it.
     pub issuer: String,
-    /// Where users are sent.
-    pub authorization_endpoint: Url,
+    /// Where users are sent; always there for [`Flow::Code`].
+    pub authorization_endpoint: Option<Url>,
     /// Where codes and refresh tokens are exchanged.
     pub token_endpoint: Url,
     /// Where clients register (RFC 7591), if they may.
@@ -126,8 +135,18 @@ struct ServerMetadata {
     token_endpoint_auth_methods_supported: Vec<String>,
 }
 
-/// Finds out how users of the MCP server at `mcp_url` log in. `timeout` is that of each request.
+/// Finds out how users of the MCP server at `mcp_url` log in with a code. `timeout` is that of each request.
 pub async fn discover(
+    client: &Client,
+    mcp_url: &Url,
+    timeout: Duration,
+) -> Result<Authorization, DiscoveryError> {
+    discover_for(Flow::Code, client, mcp_url, timeout).await
+}
+
+/// Finds out where tokens for the MCP server at `mcp_url` come from. `timeout` is that of each request.
+pub async fn discover_for(
+    flow: Flow,
     client: &Client,
     mcp_url: &Url,
     timeout: Duration,
@@ -152,7 +171,8 @@ pub async fn discover(
         };
         let (server, at) = server.ok_or_else(no_metadata)?;
         return authorization(
-            mcp_url.to_string(),
+            flow,
+            Some(mcp_url.to_string()),
             Vec::new(),
             challenge.scope,
             server,
@@ -169,7 +189,8 @@ pub async fn discover(
     for issuer in &resource.authorization_servers {
         if let Some((server, at)) = server_metadata(client, issuer, timeout, &mut tried).await? {
             return authorization(
-                resource.resource,
+                flow,
+                Some(resource.resource),
                 resource.scopes_supported,
                 challenge.scope,
                 server,
@@ -188,17 +209,19 @@ pub async fn discover(
 }
 
 /// Reads the metadata of a known authorization server, for a resource that does not name it itself. `resource` is the indicator
-/// that tokens are asked for with.
+/// that tokens are asked for with, if any.
 pub async fn discover_issuer(
+    flow: Flow,
     client: &Client,
     issuer: &str,
-    resource: &str,
+    resource: Option<&str>,
     timeout: Duration,
 ) -> Result<Authorization, DiscoveryError> {
     let mut tried = Tried::default();
     match server_metadata(client, issuer, timeout, &mut tried).await? {
         Some((server, at)) => {
-            authorization(resource.to_owned(), Vec::new(), Vec::new(), server, &at)
+            let resource = resource.map(str::to_owned);
+            authorization(flow, resource, Vec::new(), Vec::new(), server, &at)
         }
         None => Err(DiscoveryError::NoMetadata {
             what: format!("authorization server {issuer}"),
@@ -356,13 +379,40 @@ async fn document<T: DeserializeOwned>(
 }
 
 fn authorization(
-    resource: String,
+    flow: Flow,
+    resource: Option<String>,
     resource_scopes: Vec<String>,
     challenged_scopes: Vec<String>,
     server: ServerMetadata,
     at: &Url,
 ) -> Result<Authorization, DiscoveryError> {
-    let missing = |what: &str| invalid(at, format!("has no {what}"));
+    if flow == Flow::Code {
+        check_code_flow(&server, at)?;
+    }
+    Ok(Authorization {
+        resource,
+        authorization_endpoint: server.authorization_endpoint,
+        token_endpoint: server
+            .token_endpoint
+            .ok_or_else(|| invalid(at, "has no token_endpoint".to_owned()))?,
+        issuer: server.issuer,
+        registration_endpoint: server.registration_endpoint,
+        revocation_endpoint: server.revocation_endpoint,
+        jwks_uri: server.jwks_uri,
+        challenged_scopes,
+        resource_scopes,
+        server_scopes: server.scopes_supported,
+        promises_issuer: server.authorization_response_iss_parameter_supported,
+        accepts_metadata_documents: server.client_id_metadata_document_supported,
+        token_auth_methods: server.token_endpoint_auth_methods_supported,
+    })
+}
+
+/// What logging a user in for a code takes.
+fn check_code_flow(server: &ServerMetadata, at: &Url) -> Result<(), DiscoveryError> {
+    if server.authorization_endpoint.is_none() {
+        return Err(invalid(at, "has no authorization_endpoint".to_owned()));
+    }
     if server.code_challenge_methods_supported.is_empty() {
         let problem = "has no code_challenge_methods_supported: the server does not say that it checks PKCE, which is demanded";
         return Err(invalid(at, problem.to_owned()));
@@ -388,25 +438,7 @@ fn authorization(
             "does not support the response type code".to_owned(),
         ));
     }
-    Ok(Authorization {
-        resource,
-        authorization_endpoint: server
-            .authorization_endpoint
-            .ok_or_else(|| missing("authorization_endpoint"))?,
-        token_endpoint: server
-            .token_endpoint
-            .ok_or_else(|| missing("token_endpoint"))?,
-        issuer: server.issuer,
-        registration_endpoint: server.registration_endpoint,
-        revocation_endpoint: server.revocation_endpoint,
-        jwks_uri: server.jwks_uri,
-        challenged_scopes,
-        resource_scopes,
-        server_scopes: server.scopes_supported,
-        promises_issuer: server.authorization_response_iss_parameter_supported,
-        accepts_metadata_documents: server.client_id_metadata_document_supported,
-        token_auth_methods: server.token_endpoint_auth_methods_supported,
-    })
+    Ok(())
 }
 
 /// The described resource must be the one we talk to, or one that contains it on the same origin; else its tokens would be
@@ -414,15 +446,7 @@ fn authorization(
 fn check_resource(resource: &str, mcp_url: &Url, at: &Url) -> Result<(), DiscoveryError> {
     let described = Url::parse(resource)
         .map_err(|error| invalid(at, format!("its resource {resource:?} is no URL: {error}")))?;
-    let covers = {
-        let outer = described.path().trim_end_matches('/');
-        let rest = mcp_url.path().trim_end_matches('/').strip_prefix(outer);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    if described.origin() == mcp_url.origin()
-        && covers
-        && described.query().is_none_or(|q| Some(q) == mcp_url.query())
-    {
+    if covers(&described, mcp_url) {
         return Ok(());
     }
     let problem = format!(
@@ -430,6 +454,15 @@ fn check_resource(resource: &str, mcp_url: &Url, at: &Url) -> Result<(), Discove
         redact::url(mcp_url)
     );
     Err(invalid(at, problem))
+}
+
+/// Whether one resource is another or contains it.
+pub(crate) fn covers(outer: &Url, inner: &Url) -> bool {
+    let path = outer.path().trim_end_matches('/');
+    let rest = inner.path().trim_end_matches('/').strip_prefix(path);
+    outer.origin() == inner.origin()
+        && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        && outer.query().is_none_or(|q| Some(q) == inner.query())
 }
 
 fn invalid(url: &Url, problem: String) -> DiscoveryError {

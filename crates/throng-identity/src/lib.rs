@@ -2,10 +2,12 @@
 //!
 //! Knows the HTTP client and nothing of load, workflows or reports.
 
+pub mod assertion;
 pub mod challenge;
 pub mod cleanup;
 pub mod directory;
 pub mod discovery;
+pub mod enrolment;
 pub mod hooks;
 pub mod ledger;
 pub mod login;

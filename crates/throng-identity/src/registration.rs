@@ -3,6 +3,7 @@
 //! Registering (RFC 7591) is rate-limited by providers and capped in number, so a run registers one client and takes it back
 //! at its end (RFC 7592) where the provider allows. The ledger entry is the caller's part: written before [`register`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode, header};
@@ -10,6 +11,7 @@ use serde::Deserialize;
 use throng_client::{Client, Exchange, TransportError};
 use url::Url;
 
+use crate::assertion::AssertionKey;
 use crate::discovery::Authorization;
 use crate::redact;
 use crate::retry::{self, RetryPolicy};
@@ -23,13 +25,31 @@ pub enum ClientSource {
     PreRegistered {
         /// Its id.
         id: String,
-        /// Its secret, unless it is a public client.
-        secret: Option<Secret>,
+        /// How it proves who it is.
+        proof: Proof,
     },
     /// Named by the https URL of its metadata document; falls back to registration where the provider doesn't accept that.
     MetadataDocument(Url),
     /// Registered for this run.
     Dynamic,
+}
+
+/// How a client that is registered already proves who it is.
+#[derive(Debug, Clone)]
+pub enum Proof {
+    /// Not at all: it is a public client.
+    Public,
+    /// By a secret, sent in the way that is named, else in one that the provider supports.
+    Secret(Secret, Option<TokenAuth>),
+    /// By assertions signed with a key of its own (RFC 7523).
+    Key(Arc<AssertionKey>),
+}
+
+impl Proof {
+    /// A secret, or none for a public client.
+    pub fn of(secret: Option<Secret>) -> Self {
+        secret.map_or(Self::Public, |secret| Self::Secret(secret, None))
+    }
 }
 
 /// How a client authenticates at the token endpoint.
@@ -41,6 +61,8 @@ pub enum TokenAuth {
     Post,
     /// `none`: a public client names itself in the form.
     Public,
+    /// `private_key_jwt`: an assertion signed with [`OAuthClient::key`] (RFC 7523 section 2.2).
+    PrivateKeyJwt,
 }
 
 /// The OAuth client of a run.
@@ -52,6 +74,8 @@ pub struct OAuthClient {
     pub secret: Option<Secret>,
     /// How it authenticates.
     pub auth: TokenAuth,
+    /// What it signs assertions with, for [`TokenAuth::PrivateKeyJwt`].
+    pub key: Option<Arc<AssertionKey>>,
     /// How to take the registration back; only in memory, never in the ledger.
     pub registration: Option<Registration>,
 }
@@ -153,21 +177,36 @@ struct Registered {
 /// The client that needs no registration, if the source and the provider allow that.
 pub fn known(source: &ClientSource, authorization: &Authorization) -> Option<OAuthClient> {
     match source {
-        ClientSource::PreRegistered { id, secret } => Some(OAuthClient {
-            id: id.clone(),
-            auth: choose_auth(None, secret.is_some(), &authorization.token_auth_methods),
-            secret: secret.clone(),
-            registration: None,
-        }),
+        ClientSource::PreRegistered { id, proof } => Some(proven(id, proof, authorization)),
         ClientSource::MetadataDocument(url) if authorization.accepts_metadata_documents => {
             Some(OAuthClient {
                 id: url.to_string(),
                 secret: None,
                 auth: TokenAuth::Public,
+                key: None,
                 registration: None,
             })
         }
         ClientSource::MetadataDocument(_) | ClientSource::Dynamic => None,
+    }
+}
+
+/// A client that is registered already, as it authenticates at this provider.
+pub fn proven(id: &str, proof: &Proof, authorization: &Authorization) -> OAuthClient {
+    let (secret, auth, key) = match proof {
+        Proof::Public => (None, TokenAuth::Public, None),
+        Proof::Secret(secret, way) => {
+            let offered = || choose_auth(None, true, &authorization.token_auth_methods);
+            (Some(secret.clone()), way.unwrap_or_else(offered), None)
+        }
+        Proof::Key(key) => (None, TokenAuth::PrivateKeyJwt, Some(key.clone())),
+    };
+    OAuthClient {
+        id: id.to_owned(),
+        secret,
+        auth,
+        key,
+        registration: None,
     }
 }
 
@@ -216,6 +255,7 @@ pub async fn register(
         id: registered.client_id,
         secret: registered.client_secret,
         auth,
+        key: None,
         registration: Some(Registration {
             uri: registered.registration_client_uri,
             token: registered.registration_access_token,
@@ -295,8 +335,10 @@ fn body(authorization: &Authorization, request: &RegistrationRequest) -> serde_j
         "application_type": "native",
         // Nextcloud's provider: access tokens that the resource can check by itself, and whom they are for.
         "token_type": "jwt",
-        "resource_url": authorization.resource,
     });
+    if let Some(resource) = &authorization.resource {
+        body["resource_url"] = resource.as_str().into();
+    }
     if !request.scopes.is_empty() {
         body["scope"] = request.scopes.join(" ").into();
     }
@@ -316,6 +358,8 @@ fn choose_auth(told: Option<&str>, has_secret: bool, supported: &[String]) -> To
             TokenAuth::Basic
         }
         _ if supported.iter().any(|m| m == "client_secret_post") => TokenAuth::Post,
+        // A secret that nothing can be done with.
+        _ if supported.iter().all(|m| m == "none") => TokenAuth::Public,
         _ => TokenAuth::Basic,
     }
 }
@@ -400,6 +444,7 @@ mod tests {
             (Some("none"), true, vec![], TokenAuth::Public),
             (None, true, vec![], TokenAuth::Basic),
             (None, true, vec!["client_secret_post"], TokenAuth::Post),
+            (None, true, vec!["none"], TokenAuth::Public),
             (
                 None,
                 true,

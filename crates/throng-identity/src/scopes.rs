@@ -1,5 +1,7 @@
 //! Which scopes to ask for.
 
+use crate::discovery::Authorization;
+
 /// What is known about scopes before the login.
 #[derive(Debug, Clone, Default)]
 pub struct Known<'a> {
@@ -13,11 +15,32 @@ pub struct Known<'a> {
     pub server: &'a [String],
 }
 
+impl<'a> Known<'a> {
+    /// What discovery found, and what the scenario names.
+    pub fn of(authorization: &'a Authorization, wanted: Option<&'a [String]>) -> Self {
+        Self {
+            wanted,
+            challenged: &authorization.challenged_scopes,
+            resource: &authorization.resource_scopes,
+            server: &authorization.server_scopes,
+        }
+    }
+}
+
+/// [`choose`] for tokens that no user's login brings: without refresh tokens `offline_access` means nothing.
+pub fn choose_for_machine(known: &Known<'_>) -> Vec<String> {
+    let mut chosen = choose(known);
+    chosen.retain(|scope| scope != OFFLINE);
+    chosen
+}
+
+/// Asks for refresh tokens (OpenID Connect Core 1.0 section 11).
+const OFFLINE: &str = "offline_access";
+
 /// The scenario's scopes, else the challenge's, else those that the resource lists, else none (MCP authorization, "scope selection").
 /// `offline_access` is asked for exactly when the server or the resource lists it: it brings refresh tokens where it exists
 /// and an error where it doesn't.
 pub fn choose(known: &Known<'_>) -> Vec<String> {
-    const OFFLINE: &str = "offline_access";
     let listed = known
         .server
         .iter()

@@ -344,7 +344,7 @@ async fn open_one(
 
 fn renewals(tokens: &TokenCell) -> u32 {
     let stats = tokens.stats();
-    stats.refreshes + stats.logins
+    stats.refreshes + stats.logins + stats.grants
 }
 
 impl Member {

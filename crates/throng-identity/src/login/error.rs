@@ -154,9 +154,17 @@ pub enum Problem {
     /// A response without a code.
     #[error("expected a code in the authorization response, got neither code nor error")]
     NoCode,
+    /// The authorization server's metadata has nowhere to send users.
+    #[error(
+        "expected an authorization_endpoint, to which users are sent; the authorization server has none"
+    )]
+    NoAuthorizationEndpoint,
     /// The token endpoint's answer is no token response.
     #[error("expected a token response, got {0}")]
     Tokens(String),
+    /// The login at the identity provider did not bring what is to be exchanged.
+    #[error("expected {0} of the login at the identity provider, to exchange it; it brought none")]
+    NoSubject(&'static str),
     /// The id token is not to be trusted.
     #[error("expected a valid id token: {0}")]
     IdToken(#[source] IdTokenError),

@@ -11,6 +11,7 @@ use throng_client::Client;
 use tokio::time::Instant;
 use url::Url;
 
+use crate::discovery::Authorization;
 use crate::redact;
 use crate::secret::Secret;
 use crate::wire::{self, FetchError};
@@ -133,6 +134,12 @@ impl Kind {
 }
 
 impl Keys {
+    /// Those of an OpenID provider; none where the metadata names none.
+    pub fn of(authorization: &Authorization) -> Option<Arc<Self>> {
+        let uri = authorization.jwks_uri.clone()?;
+        Some(Arc::new(Self::new(uri)))
+    }
+
     /// Keys to be fetched from a `jwks_uri`.
     pub fn new(uri: Url) -> Self {
         Self {

@@ -5,10 +5,12 @@
 //! dead connection, 429, 5xx), never a refused password. [`log_in_by_form`] does the same from a login page to a session of
 //! cookies.
 
+mod access;
 mod answer;
 mod callback;
 mod error;
 pub mod form;
+pub mod grant;
 pub mod id_token;
 mod oauth;
 pub mod token;
@@ -24,6 +26,7 @@ use url::Url;
 
 pub use error::{LoginError, Problem};
 pub use form::{FormLogin, FormPage, FormRegistration};
+pub use grant::{Grant, GrantClient, GrantPlan, Whom, log_in_by_grant};
 pub use id_token::{IdClaims, Keys};
 pub use token::Tokens;
 pub use walk::{Hop, Purpose};
@@ -32,6 +35,7 @@ use self::error::Failure;
 pub(crate) use self::walk::Walker;
 use self::walk::{Limits, Walk};
 use crate::discovery::Authorization;
+use crate::enrolment::Enrolment;
 use crate::hooks::Values;
 use crate::pkce::{Pkce, random_token};
 use crate::registration::OAuthClient;
@@ -60,6 +64,8 @@ pub struct LoginPlan {
     pub max_hops: u32,
     /// Attempts and time for one user's login.
     pub retry: RetryPolicy,
+    /// By what the run can follow its target to another authorization server; none where it stays.
+    pub enrolment: Option<Arc<Enrolment>>,
 }
 
 /// The redirect URI used where the scenario names none. Loopback, as RFC 8252 section 7.3 wants it for native clients.
@@ -77,10 +83,7 @@ impl LoginPlan {
         scopes: Vec<String>,
     ) -> Self {
         Self {
-            keys: authorization
-                .jwks_uri
-                .clone()
-                .map(|uri| Arc::new(Keys::new(uri))),
+            keys: Keys::of(&authorization),
             authorization,
             oauth_client,
             redirect_uri,
@@ -89,6 +92,7 @@ impl LoginPlan {
             timeout: Duration::from_secs(30),
             max_hops: DEFAULT_MAX_HOPS,
             retry: RetryPolicy::default(),
+            enrolment: None,
         }
     }
 
@@ -101,8 +105,15 @@ impl LoginPlan {
             .or_else(|| offline().then_some("consent"))
     }
 
-    fn authorize_url(&self, state: &str, nonce: &str, pkce: &Pkce) -> Url {
-        let mut url = self.authorization.authorization_endpoint.clone();
+    /// The plan that users log in by now: this one, unless the target has moved to another authorization server.
+    pub fn latest(self: &Arc<Self>) -> Arc<Self> {
+        let moved = self.enrolment.as_ref().and_then(|e| e.latest());
+        moved.unwrap_or_else(|| self.clone())
+    }
+
+    fn authorize_url(&self, state: &str, nonce: &str, pkce: &Pkce) -> Result<Url, Problem> {
+        let endpoint = &self.authorization.authorization_endpoint;
+        let mut url = endpoint.clone().ok_or(Problem::NoAuthorizationEndpoint)?;
         {
             let mut query = url.query_pairs_mut();
             query
@@ -111,8 +122,10 @@ impl LoginPlan {
                 .append_pair("redirect_uri", self.redirect_uri.as_str())
                 .append_pair("state", state)
                 .append_pair("code_challenge", &pkce.challenge)
-                .append_pair("code_challenge_method", "S256")
-                .append_pair("resource", &self.authorization.resource);
+                .append_pair("code_challenge_method", "S256");
+            if let Some(resource) = &self.authorization.resource {
+                query.append_pair("resource", resource);
+            }
             if !self.scopes.is_empty() {
                 query.append_pair("scope", &self.scopes.join(" "));
             }
@@ -124,7 +137,7 @@ impl LoginPlan {
                 query.append_pair("prompt", prompt);
             }
         }
-        url
+        Ok(url)
     }
 }
 
@@ -276,11 +289,11 @@ async fn persist<'a, T>(
 async fn attempt(walk: &mut Walk<'_>, plan: &LoginPlan) -> Result<Tokens, Failure> {
     let (state, nonce, pkce) = (random_token(), random_token(), Pkce::generate());
     let response = walk
-        .reach_callback(plan, plan.authorize_url(&state, &nonce, &pkce))
+        .reach_callback(plan, plan.authorize_url(&state, &nonce, &pkce)?)
         .await?;
     let code = callback::verify(&response, &state, &plan.authorization)?;
-    let (tokens, id_token) = walk.redeem(plan, &code, &pkce).await?;
-    if let (Some(keys), Some(id_token)) = (&plan.keys, id_token) {
+    let tokens = walk.redeem(plan, &code, &pkce).await?;
+    if let (Some(keys), Some(id_token)) = (&plan.keys, &tokens.id_token) {
         let expected = id_token::Expected {
             issuer: &plan.authorization.issuer,
             client_id: &plan.oauth_client.id,
@@ -288,7 +301,7 @@ async fn attempt(walk: &mut Walk<'_>, plan: &LoginPlan) -> Result<Tokens, Failur
         };
         let bare = walk.client.without_cookies();
         let claims = keys
-            .validate(&bare, &id_token, &expected, plan.timeout)
+            .validate(&bare, id_token, &expected, plan.timeout)
             .await
             .map_err(Problem::IdToken)?;
         return Ok(Tokens {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Method, StatusCode};
 use url::Url;
 
@@ -11,7 +12,9 @@ use super::callback::{self, Response};
 use super::error::{Failure, Problem};
 use super::token::{self, Tokens};
 use super::walk::{Purpose, Step, Walk};
+use crate::discovery::Authorization;
 use crate::pkce::Pkce;
+use crate::registration::OAuthClient;
 use crate::secret::Secret;
 use crate::wire;
 
@@ -42,37 +45,65 @@ impl Walk<'_> {
         }
     }
 
-    /// Exchanges the code (RFC 6749 section 4.1.3, RFC 7636 section 4.5, RFC 8707 section 2.2). Returns the tokens and the id
-    /// token, which is not yet believed.
+    /// Exchanges the code (RFC 6749 section 4.1.3, RFC 7636 section 4.5, RFC 8707 section 2.2). The id token among the tokens is not
+    /// yet believed.
     pub(super) async fn redeem(
         &mut self,
         plan: &LoginPlan,
         code: &Secret,
         pkce: &Pkce,
-    ) -> Result<(Tokens, Option<Secret>), Failure> {
+    ) -> Result<Tokens, Failure> {
         let form = [
             ("grant_type", "authorization_code"),
             ("code", code.expose()),
             ("redirect_uri", plan.redirect_uri.as_str()),
             ("code_verifier", pkce.verifier.expose()),
         ];
-        let request = token::request(&plan.authorization, &plan.oauth_client, &form);
+        self.ask_for_tokens(
+            &plan.authorization,
+            &plan.oauth_client,
+            &form,
+            &[code, &pkce.verifier],
+        )
+        .await
+    }
+
+    /// Asks the token endpoint for an access token. `secrets` are what the grant sends and no message may show.
+    pub(super) async fn ask_for_tokens(
+        &mut self,
+        authorization: &Authorization,
+        client: &OAuthClient,
+        grant: &[(&str, &str)],
+        secrets: &[&Secret],
+    ) -> Result<Tokens, Failure> {
+        let body = self.ask(authorization, client, grant, secrets).await?;
+        token::parse(&body, authorization).map_err(|problem| Problem::Tokens(problem).into())
+    }
+
+    /// Asks the token endpoint and returns what it answered with 200.
+    pub(super) async fn ask(
+        &mut self,
+        authorization: &Authorization,
+        client: &OAuthClient,
+        grant: &[(&str, &str)],
+        secrets: &[&Secret],
+    ) -> Result<Bytes, Failure> {
+        let request = token::request(authorization, client, grant);
         // A token endpoint is an API: the login's cookies are none of its business.
         let bare = self.client.without_cookies();
-        let url = &plan.authorization.token_endpoint;
+        let url = &authorization.token_endpoint;
+        let purpose = Purpose::Token;
         let exchange = self
-            .perform(
-                Purpose::Token,
-                Method::POST,
-                url,
-                request,
-                &bare,
-                Duration::ZERO,
-            )
+            .perform(purpose, Method::POST, url, request, &bare, Duration::ZERO)
             .await?;
         self.check_status(&exchange)?;
-        let secrets = [self.password, code, &pkce.verifier];
         if exchange.status != StatusCode::OK {
+            let secrets: Vec<&Secret> = self
+                .secrets()
+                .into_iter()
+                .chain(client.secret.as_ref())
+                .chain(secrets.iter().copied())
+                .collect();
             let problem = Problem::Status {
                 expected: "200 with tokens",
                 status: exchange.status,
@@ -83,6 +114,6 @@ impl Walk<'_> {
                 &secrets,
             ));
         }
-        token::parse(&exchange.body).map_err(|problem| Problem::Tokens(problem).into())
+        Ok(exchange.body)
     }
 }

@@ -8,7 +8,9 @@ use serde::{Deserialize, Deserializer};
 use tokio::time::Instant;
 use url::{Url, form_urlencoded};
 
+use super::access;
 use super::id_token::IdClaims;
+use crate::assertion::ASSERTION_TYPE;
 use crate::discovery::Authorization;
 use crate::registration::{OAuthClient, TokenAuth};
 use crate::secret::Secret;
@@ -30,6 +32,10 @@ pub struct Tokens {
     pub scope: Option<String>,
     /// The validated id token's claims, of a login at an OpenID provider.
     pub claims: Option<IdClaims>,
+    /// The id token itself, if there was one; to be believed only where there are claims.
+    pub id_token: Option<Secret>,
+    /// Those of the login behind an exchange, by which the next exchange is made.
+    pub behind: Option<Box<Tokens>>,
 }
 
 #[derive(Deserialize)]
@@ -67,13 +73,22 @@ pub(crate) fn request(
     grant: &[(&str, &str)],
 ) -> Request<Bytes> {
     let mut fields = grant.to_vec();
-    fields.push(("resource", &authorization.resource));
-    post(&authorization.token_endpoint, client, &fields)
+    if let Some(resource) = &authorization.resource {
+        fields.push(("resource", resource));
+    }
+    post(
+        &authorization.token_endpoint,
+        authorization,
+        client,
+        &fields,
+    )
 }
 
-/// A form for an endpoint at which the client authenticates as at the token endpoint (RFC 7009 section 2.1).
+/// A form for an endpoint of the authorization server at which the client authenticates as at the token endpoint (RFC 7009
+/// section 2.1).
 pub(crate) fn post(
     endpoint: &Url,
+    authorization: &Authorization,
     client: &OAuthClient,
     fields: &[(&str, &str)],
 ) -> Request<Bytes> {
@@ -83,6 +98,14 @@ pub(crate) fn post(
         .header(header::CONTENT_TYPE, wire::FORM)
         .header(header::ACCEPT, "application/json");
     match (client.auth, &client.secret) {
+        (TokenAuth::PrivateKeyJwt, _) if client.key.is_some() => {
+            let key = client.key.as_ref().expect("looked at just now");
+            let assertion = key.assertion(&client.id, &authorization.issuer);
+            // `client_id` is optional beside an assertion (RFC 7521 section 4.2); some servers look it up by that.
+            form.append_pair("client_id", &client.id)
+                .append_pair("client_assertion_type", ASSERTION_TYPE)
+                .append_pair("client_assertion", assertion.expose());
+        }
         (TokenAuth::Basic, Some(secret)) => {
             // RFC 6749 section 2.3.1: both parts are form-encoded before Basic encodes them.
             let encode =
@@ -102,17 +125,45 @@ pub(crate) fn post(
     wire::finish(builder, form.finish())
 }
 
-/// Reads a successful answer; the id token is returned unchecked. The error says what is wrong without showing the body.
-pub(crate) fn parse(body: &[u8]) -> Result<(Tokens, Option<Secret>), String> {
-    let response: Response = serde_json::from_slice(body).map_err(|error| {
-        // serde's message may quote a value; the category and place say enough.
-        format!(
-            "JSON that is none ({:?} error at line {} column {})",
-            error.classify(),
-            error.line(),
-            error.column()
-        )
-    })?;
+/// Reads a successful answer and refuses an access token that is visibly for another resource or of another issuer. The id
+/// token is returned unchecked. The error says what is wrong without showing the body.
+pub(crate) fn parse(body: &[u8], authorization: &Authorization) -> Result<Tokens, String> {
+    let tokens = read(body)?;
+    access::check(&tokens.access, authorization)?;
+    Ok(tokens)
+}
+
+/// serde's message may quote a value; the category and place say enough.
+fn unread(error: &serde_json::Error) -> String {
+    format!(
+        "JSON that is none ({:?} error at line {} column {})",
+        error.classify(),
+        error.line(),
+        error.column()
+    )
+}
+
+/// What a token exchange brought (RFC 8693 section 2.2.1).
+#[derive(Deserialize)]
+pub(crate) struct Exchanged {
+    /// Whatever was issued, under the name of an access token.
+    #[serde(rename = "access_token")]
+    pub(crate) token: Secret,
+    /// What it is.
+    pub(crate) issued_token_type: Option<String>,
+}
+
+/// Reads the answer to a token exchange that did not ask for an access token.
+pub(crate) fn parse_exchanged(body: &[u8]) -> Result<Exchanged, String> {
+    let exchanged: Exchanged = serde_json::from_slice(body).map_err(|error| unread(&error))?;
+    if exchanged.token.expose().is_empty() {
+        return Err("an empty access_token".to_owned());
+    }
+    Ok(exchanged)
+}
+
+fn read(body: &[u8]) -> Result<Tokens, String> {
+    let response: Response = serde_json::from_slice(body).map_err(|error| unread(&error))?;
     if response.access_token.expose().is_empty() {
         return Err("an empty access_token".to_owned());
     }
@@ -130,7 +181,7 @@ pub(crate) fn parse(body: &[u8]) -> Result<(Tokens, Option<Secret>), String> {
         .expires_in
         .filter(|s| s.is_finite() && *s > 0.0)
         .map(|s| Duration::from_secs_f64(s.min(1e9)));
-    let tokens = Tokens {
+    Ok(Tokens {
         access: response.access_token,
         lifetime,
         obtained: Instant::now(),
@@ -139,8 +190,9 @@ pub(crate) fn parse(body: &[u8]) -> Result<(Tokens, Option<Secret>), String> {
             .filter(|token| !token.expose().is_empty()),
         scope: response.scope,
         claims: None,
-    };
-    Ok((tokens, response.id_token))
+        id_token: response.id_token,
+        behind: None,
+    })
 }
 
 #[cfg(test)]
@@ -149,15 +201,15 @@ mod tests {
 
     #[test]
     fn answers_are_read_tolerantly_but_not_blindly() {
-        let parsed = |json: &str| parse(json.as_bytes());
-        let (tokens, id) = parsed(
+        let parsed = |json: &str| read(json.as_bytes());
+        let tokens = parsed(
             r#"{"access_token":"a","token_type":"bearer","expires_in":"900","id_token":"i"}"#,
         )
         .unwrap();
         assert_eq!(tokens.lifetime, Some(Duration::from_secs(900)));
-        assert_eq!(id.unwrap().expose(), "i");
+        assert_eq!(tokens.id_token.unwrap().expose(), "i");
         assert!(tokens.refresh.is_none());
-        let (tokens, _) =
+        let tokens =
             parsed(r#"{"access_token":"a","refresh_token":"r","expires_in":null}"#).unwrap();
         assert_eq!(
             (tokens.lifetime, tokens.refresh.unwrap().expose()),
@@ -179,7 +231,7 @@ mod tests {
             ("{}", None),
         ] {
             let json = format!(r#"{{"access_token":"a","expires_in":{given}}}"#);
-            let (tokens, _) = parsed(&json).unwrap();
+            let tokens = parsed(&json).unwrap();
             let lifetime = lifetime.map(Duration::from_secs_f64);
             assert_eq!(tokens.lifetime, lifetime, "{given}");
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use throng_client::TransportError;
 
+use crate::enrolment::FollowError;
 use crate::login::{LoginError, Problem};
 
 /// Why there is no fresh token, or why what a step wanted of it could not be done.
@@ -72,6 +73,14 @@ pub enum TokenError {
         user: String,
         /// What the target's challenge names.
         demanded: String,
+    },
+    /// The target may have moved to another authorization server, and cannot be followed.
+    #[error("looking where {user} gets tokens for the target by now: {source}")]
+    Moved {
+        /// Whose token.
+        user: String,
+        /// What went wrong.
+        source: Arc<FollowError>,
     },
     /// There is nothing that it could be done with.
     #[error("{user} has no {what}")]

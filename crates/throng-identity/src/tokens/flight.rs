@@ -10,6 +10,7 @@ use throng_client::Exchange;
 use tokio::time::Instant;
 
 use super::action::shown;
+use super::source::Source;
 use super::{FAILURES, Inner, LONGEST_PAUSE, MoreHeaders, PAUSE, State, TokenAnswer, TokenError};
 use crate::login::token::Tokens;
 use crate::login::{Login, LoginError};
@@ -88,18 +89,18 @@ impl Inner {
             Work::Refresh(more) => self.refresh_once(more).await.map(Some),
             Work::LogIn => {
                 let source = self.source.as_ref().ok_or_else(|| self.fixed())?;
-                let scopes = self.state().scopes.clone();
+                self.settle_in(source);
                 let started = std::time::Instant::now();
-                let login = source.log_in(scopes.as_deref(), RetryPolicy::once()).await;
-                let login = login.map_err(|error| self.login_failed(error))?;
+                let login = self.anew(source, RetryPolicy::once()).await?;
                 let answer = TokenAnswer::of_login(started, &login);
-                self.logged_in(login);
+                self.logged_in(source, login);
                 Ok(Some(answer))
             }
             Work::StepUp(scopes) => {
                 let source = self.source.as_ref().ok_or_else(|| self.fixed())?;
-                let login = source.log_in(Some(scopes), source.plan.retry).await;
-                let login = login.map_err(|error| self.login_failed(error))?;
+                let behind = self.state().behind.clone();
+                let login = source.log_in(Some(scopes), behind.as_deref(), source.retry());
+                let login = login.await.map_err(|error| self.login_failed(error))?;
                 self.take(login.tokens);
                 let mut state = self.state();
                 state.scopes = Some(scopes.clone());
@@ -113,7 +114,8 @@ impl Inner {
     /// By the refresh token, or by a login where that is no longer good or there is none: both within one budget.
     async fn renew(&self) -> Result<(), TokenError> {
         let source = self.source.as_ref().ok_or_else(|| self.fixed())?;
-        let mut attempts = source.plan.retry.start();
+        self.settle_in(source);
+        let mut attempts = source.retry().start();
         let refresh = self.state().refresh.clone();
         if let Some(refresh) = refresh {
             let exchange = loop {
@@ -144,14 +146,39 @@ impl Inner {
                 }
             }
         }
-        let scopes = self.state().scopes.clone();
         let rest = RetryPolicy {
             budget: attempts.left(),
-            ..source.plan.retry
+            ..source.retry()
         };
-        let login = source.log_in(scopes.as_deref(), rest).await;
-        self.logged_in(login.map_err(|error| self.login_failed(error))?);
+        let login = self.anew(source, rest).await?;
+        self.logged_in(source, login);
         Ok(())
+    }
+
+    /// Gets tokens by the way of the first ones.
+    async fn anew(&self, source: &Source, retry: RetryPolicy) -> Result<Login, TokenError> {
+        let (scopes, behind) = {
+            let state = self.state();
+            (state.scopes.clone(), state.behind.clone())
+        };
+        let login = source.log_in(scopes.as_deref(), behind.as_deref(), retry);
+        login.await.map_err(|error| self.login_failed(error))
+    }
+
+    /// Where the target has moved to another authorization server, what the old one gave is worth nothing there, and must not be
+    /// shown to it.
+    fn settle_in(&self, source: &Source) {
+        let latest = source.login();
+        let mut state = self.state();
+        let moved = match (&state.home, &latest) {
+            (Some(home), Some(latest)) => !Arc::ptr_eq(home, latest),
+            _ => false,
+        };
+        if moved {
+            (state.refresh, state.subject, state.scopes) = (None, None, None);
+            state.refused_scopes.clear();
+        }
+        state.home = latest;
     }
 
     /// A refresh that a step asks for: once, and refused or not, the answer is the step's.
@@ -226,7 +253,7 @@ impl Inner {
             "access token"
         };
         let token = token.ok_or_else(|| self.missing(what))?;
-        let authorization = &source.plan.authorization;
+        let authorization = source.authorization();
         let endpoint = authorization.revocation_endpoint.as_ref();
         let endpoint = endpoint.ok_or_else(|| TokenError::NoRevocation {
             issuer: authorization.issuer.clone(),
@@ -250,12 +277,15 @@ impl Inner {
         tracing::info!(user = self.user, "renewed its token");
     }
 
-    fn logged_in(&self, login: Login) {
+    fn logged_in(&self, source: &Source, login: Login) {
         {
             let mut state = self.state();
             // Those of the earlier login are done with, even if this one brought no refresh token.
             state.refresh = None;
-            self.count(&mut state, |stats| stats.logins += 1);
+            self.count(&mut state, |stats| match source {
+                Source::Login(_) => stats.logins += 1,
+                Source::Grant(_) => stats.grants += 1,
+            });
         }
         self.take(login.tokens);
     }

@@ -10,6 +10,7 @@
 mod action;
 mod error;
 mod flight;
+mod recovery;
 mod source;
 
 use std::fmt;
@@ -23,13 +24,14 @@ use throng_client::{Client, mcp::Authorize};
 use tokio::time::Instant;
 
 use self::flight::{Flight, Work};
-use self::source::Source;
-use crate::login::{LoginPlan, Tokens};
+use self::source::{GrantSource, LoginSource, Source};
+use crate::login::{GrantPlan, LoginPlan, Tokens, Whom};
 use crate::secret::Secret;
 use crate::{scopes, wire};
 
 pub use action::{MoreHeaders, TokenAction, TokenAnswer};
 pub use error::TokenError;
+pub use recovery::{Recovery, Refusal};
 
 /// Renewals that may fail one after the other before the identity is given up. Failures that may pass (a provider that is down)
 /// are not among them, and a refused password ends it at once.
@@ -47,6 +49,8 @@ pub struct TokenStats {
     pub refreshes: u32,
     /// Renewals by a full login.
     pub logins: u32,
+    /// Renewals by another grant of the kind that brought the first token: client credentials, an exchange, an assertion.
+    pub grants: u32,
     /// Logins for more scopes.
     pub step_ups: u32,
     /// Renewals and step-ups that failed.
@@ -59,6 +63,7 @@ impl TokenStats {
         Self {
             refreshes: self.refreshes.saturating_sub(earlier.refreshes),
             logins: self.logins.saturating_sub(earlier.logins),
+            grants: self.grants.saturating_sub(earlier.grants),
             step_ups: self.step_ups.saturating_sub(earlier.step_ups),
             failures: self.failures.saturating_sub(earlier.failures),
         }
@@ -104,6 +109,10 @@ struct State {
     access: Option<Secret>,
     refresh: Option<Secret>,
     subject: Option<String>,
+    /// The tokens of the login behind an exchange.
+    behind: Option<Box<Tokens>>,
+    /// The plan of the login that brought the tokens: another one than the source's, if the target has moved since.
+    home: Option<Arc<LoginPlan>>,
     flight: Option<(Work, Flight)>,
     /// Renewals that failed one after the other, and those of them that will not pass by themselves.
     failed: u32,
@@ -131,13 +140,27 @@ impl TokenCell {
         user: &str,
         password: Secret,
     ) -> Self {
-        let source = Source {
-            plan,
+        let source = Source::Login(LoginSource {
+            plan: plan.clone(),
             client: client.without_cookies(),
             user: user.to_owned(),
             password,
-        };
+        });
         let cell = Self::build(user, Some(source), bearer(&tokens.access));
+        cell.0.state().home = Some(plan);
+        cell.0.take(tokens);
+        cell
+    }
+
+    /// The tokens that a grant brought, to be renewed by another one, with its connections.
+    pub fn of_grant(tokens: Tokens, plan: Arc<GrantPlan>, client: &Client, whom: Whom) -> Self {
+        let user = whom.name.clone();
+        let source = Source::Grant(GrantSource {
+            plan,
+            client: client.without_cookies(),
+            whom,
+        });
+        let cell = Self::build(&user, Some(source), bearer(&tokens.access));
         cell.0.take(tokens);
         cell
     }
@@ -248,8 +271,9 @@ impl TokenCell {
         let source = self.0.source.as_ref().ok_or_else(|| TokenError::Fixed {
             user: self.0.user.clone(),
         })?;
+        let (planned, authorization) = (source.scopes(), source.authorization());
         let demanded = match demanded {
-            [] => &source.plan.authorization.resource_scopes,
+            [] => &authorization.resource_scopes,
             named => named,
         };
         let spent = || TokenError::Scopes {
@@ -259,7 +283,7 @@ impl TokenCell {
         loop {
             let (own, flight) = {
                 let mut state = self.0.state();
-                let asked = state.scopes.as_ref().unwrap_or(&source.plan.scopes);
+                let asked = state.scopes.as_ref().unwrap_or(&planned);
                 match (&state.flight, scopes::step_up(asked, demanded)) {
                     (Some((_, flight)), _) => (false, flight.clone()),
                     (None, None) if self.header() != *stale => return Ok(()),
@@ -275,6 +299,31 @@ impl TokenCell {
                 return landed.map(drop);
             }
         }
+    }
+
+    /// Looks whether the target has moved to another authorization server, where a request that carried `stale` was refused
+    /// although the token was new, and logs in there. False where the target hasn't moved, as far as it says.
+    ///
+    /// # Errors
+    /// Where it has moved, or may have, and cannot be followed.
+    pub async fn follow(&self, stale: &HeaderValue) -> Result<bool, TokenError> {
+        let source = self.0.source.as_ref();
+        let Some(latest) = source.and_then(Source::login) else {
+            return Ok(false);
+        };
+        let used = self.0.state().home.clone().unwrap_or(latest);
+        let Some(enrolment) = used.enrolment.clone() else {
+            return Ok(false);
+        };
+        let moved = enrolment.follow(&used).await;
+        let moved = moved.map_err(|source| TokenError::Moved {
+            user: self.0.user.clone(),
+            source: Arc::new(source),
+        })?;
+        if moved.is_some() {
+            self.renew(stale).await?;
+        }
+        Ok(moved.is_some())
     }
 
     /// Does something with the tokens because a step says so, after whatever else is being done with them. It is tried once: not
@@ -313,7 +362,7 @@ impl TokenCell {
     /// Whether the provider can be asked to revoke tokens.
     pub fn can_revoke(&self) -> bool {
         let source = self.0.source.as_ref();
-        source.is_some_and(|source| source.plan.authorization.revocation_endpoint.is_some())
+        source.is_some_and(|source| source.authorization().revocation_endpoint.is_some())
     }
 
     /// Counts of renewals.
@@ -377,6 +426,9 @@ impl Inner {
             }
             if let Some(claims) = tokens.claims {
                 state.subject = Some(claims.sub);
+            }
+            if tokens.behind.is_some() {
+                state.behind = tokens.behind;
             }
             state.access = Some(tokens.access.clone());
         }

@@ -24,7 +24,7 @@ async fn the_way_goes_from_the_401_to_the_endpoints() {
     let found = discover(&client(), &provider.mcp_url(), TIMEOUT)
         .await
         .unwrap();
-    assert_eq!(found.resource, format!("{}/mcp", provider.base()));
+    assert_eq!(found.resource, Some(format!("{}/mcp", provider.base())));
     assert_eq!(found.issuer, provider.base());
     assert_eq!(
         found.token_endpoint.as_str(),
@@ -52,7 +52,7 @@ async fn a_server_without_resource_metadata_is_its_own_authorization_server() {
         .unwrap();
     assert_eq!(
         (found.issuer.as_str(), found.resource),
-        (provider.base(), provider.mcp_url().to_string())
+        (provider.base(), Some(provider.mcp_url().to_string()))
     );
     // Asked for at the path first, then at the root.
     assert_eq!(

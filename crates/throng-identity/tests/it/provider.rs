@@ -259,6 +259,7 @@ pub(crate) fn public_client() -> OAuthClient {
         id: "throng-client".into(),
         secret: None,
         auth: TokenAuth::Public,
+        key: None,
         registration: None,
     }
 }

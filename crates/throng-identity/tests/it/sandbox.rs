@@ -14,7 +14,7 @@ use throng_identity::cleanup::{CleanupOptions, clean_run};
 use throng_identity::directory::names::{NameTemplates, Prefix};
 use throng_identity::directory::nextcloud::Nextcloud;
 use throng_identity::directory::{Deletion, Directory, DirectoryError, NewUser};
-use throng_identity::discovery::discover_issuer;
+use throng_identity::discovery::{Flow, discover_issuer};
 use throng_identity::hooks::{Hook, HookAuth, HookBody, SaveFrom, Values};
 use throng_identity::ledger::{Ledger, RunId};
 use throng_identity::login::{
@@ -67,10 +67,10 @@ impl World {
 
     async fn login(&self) -> (Arc<LoginPlan>, OAuthClient) {
         let admin = client();
-        let authorization =
-            discover_issuer(&admin, self.sandbox.url(), self.sandbox.mcp_url(), TIMEOUT)
-                .await
-                .unwrap();
+        let (issuer, resource) = (self.sandbox.url(), Some(self.sandbox.mcp_url()));
+        let authorization = discover_issuer(Flow::Code, &admin, issuer, resource, TIMEOUT)
+            .await
+            .unwrap();
         let wanted = ["openid", "profile", "email"].map(str::to_owned);
         let scopes = scopes::choose(&scopes::Known {
             wanted: Some(&wanted),
@@ -537,8 +537,8 @@ async fn the_way_from_the_mcp_url_is_found() {
         .await
         .unwrap();
     assert_eq!(
-        (found.issuer.as_str(), found.resource.as_str()),
-        (world.sandbox.url(), world.sandbox.mcp_url())
+        (found.issuer.as_str(), found.resource.as_deref()),
+        (world.sandbox.url(), Some(world.sandbox.mcp_url()))
     );
     assert!(
         found

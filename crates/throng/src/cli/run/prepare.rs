@@ -157,7 +157,7 @@ impl<'j> Prepared<'j> {
             ledger,
             directory: None,
             client: Client::new(&self.connector),
-            oauth_client: None,
+            enrolment: None,
             created: Arc::new(AtomicU32::new(0)),
             reused: Arc::new(AtomicU32::new(0)),
             phases: Vec::new(),

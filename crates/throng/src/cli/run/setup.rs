@@ -17,17 +17,17 @@ use throng_identity::directory::Directory;
 use throng_identity::directory::names::{NameTemplates, Prefix, UserName};
 use throng_identity::directory::nextcloud::Nextcloud;
 use throng_identity::directory::register::{Register, RegisterRequests, Registering};
-use throng_identity::discovery::{Authorization, discover};
+use throng_identity::discovery::Authorization;
+use throng_identity::enrolment::{Enrolment, Moved};
 use throng_identity::hooks::{self, HookError};
 use throng_identity::ledger::{Ledger, RunId};
 use throng_identity::login::{DEFAULT_REDIRECT_URI, FormLogin, FormRegistration, LoginPlan};
 use throng_identity::provision::{
     Identity, KnownUser, LoginGrace, LoginWay, ProvisionError, ProvisionEvent, ProvisionPlan,
-    Provisioned, oauth_client, provision,
+    Provisioned, provision,
 };
-use throng_identity::registration::{ClientSource, OAuthClient, RegistrationRequest};
+use throng_identity::registration::{ClientSource, OAuthClient, Proof};
 use throng_identity::retry::RetryPolicy;
-use throng_identity::scopes;
 use throng_metrics::PhaseTally;
 use throng_workflow::model::{self, DirectoryKind, LoginKind, Scenario};
 use url::Url;
@@ -54,13 +54,21 @@ pub(crate) struct Made {
     pub(crate) directory: Option<Arc<dyn Directory>>,
     /// Connections of the run itself, not of any user.
     pub(crate) client: Client,
-    pub(crate) oauth_client: Option<Arc<OAuthClient>>,
+    /// How the run became a client of the target's authorization server, and which; none where it is no client.
+    pub(crate) enrolment: Option<Arc<Enrolment>>,
     /// Users that were, or may have been, created.
     pub(crate) created: Arc<AtomicU32>,
     /// Users that were there already and are used.
     pub(crate) reused: Arc<AtomicU32>,
     /// How long the parts of the set-up took.
     pub(crate) phases: Vec<PhaseTally>,
+}
+
+impl Made {
+    /// The run's OAuth client, if it has one by now.
+    pub(crate) fn oauth_client(&self) -> Option<Arc<OAuthClient>> {
+        self.enrolment.as_ref()?.oauth_client()
+    }
 }
 
 /// What set-up needs to know.
@@ -133,45 +141,61 @@ async fn oauth(
     made: &mut Made,
     narrator: &mut Narrator,
 ) -> anyhow::Result<LoginPlan> {
-    let authorization = discover_login(wanted, made, narrator).await?;
-    let scopes = choose_scopes(wanted, &authorization);
+    let enrolment = Arc::new(enrolment(wanted, made)?);
+    made.enrolment = Some(enrolment.clone());
+    let authorization = discover_login(wanted, &enrolment, narrator).await?;
+    let scopes = enrolment.choose_scopes(&authorization);
     if wanted.scenario.users.create {
         check_directory(wanted, made, narrator).await?;
     }
-    let oauth_client = make_client(wanted, made, &authorization, &scopes, narrator).await?;
-    made.oauth_client = Some(oauth_client.clone());
-    let mut login = LoginPlan::new(
-        authorization,
-        oauth_client,
-        Url::parse(DEFAULT_REDIRECT_URI)?,
-        scopes,
-    );
+    let oauth_client = take_client(wanted, &enrolment, &authorization, &scopes, narrator).await?;
+    let redirect_uri = enrolment.redirect_uri.clone();
+    let mut login = LoginPlan::new(authorization, oauth_client, redirect_uri, scopes);
     login.timeout = REQUEST_LIMIT;
+    login.enrolment = Some(enrolment);
     Ok(login)
+}
+
+/// What the run needs to know in order to become a client.
+fn enrolment(wanted: &Wanted<'_>, made: &Made) -> anyhow::Result<Enrolment> {
+    let login = &wanted.scenario.login;
+    let source = match &login.client {
+        Some(client) => match Url::parse(&client.id) {
+            // A client id that is an https URL is that of a metadata document.
+            Ok(url) if url.scheme() == "https" => ClientSource::MetadataDocument(url),
+            _ => ClientSource::PreRegistered {
+                id: client.id.clone(),
+                proof: Proof::of(client.secret.as_ref().map(|secret| secret.0.clone())),
+            },
+        },
+        None => ClientSource::Dynamic,
+    };
+    Ok(Enrolment {
+        http: made.client.clone(),
+        target: Url::parse(&wanted.scenario.target.url)?,
+        source,
+        scopes: login.scopes.clone(),
+        redirect_uri: Url::parse(DEFAULT_REDIRECT_URI)?,
+        client_name: format!("throng {}", made.run.as_str()),
+        ledger: made.ledger.clone(),
+        run: made.run.clone(),
+        timeout: REQUEST_LIMIT,
+        moved: Moved::default(),
+    })
 }
 
 async fn discover_login(
     wanted: &Wanted<'_>,
-    made: &Made,
+    enrolment: &Enrolment,
     narrator: &mut Narrator,
 ) -> anyhow::Result<Arc<Authorization>> {
     let target = &wanted.scenario.target.url.value;
     narrator.step(&format!("Finding out how to log in to {target}..."));
-    let url = Url::parse(target)?;
-    let authorization = unless_stopped(wanted.stop, discover(&made.client, &url, REQUEST_LIMIT))
+    let authorization = unless_stopped(wanted.stop, enrolment.discover())
         .await?
         .with_context(|| format!("finding out how to log in to {target}"))?;
     narrator.done(&format!("Users log in at {}", authorization.issuer));
     Ok(Arc::new(authorization))
-}
-
-fn choose_scopes(wanted: &Wanted<'_>, authorization: &Authorization) -> Vec<String> {
-    scopes::choose(&scopes::Known {
-        wanted: wanted.scenario.login.scopes.as_deref(),
-        challenged: &authorization.challenged_scopes,
-        resource: &authorization.resource_scopes,
-        server: &authorization.server_scopes,
-    })
 }
 
 async fn check_directory(
@@ -298,47 +322,23 @@ pub(super) fn known_users(scenario: &Scenario) -> Option<Arc<[KnownUser]>> {
     Some(known.collect())
 }
 
-async fn make_client(
+async fn take_client(
     wanted: &Wanted<'_>,
-    made: &Made,
-    authorization: &Arc<Authorization>,
+    enrolment: &Enrolment,
+    authorization: &Authorization,
     scopes: &[String],
     narrator: &mut Narrator,
 ) -> anyhow::Result<Arc<OAuthClient>> {
-    let source = match &wanted.scenario.login.client {
-        Some(client) => match Url::parse(&client.id) {
-            // A client id that is an https URL is that of a metadata document.
-            Ok(url) if url.scheme() == "https" => ClientSource::MetadataDocument(url),
-            _ => ClientSource::PreRegistered {
-                id: client.id.clone(),
-                secret: client.secret.as_ref().map(|secret| secret.0.clone()),
-            },
-        },
-        None => ClientSource::Dynamic,
-    };
     narrator.step("Taking one OAuth client for the run...");
-    let request = RegistrationRequest {
-        client_name: format!("throng {}", made.run.as_str()),
-        redirect_uri: Url::parse(DEFAULT_REDIRECT_URI)?,
-        scopes: scopes.to_vec(),
-    };
-    let entered = (&made.ledger, &made.run);
-    let client = oauth_client(
-        &source,
-        &made.client,
-        authorization,
-        &request,
-        entered,
-        REQUEST_LIMIT,
-    );
+    let client = enrolment.take_client(authorization, scopes);
     let client = soon_after_stop(wanted.stop, client)
         .await?
         .context("taking an OAuth client")?;
     narrator.done(&match client.registration {
-        Some(_) => format!("Registered as '{}'", request.client_name),
+        Some(_) => format!("Registered as '{}'", enrolment.client_name),
         None => format!("Client {}", client.id),
     });
-    Ok(Arc::new(client))
+    Ok(client)
 }
 
 /// What is to be done for the users, its requests looked at for mistakes.

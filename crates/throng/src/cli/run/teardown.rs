@@ -38,8 +38,8 @@ pub(crate) async fn clean_up(
     if created > 0 && directory.can_delete() {
         narrator.say(&format!("Cleaning up: deleting {created} users..."));
     }
-    let registration = made
-        .oauth_client
+    let oauth_client = made.oauth_client();
+    let registration = oauth_client
         .as_ref()
         .and_then(|client| client.registration.as_ref())
         .map(|registration| (&made.client, registration));
@@ -200,8 +200,7 @@ pub(crate) async fn keep(
     }
     let created = u64::from(made.created.load(Ordering::Relaxed));
     let registered = made
-        .oauth_client
-        .as_ref()
+        .oauth_client()
         .is_some_and(|client| client.registration.is_some());
     let ended_with_sandbox = place == Place::Sandbox;
     if ended_with_sandbox {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use serde_json::Value;
 use throng_client::{Client, Connector, ConnectorOptions};
-use throng_identity::discovery::{Authorization, discover_issuer};
+use throng_identity::discovery::{Authorization, Flow, discover_issuer};
 use throng_identity::login::{DEFAULT_REDIRECT_URI, Login, LoginError, LoginPlan, Problem, log_in};
 use throng_identity::pkce::Pkce;
 use throng_identity::registration::{
@@ -34,7 +34,14 @@ fn client() -> Client {
 }
 
 async fn discovered(provider: &Provider) -> Arc<Authorization> {
-    let found = discover_issuer(&client(), &provider.issuer, RESOURCE, LIMIT).await;
+    let found = discover_issuer(
+        Flow::Code,
+        &client(),
+        &provider.issuer,
+        Some(RESOURCE),
+        LIMIT,
+    )
+    .await;
     Arc::new(found.unwrap_or_else(|error| panic!("{error}")))
 }
 
@@ -125,7 +132,8 @@ async fn checks_pkce(plan: &LoginPlan, (name, password): &(String, String)) {
     login.unwrap_or_else(|error| panic!("{error}"));
     for own in [false, true] {
         let (asked, other) = (Pkce::generate(), Pkce::generate());
-        let mut url = plan.authorization.authorization_endpoint.clone();
+        let url = plan.authorization.authorization_endpoint.clone();
+        let mut url = url.expect("an authorization endpoint");
         url.query_pairs_mut()
             .append_pair("response_type", "code")
             .append_pair("client_id", &plan.oauth_client.id)
@@ -311,6 +319,7 @@ async fn twenty_users_log_in_at_canaille() {
         id: CLIENT.to_owned(),
         secret: Some(Secret::new(CLIENT_SECRET)),
         auth: TokenAuth::Basic,
+        key: None,
         registration: None,
     };
     revocation_is_seen(&provider, &plan(&authorization, known), name, password).await;
