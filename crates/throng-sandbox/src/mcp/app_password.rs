@@ -79,6 +79,17 @@ pub(super) fn provisioned(store: &Store, user: &str) -> Result<Provisioned, Stor
     })
 }
 
+/// Takes it that a user has given one: somebody without a password, such as the account of a service, cannot.
+pub(crate) fn allow(store: &Store, user: &str) -> Result<(), StoreError> {
+    store.with(|db| {
+        db.prepare_cached(
+            "INSERT INTO mcp_app_passwords (account) VALUES (?1) ON CONFLICT (account) DO NOTHING",
+        )?
+        .execute([user])
+    })?;
+    Ok(())
+}
+
 pub(super) async fn provision(
     State(state): State<AppState>,
     Path(user): Path<String>,

@@ -31,7 +31,7 @@ use crate::state::AppState;
 
 pub use config::{McpAuth, McpConfig, ScopeErrors};
 
-pub(crate) use app_password::{Attempts, SCHEMA};
+pub(crate) use app_password::{Attempts, SCHEMA, allow};
 
 /// What clients of the conformance suite are told to wait before they resume a stream.
 const SSE_RETRY: Duration = Duration::from_millis(500);

@@ -9,6 +9,7 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::TcpStream;
 
+use super::assertion::{self, KeySet};
 use super::error::OAuthError;
 use crate::auth::basic;
 use crate::secret::{Secret, digest};
@@ -203,6 +204,8 @@ async fn fetch_document(id: &str) -> Result<MetadataDocument, DocumentError> {
 pub(super) struct FormCredentials {
     pub(super) client_id: Option<String>,
     pub(super) client_secret: Option<Secret>,
+    pub(super) client_assertion_type: Option<String>,
+    pub(super) client_assertion: Option<Secret>,
 }
 
 /// Authenticates the client of a token, introspection or revocation request, by HTTP Basic or by the
@@ -212,6 +215,9 @@ pub(super) async fn authenticate(
     headers: &HeaderMap,
     form: &FormCredentials,
 ) -> Result<Client, OAuthError> {
+    if let Some(assertion) = &form.client_assertion {
+        return authenticate_by_key(state, form, assertion).await;
+    }
     let from_header = basic(headers).map(|(id, secret)| {
         (
             form_decoded(&id),
@@ -234,10 +240,33 @@ pub(super) async fn authenticate(
         .map(Secret::expose)
         .filter(|secret| !secret.is_empty())
         .map(digest);
-    if client.secret == given {
+    // Who has registered a key is no public client.
+    let is_right = client.secret == given
+        && (given.is_some() || state.store.client_keys(&client.id)?.is_none());
+    if is_right { Ok(client) } else { Err(invalid) }
+}
+
+/// `private_key_jwt` (RFC 7523 section 2.2).
+async fn authenticate_by_key(
+    state: &AppState,
+    form: &FormCredentials,
+    assertion: &Secret,
+) -> Result<Client, OAuthError> {
+    let invalid = || OAuthError::InvalidClient(false);
+    if form.client_assertion_type.as_deref() != Some(assertion::ASSERTION_TYPE) {
+        return Err(invalid());
+    }
+    let id = assertion::claimed_client(assertion.expose()).ok_or_else(invalid)?;
+    if form.client_id.as_ref().is_some_and(|other| *other != id) {
+        return Err(invalid());
+    }
+    let client = find(state, &id).await?.ok_or_else(invalid)?;
+    let keys = state.store.client_keys(&id)?.ok_or_else(invalid)?;
+    let keys: KeySet = serde_json::from_str(&keys).map_err(|_| invalid())?;
+    if assertion::is_good(state, &id, &keys, assertion.expose()) {
         Ok(client)
     } else {
-        Err(invalid)
+        Err(invalid())
     }
 }
 

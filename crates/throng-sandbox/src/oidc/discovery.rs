@@ -7,6 +7,7 @@ use axum::{Json, Router};
 use http::{StatusCode, header};
 use serde_json::{Value, json};
 
+use super::machine;
 use crate::server::ViaIndexPhp;
 use crate::state::AppState;
 
@@ -51,6 +52,10 @@ fn public(body: Value) -> Response {
 
 fn document(state: &AppState) -> Value {
     let endpoint = |name: &str| format!("{}/apps/oidc/{name}", state.url);
+    let grants: Vec<&str> = ["authorization_code", "refresh_token"]
+        .into_iter()
+        .chain(machine::GRANTS)
+        .collect();
     let client_authentication = ["client_secret_post", "client_secret_basic"];
     let mut document = json!({
         "issuer": state.url,
@@ -66,10 +71,12 @@ fn document(state: &AppState) -> Value {
         ],
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
-        "grant_types_supported": ["authorization_code", "refresh_token"],
+        "grant_types_supported": grants,
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
-        "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic", "none"],
+        "token_endpoint_auth_methods_supported":
+            ["client_secret_post", "client_secret_basic", "none", "private_key_jwt"],
+        "token_endpoint_auth_signing_alg_values_supported": ["RS256", "ES256"],
         "introspection_endpoint_auth_methods_supported": client_authentication,
         "revocation_endpoint_auth_methods_supported":
             ["client_secret_post", "client_secret_basic", "none"],

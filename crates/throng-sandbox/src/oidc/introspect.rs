@@ -50,6 +50,7 @@ impl AboutToken {
         let credentials = FormCredentials {
             client_id: form.client_id,
             client_secret: form.client_secret,
+            ..FormCredentials::default()
         };
         let client = authenticate(state, headers, &credentials).await?;
         match form.token {

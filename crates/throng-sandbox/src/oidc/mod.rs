@@ -3,6 +3,7 @@
 //! It authenticates nobody itself: the login form and browser sessions are Nextcloud's
 //! ([`crate::nextcloud`]). The MCP server asks [`verify_access_token`] and knows nothing else of it.
 
+mod assertion;
 mod authorize;
 mod client;
 mod consent;
@@ -11,6 +12,7 @@ mod error;
 mod introspect;
 mod issue;
 mod keys;
+mod machine;
 mod registration;
 mod store;
 mod token;

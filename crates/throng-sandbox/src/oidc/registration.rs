@@ -15,6 +15,7 @@ use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::assertion::KeySet;
 use super::client::{Client, FormCredentials, authenticate};
 use super::error::OAuthError;
 use crate::auth::bearer;
@@ -65,6 +66,7 @@ struct Registration {
     token_type: Option<String>,
     resource_url: Option<String>,
     token_endpoint_auth_method: Option<String>,
+    jwks: Option<Value>,
 }
 
 async fn register(
@@ -118,6 +120,7 @@ async fn register(
         .unwrap_or("client_secret_post");
     let secret = match method {
         "none" => None,
+        "private_key_jwt" if is_key_set(registration.jwks.as_ref()) => None,
         "client_secret_post" | "client_secret_basic" => Some(random_alphanumeric(64)),
         _ => {
             let text = "The token_endpoint_auth_method is not supported.";
@@ -146,6 +149,9 @@ async fn register(
         let text = "Maximum number of dynamic registered clients exceeded.";
         return Err(OAuthError::Refused("max_num_clients_exceeded", text));
     }
+    if let Some(keys) = registration.jwks.filter(|_| method == "private_key_jwt") {
+        state.store.put_client_keys(&client.id, &keys.to_string())?;
+    }
     let mut body = describe(&state, &client);
     body["token_endpoint_auth_method"] = method.into();
     body["registration_access_token"] = registration_token.into();
@@ -153,6 +159,11 @@ async fn register(
         body["client_secret"] = secret.into();
     }
     Ok((StatusCode::CREATED, Json(body)).into_response())
+}
+
+/// Whether these are keys that a client could prove itself by.
+fn is_key_set(keys: Option<&Value>) -> bool {
+    keys.is_some_and(|keys| serde_json::from_value::<KeySet>(keys.clone()).is_ok())
 }
 
 /// A client's registration without its secrets.

@@ -23,6 +23,10 @@ CREATE TABLE IF NOT EXISTS oidc_clients (
     issued_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS oidc_client_keys (
+    client TEXT PRIMARY KEY REFERENCES oidc_clients(id) ON DELETE CASCADE,
+    jwks TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS oidc_grants (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     client TEXT NOT NULL REFERENCES oidc_clients(id) ON DELETE CASCADE,
@@ -150,6 +154,26 @@ impl Store {
             }
             insert_client(transaction, client)?;
             Ok(true)
+        })
+    }
+
+    /// Keeps the public keys by which a client proves who it is, as JSON.
+    pub(super) fn put_client_keys(&self, id: &str, jwks: &str) -> Result<(), StoreError> {
+        self.with(|connection| {
+            connection
+                .prepare_cached("INSERT INTO oidc_client_keys (client, jwks) VALUES (?, ?)")?
+                .execute([id, jwks])
+        })?;
+        Ok(())
+    }
+
+    /// The public keys of a client that has some, as JSON.
+    pub(super) fn client_keys(&self, id: &str) -> Result<Option<String>, StoreError> {
+        self.with(|connection| {
+            connection
+                .prepare_cached("SELECT jwks FROM oidc_client_keys WHERE client = ?")?
+                .query_row([id], |row| row.get(0))
+                .optional()
         })
     }
 

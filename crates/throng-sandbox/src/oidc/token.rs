@@ -1,4 +1,5 @@
-//! The token endpoint: codes and refresh tokens for access tokens (RFC 6749, RFC 7636, RFC 8707).
+//! The token endpoint: codes and refresh tokens for access tokens (RFC 6749, RFC 7636, RFC 8707). What needs neither is in
+//! [`super::machine`].
 
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Extension, Form, State};
@@ -7,12 +8,13 @@ use axum::routing::post;
 use axum::{Json, Router};
 use http::{HeaderMap, header};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::authorize::within;
 use super::client::{Client, FormCredentials, authenticate};
 use super::error::OAuthError;
 use super::issue::{CodeUse, access_token, id_token};
+use super::machine;
 use super::store::{Grant, NewTokens, Refreshed};
 use crate::journal::Note;
 use crate::secret::{Secret, digest, random_alphanumeric};
@@ -23,16 +25,23 @@ pub(super) fn router() -> Router<AppState> {
 }
 
 #[derive(Deserialize)]
-struct TokenRequest {
+pub(super) struct TokenRequest {
     grant_type: Option<String>,
     code: Option<Secret>,
     redirect_uri: Option<String>,
     code_verifier: Option<Secret>,
     refresh_token: Option<Secret>,
-    scope: Option<String>,
-    resource: Option<String>,
+    pub(super) scope: Option<String>,
+    pub(super) resource: Option<String>,
+    pub(super) audience: Option<String>,
+    pub(super) subject_token: Option<Secret>,
+    pub(super) subject_token_type: Option<String>,
+    pub(super) requested_token_type: Option<String>,
+    pub(super) assertion: Option<Secret>,
     client_id: Option<String>,
     client_secret: Option<Secret>,
+    client_assertion_type: Option<String>,
+    client_assertion: Option<Secret>,
 }
 
 async fn token(
@@ -50,14 +59,24 @@ async fn token(
     let credentials = FormCredentials {
         client_id: request.client_id.clone(),
         client_secret: request.client_secret.clone(),
+        client_assertion_type: request.client_assertion_type.clone(),
+        client_assertion: request.client_assertion.clone(),
     };
+    let [credentials_alone, exchange, assertion] = machine::GRANTS;
+    if request.grant_type.as_deref() == Some(credentials_alone) {
+        let (client, account) =
+            machine::client_with_account(&state, &headers, &credentials).await?;
+        return machine::client_credentials(&state, &note, (&client, account), &request);
+    }
     let client = authenticate(&state, &headers, &credentials).await?;
     match request.grant_type.as_deref() {
+        Some(grant) if grant == exchange => machine::exchange(&state, &note, &client, &request),
+        Some(grant) if grant == assertion => machine::assert(&state, &note, &client, &request),
         Some("authorization_code") => exchange_code(&state, &note, &client, &request),
         Some("refresh_token") => refresh(&state, &note, &client, &request),
         Some(_) => Err(OAuthError::Refused(
             "unsupported_grant_type",
-            "The grant type is neither authorization_code nor refresh_token.",
+            "The grant type is not supported.",
         )),
         None => Err(OAuthError::Refused(
             "invalid_request",
@@ -122,9 +141,9 @@ fn exchange_code(
         auth_time: code.auth_time,
     };
     let scope = grant.scope.clone();
-    let (grant, response) = issue(state, client, grant, &scope, code.nonce.as_deref(), None)?;
+    let (grant, body) = issue(state, client, grant, &scope, code.nonce.as_deref(), None)?;
     state.oidc.code_granted(&key, grant);
-    Ok(response)
+    Ok(answer(body))
 }
 
 fn refresh(
@@ -169,20 +188,20 @@ fn refresh(
             scope
         }
     };
-    let (_, response) = issue(state, client, grant, &scope, None, Some(key))?;
-    Ok(response)
+    let (_, body) = issue(state, client, grant, &scope, None, Some(key))?;
+    Ok(answer(body))
 }
 
-/// Makes, keeps and answers the tokens of a grant: a new grant for a code, the old one for a refresh
-/// token, which is used up by it.
-fn issue(
+/// Makes and keeps the tokens of a grant, and gives back its id and what is answered: a new grant for a code, the old one for a
+/// refresh token, which is used up by it.
+pub(super) fn issue(
     state: &AppState,
     client: &Client,
     grant: Grant,
     scope: &str,
     nonce: Option<&str>,
     refreshing: Option<[u8; 32]>,
-) -> Result<(i64, Response), OAuthError> {
+) -> Result<(i64, Value), OAuthError> {
     let invalid = |text| Err(OAuthError::Refused("invalid_grant", text));
     let Some(account) = state.store.account(&grant.user)? else {
         return invalid("The user is gone.");
@@ -227,9 +246,14 @@ fn issue(
     if let Some(next) = next {
         body["refresh_token"] = next.into();
     }
+    Ok((grant_id, body))
+}
+
+/// The answer with tokens, which nobody may keep.
+pub(super) fn answer(body: Value) -> Response {
     let headers = [
         (header::CACHE_CONTROL, "no-store"),
         (header::PRAGMA, "no-cache"),
     ];
-    Ok((grant_id, (headers, Json(body)).into_response()))
+    (headers, Json(body)).into_response()
 }
