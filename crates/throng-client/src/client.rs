@@ -3,20 +3,21 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, Version, header};
-use hyper::body::{Body as _, Incoming};
+use http::{HeaderMap, Request, Version, header};
 
 use crate::{
-    connection::{Connection, Idle},
+    connection::{Body, Connection, Unanswered},
     connector::Connector,
     cookies::Jar,
     error::{Phase, TransportError, TransportFailure},
     exchange::{Exchange, OpenExchange, Timings},
-    request::{Origin, Outgoing, Plain, Target, to_http1, to_http2},
+    http1::Head,
+    request::{Origin, Outgoing, Plain, Target},
     stream::Traffic,
 };
 
@@ -27,7 +28,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Client {
     connector: Connector,
-    idle: Arc<Mutex<Vec<(Origin, Idle)>>>,
+    idle: Arc<Mutex<Vec<(Origin, Connection)>>>,
     cookies: Option<Arc<Jar>>,
 }
 
@@ -172,21 +173,23 @@ impl Client {
         progress: &mut Progress,
     ) -> Result<OpenExchange, TransportFailure> {
         let target = outgoing.target();
-        if let Some(mut connection) = self.take_idle(&target.origin, progress.started).await {
+        if let Some(mut connection) = self.take_idle(&target.origin).await {
             progress.reused = true;
             progress.on(connection.traffic());
             progress.phase = Phase::Head;
             match self.request(outgoing, &mut connection).await {
-                Ok(response) => return Ok(self.opened(target, response, connection, progress)),
+                Ok(answer) => return Ok(self.opened(target, answer, connection, progress)),
                 // Closed between the look at it and the answer, and nothing came back.
-                Err(error)
-                    if progress.traffic().1 == 0
-                        && replaceable(&connection, &error, progress, &outgoing.method()) =>
-                {
+                Err(unanswered) => {
+                    let (sent, received) = progress.traffic();
+                    let unwritten = sent == 0 || unanswered.is_canceled();
+                    let method = outgoing.method();
+                    if received > 0 || !connection.is_replaceable(&unanswered, method, unwritten) {
+                        return Err(unanswered.into());
+                    }
                     // What was never under way is not sent again, but sent.
-                    progress.resent |= !unwritten(&error, progress);
+                    progress.resent |= !unwritten;
                 }
-                Err(error) => return Err(TransportFailure::from_hyper(error)),
             }
         }
         progress.reused = false;
@@ -198,11 +201,11 @@ impl Client {
         if let Connection::Http2(shared) = &connection {
             // Others may use it from now on, at the same time.
             let shared = Connection::Http2(shared.clone());
-            self.give_back(&target.origin, shared, Instant::now());
+            self.give_back(&target.origin, shared);
         }
         match self.request(outgoing, &mut connection).await {
-            Ok(response) => Ok(self.opened(target, response, connection, progress)),
-            Err(error) => Err(TransportFailure::from_hyper(error)),
+            Ok(answer) => Ok(self.opened(target, answer, connection, progress)),
+            Err(unanswered) => Err(unanswered.into()),
         }
     }
 
@@ -210,58 +213,41 @@ impl Client {
         &self,
         outgoing: &dyn Outgoing,
         connection: &mut Connection,
-    ) -> Result<Response<Incoming>, hyper::Error> {
-        let mut headers = outgoing.headers();
-        if let Some(jar) = &self.cookies
-            && !jar.never_used()
-            && !headers.contains_key(header::COOKIE)
-        {
-            let sent = jar.sent_to(outgoing.target());
-            if let Some(cookies) = &sent.header {
-                headers.insert(header::COOKIE, cookies.clone());
-                if let Some(csrf) = outgoing.double_submit()
-                    && let Some(token) = sent.value(&csrf.cookie)
-                {
-                    headers.insert(csrf.header.clone(), token.clone());
-                }
-            }
-        }
-        match connection {
-            Connection::Http1(connection) => connection.send(to_http1(outgoing, headers)).await,
-            Connection::Http2(connection) => connection.send(to_http2(outgoing, headers)).await,
-        }
+    ) -> Result<(Head, Body), Unanswered> {
+        let jar = self.cookies.as_ref().filter(|jar| !jar.never_used());
+        let cookies = jar.map(|jar| jar.sent_to(outgoing.target()));
+        connection.send(outgoing, cookies.as_ref()).await
     }
 
     fn opened(
         &self,
         target: &Target,
-        response: Response<Incoming>,
-        mut connection: Connection,
+        (head, body): (Head, Body),
+        connection: Connection,
         progress: &mut Progress,
     ) -> OpenExchange {
-        connection.answered(response.status().is_server_error());
         progress.first_byte = Some(Instant::now());
         progress.phase = Phase::Body;
-        let (parts, body) = response.into_parts();
         // Without path and query, in which codes and tokens travel.
         tracing::debug!(
             origin = %target.origin.text(),
-            status = parts.status.as_u16(),
+            status = head.status.as_u16(),
             reused = progress.reused,
             took = ?progress.started.elapsed(),
             "answered"
         );
         if let Some(jar) = &self.cookies
-            && parts.headers.contains_key(header::SET_COOKIE)
+            && head.headers.contains_key(header::SET_COOKIE)
             && let Some(url) = target.url()
         {
-            jar.store(&url, &parts.headers);
+            jar.store(&url, &head.headers);
         }
+        let ended = connection.has_ended(&body);
         let mut open = OpenExchange {
-            keep: keeps_alive(parts.version, &parts.headers),
-            status: parts.status,
-            headers: parts.headers,
-            version: parts.version,
+            keep: keeps_alive(head.version, &head.headers),
+            status: head.status,
+            headers: head.headers,
+            version: head.version,
             ended: None,
             connection: Some(connection),
             client: self.clone(),
@@ -269,47 +255,48 @@ impl Client {
             progress: progress.clone(),
             body,
         };
-        if open.body.is_end_stream() {
+        if ended {
             open.release();
         }
         open
     }
 
     /// An idle connection to `origin` that is not known to be closed.
-    async fn take_idle(&self, origin: &Origin, now: Instant) -> Option<Connection> {
+    async fn take_idle(&self, origin: &Origin) -> Option<Connection> {
         loop {
-            let idle = {
+            let mut kept = {
                 let mut idle = self.idle();
                 // The one used last is the least likely to have been closed meanwhile.
                 let position = idle.iter().rposition(|(of, _)| of == origin)?;
                 match &idle[position].1 {
-                    Idle::Http2(shared) if !shared.is_closed() => {
+                    Connection::Http2(shared) if !shared.is_closed() => {
                         return Some(Connection::Http2(shared.clone()));
                     }
                     _ => idle.swap_remove(position).1,
                 }
             };
-            let woken = idle.wake(now).await;
-            if woken.is_some() {
-                return woken;
+            if !std::future::poll_fn(|cx| Poll::Ready(kept.poll_gone(cx))).await {
+                return Some(kept);
             }
         }
     }
 
     /// Keeps a connection for the next exchange. One of HTTP/2 is kept once however many exchanges share it.
-    pub(crate) fn give_back(&self, origin: &Origin, connection: Connection, now: Instant) {
-        let Some(kept) = connection.idle(now) else {
-            return;
-        };
-        let mut idle = self.idle();
-        let shared = |(of, other): &(Origin, Idle)| of == origin && matches!(other, Idle::Http2(_));
-        if matches!(kept, Idle::Http2(_)) && idle.iter().any(shared) {
+    pub(crate) fn give_back(&self, origin: &Origin, connection: Connection) {
+        if !connection.reusable() {
             return;
         }
-        idle.push((origin.clone(), kept));
+        let mut idle = self.idle();
+        let shared = |(of, other): &(Origin, Connection)| {
+            of == origin && matches!(other, Connection::Http2(_))
+        };
+        if matches!(connection, Connection::Http2(_)) && idle.iter().any(shared) {
+            return;
+        }
+        idle.push((origin.clone(), connection));
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<(Origin, Idle)>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<(Origin, Connection)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -321,45 +308,6 @@ impl fmt::Debug for Client {
             .field("cookies", &self.cookies)
             .finish_non_exhaustive()
     }
-}
-
-/// Whether a request that failed without an answer on a reused connection goes to a new one: where it was never written,
-/// or the server gave up the connection before it, or it may be repeated by what it is (RFC 9110, section 9.2.2). Any other
-/// may have been acted on, and a client that sent it again would do twice what was asked for once.
-fn replaceable(
-    connection: &Connection,
-    error: &hyper::Error,
-    progress: &Progress,
-    method: &Method,
-) -> bool {
-    if error.is_parse() || error.is_user() {
-        return false;
-    }
-    let closed = match connection {
-        // One exchange at a time: whatever failed is the connection.
-        Connection::Http1(_) => true,
-        // A reset of one stream is an answer; only the end of the whole connection is not.
-        Connection::Http2(connection) => connection.is_closed(),
-    };
-    if !closed {
-        return false;
-    }
-    if unwritten(error, progress) {
-        return true;
-    }
-    match connection {
-        // A server that gives up on a failure closes without a word, and its kernel resets what arrives after that. Else a
-        // reset is the answer to this request, while an orderly close may have crossed it on its way.
-        Connection::Http1(http1) => {
-            http1.after_failure() || method.is_idempotent() && !TransportFailure::is_reset(error)
-        }
-        Connection::Http2(_) => method.is_idempotent(),
-    }
-}
-
-/// Whether nothing of the request left for the server.
-fn unwritten(error: &hyper::Error, progress: &Progress) -> bool {
-    error.is_canceled() || progress.traffic().0 == 0
 }
 
 fn keeps_alive(version: Version, headers: &HeaderMap) -> bool {

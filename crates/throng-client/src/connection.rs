@@ -1,93 +1,35 @@
-//! One connection, driven by whoever waits for its response.
+//! A connection of either version of HTTP.
 //!
-//! An HTTP/1.1 connection has no task of its own: the exchange polls it. That saves two wake-ups and a task per
-//! connection; the price is that a close by the server shows only when the connection is used next. While its user
-//! pauses, only the socket is kept: hyper's buffers and channels (20 KB) are made anew for the next exchange, which costs
-//! some 1.3 us of processor time. A user who does not pause keeps them. An HTTP/2 connection answers pings and serves
-//! several exchanges at once, so it has a task and stays whole.
+//! An HTTP/1.1 connection serves one exchange at a time, which polls it. An HTTP/2 connection answers pings and serves several
+//! exchanges at once, so it has a task; a share of it is kept.
 
 use std::{
-    future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Method;
 use http_body_util::Full;
 use hyper::{
-    body::{Body as _, Frame, Incoming},
-    client::conn::{http1, http2},
+    body::{Body as _, Incoming},
+    client::conn::http2,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use crate::{
+    cookies::Sent,
     error::TransportFailure,
+    http1::{Broken, Head, Http1},
+    request::{Outgoing, to_http2},
     stream::{Stream, Traffic},
 };
-
-type Io = TokioIo<Stream>;
 
 /// A connection, of either version.
 pub(crate) enum Connection {
     Http1(Box<Http1>),
     Http2(Http2),
-}
-
-/// A connection that was unused for so long was so because its user paused.
-const PAUSE: Duration = Duration::from_millis(5);
-/// After a pause, so many exchanges are expected to be followed by another one.
-const EXCHANGES_PER_PAUSE: u8 = 32;
-
-/// A connection between two exchanges.
-pub(crate) enum Idle {
-    /// Its user pauses now and then: only the socket is kept.
-    Http1Socket(Stream, Habit),
-    /// Its user does not pause.
-    Http1(Box<Http1>),
-    Http2(Http2),
-}
-
-/// Whether the user of a connection pauses between exchanges.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Habit {
-    /// Exchanges that may still be followed by a pause.
-    pause_expected: u8,
-    unused_since: Instant,
-    /// The last answer was a 5xx.
-    after_failure: bool,
-}
-
-impl Habit {
-    /// Of a user of whom nothing is known: expected to pause.
-    fn new() -> Self {
-        Self {
-            pause_expected: EXCHANGES_PER_PAUSE,
-            unused_since: Instant::now(),
-            after_failure: false,
-        }
-    }
-
-    /// The connection is taken into use.
-    fn observe(&mut self, now: Instant) {
-        self.pause_expected = if now.duration_since(self.unused_since) >= PAUSE {
-            EXCHANGES_PER_PAUSE
-        } else {
-            self.pause_expected.saturating_sub(1)
-        };
-    }
-}
-
-/// An HTTP/1.1 connection: one exchange at a time.
-pub(crate) struct Http1 {
-    sender: http1::SendRequest<Full<Bytes>>,
-    driver: http1::Connection<Io, Full<Bytes>>,
-    traffic: Arc<Traffic>,
-    habit: Habit,
-    /// The driver has ended and must not be polled again.
-    ended: bool,
 }
 
 /// A share of an HTTP/2 connection.
@@ -97,15 +39,38 @@ pub(crate) struct Http2 {
     traffic: Arc<Traffic>,
 }
 
+/// The body of a response.
+pub(crate) enum Body {
+    /// The connection itself knows what is left of it.
+    Http1,
+    Http2(Incoming),
+}
+
+/// Why no head of a response came.
+pub(crate) enum Unanswered {
+    Http1(Broken),
+    Http2(hyper::Error),
+    /// It could not be sent as given.
+    Request(TransportFailure),
+}
+
+impl From<Unanswered> for TransportFailure {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Http1(broken) => broken.into(),
+            Unanswered::Http2(error) => Self::from_hyper(error),
+            Unanswered::Request(failure) => failure,
+        }
+    }
+}
+
 /// Makes a connection of a new socket. Nothing is sent or awaited.
-pub(crate) async fn handshake_http1(stream: Stream) -> Result<Connection, TransportFailure> {
-    let http1 = Http1::new(stream, Habit::new()).await;
-    let http1 = http1.map_err(TransportFailure::from_hyper)?;
-    Ok(Connection::Http1(Box::new(http1)))
+pub(crate) fn over_http1(stream: Stream) -> Connection {
+    Connection::Http1(Box::new(Http1::new(stream)))
 }
 
 pub(crate) async fn handshake_http2(stream: Stream) -> Result<Connection, TransportFailure> {
-    let traffic = stream.traffic();
+    let traffic = stream.traffic().clone();
     let (sender, driver) = http2::Builder::new(TokioExecutor::new())
         .handshake(TokioIo::new(stream))
         .await
@@ -127,143 +92,116 @@ pub(crate) async fn handshake_http2(stream: Stream) -> Result<Connection, Transp
 impl Connection {
     pub(crate) fn traffic(&self) -> &Arc<Traffic> {
         match self {
-            Connection::Http1(connection) => &connection.traffic,
+            Connection::Http1(connection) => connection.traffic(),
             Connection::Http2(connection) => &connection.traffic,
         }
     }
 
-    /// Notes whether the server failed to serve the request.
-    pub(crate) fn answered(&mut self, failure: bool) {
-        if let Connection::Http1(connection) = self {
-            connection.habit.after_failure = failure;
-        }
-    }
-
-    /// What is kept of the connection until its next exchange; nothing if it cannot have another.
-    pub(crate) fn idle(self, now: Instant) -> Option<Idle> {
+    /// Whether it can have another exchange.
+    pub(crate) fn reusable(&self) -> bool {
         match self {
-            Connection::Http1(mut connection) => {
-                connection.habit.unused_since = now;
-                if connection.habit.pause_expected == 0 {
-                    return (!connection.ended).then_some(Idle::Http1(connection));
-                }
-                // Ready means that request and response are over and done with, on the wire too.
-                let mut nobody = Context::from_waker(Waker::noop());
-                let Poll::Ready(true) = connection.poll_ready(&mut nobody) else {
-                    return None;
-                };
-                let parts = connection.driver.into_parts();
-                // What comes after a response belongs to no request.
-                parts
-                    .read_buf
-                    .is_empty()
-                    .then(|| Idle::Http1Socket(parts.io.into_inner(), connection.habit))
-            }
-            Connection::Http2(connection) => {
-                (!connection.is_closed()).then_some(Idle::Http2(connection))
-            }
+            Connection::Http1(connection) => connection.reusable(),
+            Connection::Http2(connection) => !connection.is_closed(),
         }
     }
 
-    /// The next frame of `body`; drives the connection meanwhile.
-    pub(crate) fn poll_frame(
-        &mut self,
-        body: &mut Incoming,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    /// Whether it has been closed while it was unused.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> bool {
         match self {
-            Connection::Http1(connection) => connection.poll_frame(body, cx),
-            Connection::Http2(_) => Pin::new(body).poll_frame(cx),
+            Connection::Http1(connection) => connection.poll_gone(cx),
+            Connection::Http2(connection) => connection.is_closed(),
         }
     }
-}
 
-impl Idle {
-    /// Takes the connection into use; nothing if it has been closed meanwhile.
-    pub(crate) async fn wake(self, now: Instant) -> Option<Connection> {
-        let mut http1 = match self {
-            Idle::Http1Socket(stream, habit) => Box::new(Http1::new(stream, habit).await.ok()?),
-            Idle::Http1(http1) => http1,
-            Idle::Http2(http2) => {
-                return (!http2.is_closed()).then_some(Connection::Http2(http2));
-            }
-        };
-        http1.habit.observe(now);
-        let open = std::future::poll_fn(|cx| http1.poll_ready(cx)).await;
-        open.then_some(Connection::Http1(http1))
-    }
-}
-
-impl Http1 {
-    async fn new(stream: Stream, habit: Habit) -> Result<Self, hyper::Error> {
-        let traffic = stream.traffic();
-        let (sender, driver) = http1::Builder::new()
-            .handshake(TokioIo::new(stream))
-            .await?;
-        Ok(Self {
-            sender,
-            driver,
-            traffic,
-            habit,
-            ended: false,
-        })
-    }
-
-    /// Whether the last answer was a 5xx.
-    pub(crate) fn after_failure(&self) -> bool {
-        self.habit.after_failure
-    }
-
-    /// Waits until the connection can take a request; `false` if it turned out to be closed.
-    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        if self.drive(cx) {
-            return Poll::Ready(false);
-        }
-        // Readiness comes from the driver, which has just been polled: nobody else could wake us.
-        let mut nobody = Context::from_waker(Waker::noop());
-        self.sender
-            .poll_ready(&mut nobody)
-            .map(|result| result.is_ok())
-    }
-
+    /// Sends a request and waits for the head of its response. `cookies` are those that go with it.
     pub(crate) async fn send(
         &mut self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, hyper::Error> {
-        let mut response = std::pin::pin!(self.sender.send_request(request));
-        let (driver, ended) = (&mut self.driver, &mut self.ended);
-        std::future::poll_fn(move |cx| {
-            if !*ended && Pin::new(&mut *driver).poll(cx).is_ready() {
-                *ended = true;
-            }
-            // As above: the response is put there by the driver alone, so no second wake-up is wanted.
-            response
-                .as_mut()
-                .poll(&mut Context::from_waker(Waker::noop()))
-        })
-        .await
+        outgoing: &dyn Outgoing,
+        cookies: Option<&Sent>,
+    ) -> Result<(Head, Body), Unanswered> {
+        match self {
+            Connection::Http1(connection) => connection
+                .send(outgoing, cookies)
+                .await
+                .map(|head| (head, Body::Http1))
+                .map_err(Unanswered::Http1),
+            // Its future is large, and HTTP/1.1 shall not carry it.
+            Connection::Http2(connection) => Box::pin(connection.send(outgoing, cookies)).await,
+        }
     }
 
-    fn poll_frame(
+    /// The next piece of `body`; nothing at its end.
+    pub(crate) fn poll_piece(
         &mut self,
-        body: &mut Incoming,
+        body: &mut Body,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let mut nobody = Context::from_waker(Waker::noop());
-        // Asking an empty body first tells the driver that its next piece is wanted.
-        if let ready @ Poll::Ready(_) = Pin::new(&mut *body).poll_frame(&mut nobody) {
-            return ready;
+    ) -> Poll<Option<Result<Bytes, TransportFailure>>> {
+        match (self, body) {
+            (_, Body::Http2(body)) => loop {
+                match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+                    None => return Poll::Ready(None),
+                    Some(Err(error)) => {
+                        return Poll::Ready(Some(Err(TransportFailure::from_hyper(error))));
+                    }
+                    Some(Ok(frame)) => {
+                        // Trailers carry nothing that anybody here asks for.
+                        if let Ok(data) = frame.into_data() {
+                            return Poll::Ready(Some(Ok(data)));
+                        }
+                    }
+                }
+            },
+            (Connection::Http1(connection), Body::Http1) => connection
+                .poll_piece(cx)
+                .map(|piece| piece.map(|piece| piece.map_err(TransportFailure::from))),
+            (Connection::Http2(_), Body::Http1) => Poll::Ready(None),
         }
-        self.drive(cx);
-        Pin::new(body).poll_frame(&mut nobody)
     }
 
-    /// Polls the driver; whether it has ended. What it ended with reaches the response or its body.
-    fn drive(&mut self, cx: &mut Context<'_>) -> bool {
-        if !self.ended && Pin::new(&mut self.driver).poll(cx).is_ready() {
-            self.ended = true;
+    /// Whether `body` is known to have ended.
+    pub(crate) fn has_ended(&self, body: &Body) -> bool {
+        match (self, body) {
+            (_, Body::Http2(body)) => body.is_end_stream(),
+            (Connection::Http1(connection), Body::Http1) => connection.body_ended(),
+            (Connection::Http2(_), Body::Http1) => true,
         }
-        self.ended
+    }
+
+    /// Whether a request that failed without a byte of an answer on this reused connection goes to a new one: where it was
+    /// never written, or the server gave up the connection before it, or it may be repeated by what it is (RFC 9110, section
+    /// 9.2.2). Any other may have been acted on, and a client that sent it again would do twice what was asked for once.
+    pub(crate) fn is_replaceable(
+        &self,
+        unanswered: &Unanswered,
+        method: &Method,
+        unwritten: bool,
+    ) -> bool {
+        match (self, unanswered) {
+            (_, Unanswered::Request(_)) | (_, Unanswered::Http1(Broken::Malformed(_))) => false,
+            // One exchange at a time: whatever failed is the connection. A server that gives up on a failure closes without a
+            // word, and its kernel resets what arrives after that. Else a reset is the answer to this request, while an
+            // orderly close may have crossed it on its way.
+            (Connection::Http1(connection), Unanswered::Http1(broken)) => {
+                unwritten
+                    || connection.after_failure()
+                    || (method.is_idempotent() && !broken.is_reset())
+            }
+            // A reset of one stream is an answer; only the end of the whole connection is not.
+            (Connection::Http2(connection), Unanswered::Http2(error)) => {
+                !error.is_parse()
+                    && !error.is_user()
+                    && connection.is_closed()
+                    && (unwritten || error.is_canceled() || method.is_idempotent())
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Unanswered {
+    /// Whether nothing of it can have left.
+    pub(crate) fn is_canceled(&self) -> bool {
+        matches!(self, Self::Http2(error) if error.is_canceled())
     }
 }
 
@@ -272,36 +210,23 @@ impl Http2 {
         self.sender.is_closed()
     }
 
-    pub(crate) async fn send(
+    async fn send(
         &mut self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, hyper::Error> {
-        self.sender.ready().await?;
-        self.sender.send_request(request).await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_user_who_pauses_now_and_then_is_told_from_one_who_does_not() {
-        let mut habit = Habit::new();
-        let mut now = habit.unused_since;
-        let mut after = |habit: &mut Habit, unused: Duration| {
-            now += unused;
-            habit.observe(now);
-            habit.unused_since = now;
-            habit.pause_expected > 0
+        outgoing: &dyn Outgoing,
+        cookies: Option<&Sent>,
+    ) -> Result<(Head, Body), Unanswered> {
+        let request = to_http2(outgoing, cookies).map_err(Unanswered::Request)?;
+        let sent = async {
+            self.sender.ready().await?;
+            self.sender.send_request(request).await
         };
-        for _ in 1..EXCHANGES_PER_PAUSE {
-            assert!(after(&mut habit, Duration::from_micros(50)));
-        }
-        for _ in 0..100 {
-            assert!(!after(&mut habit, Duration::from_micros(50)));
-        }
-        assert!(after(&mut habit, PAUSE));
-        assert!(after(&mut habit, Duration::ZERO));
+        let response = sent.await.map_err(Unanswered::Http2)?;
+        let (parts, body) = response.into_parts();
+        let head = Head {
+            status: parts.status,
+            version: parts.version,
+            headers: parts.headers,
+        };
+        Ok((head, Body::Http2(body)))
     }
 }

@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 
 pub use crate::tls::Trust;
 use crate::{
-    connection::{Connection, handshake_http1, handshake_http2},
+    connection::{Connection, handshake_http2, over_http1},
     error::{Phase, TransportFailure},
     request::Origin,
     stream::Stream,
@@ -158,7 +158,7 @@ impl Connector {
         if http2 {
             handshake_http2(stream).await
         } else {
-            handshake_http1(stream).await
+            Ok(over_http1(stream))
         }
     }
 

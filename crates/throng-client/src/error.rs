@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::exchange::Timings;
+use crate::{exchange::Timings, http1::Broken};
 
 /// An exchange that ended without a complete response.
 ///
@@ -56,7 +56,7 @@ pub enum TransportFailure {
     Reset(#[source] io::Error),
     /// What the server sent is not HTTP.
     #[error("invalid HTTP: {0}")]
-    Protocol(#[source] hyper::Error),
+    Protocol(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The response body exceeded [`ConnectorOptions::max_body`](crate::ConnectorOptions::max_body).
     #[error("response body larger than {limit} bytes")]
     BodyTooLarge {
@@ -236,13 +236,20 @@ impl std::error::Error for TransportError {
     }
 }
 
-impl TransportFailure {
-    /// Whether the peer reset the connection.
-    pub(crate) fn is_reset(error: &hyper::Error) -> bool {
-        find_io(error).is_some_and(|source| source.kind() == io::ErrorKind::ConnectionReset)
+impl From<Broken> for TransportFailure {
+    /// Sorts what went wrong by what it means for the exchange.
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => Self::Closed,
+            Broken::Io(error) => Self::Reset(error),
+            Broken::Closed => Self::Closed,
+            Broken::Malformed(malformed) => Self::Protocol(malformed.into()),
+        }
     }
+}
 
-    /// Sorts an error of the HTTP core by what it means for the exchange.
+impl TransportFailure {
+    /// The same for HTTP/2.
     pub(crate) fn from_hyper(error: hyper::Error) -> Self {
         if let Some(source) = find_io(&error) {
             return match source.kind() {
@@ -253,7 +260,7 @@ impl TransportFailure {
         if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
             return Self::Closed;
         }
-        Self::Protocol(error)
+        Self::Protocol(error.into())
     }
 }
 

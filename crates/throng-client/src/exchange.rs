@@ -4,11 +4,10 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, Version, header};
-use hyper::body::{Body as _, Incoming};
 
 use crate::{
     client::{Client, Progress},
-    connection::Connection,
+    connection::{Body, Connection},
     error::{Phase, TransportError, TransportFailure},
     request::Origin,
     sse,
@@ -68,7 +67,7 @@ pub struct OpenExchange {
     pub headers: HeaderMap,
     /// The HTTP version spoken.
     pub version: Version,
-    pub(crate) body: Incoming,
+    pub(crate) body: Body,
     /// Until the body has ended, when the connection goes back to the client.
     pub(crate) connection: Option<Connection>,
     pub(crate) client: Client,
@@ -82,7 +81,7 @@ impl OpenExchange {
     /// The next piece of the body, or `None` at its end; waits at most `timeout`.
     ///
     /// # Errors
-    /// If the connection fails or the time runs out. Size is not limited here, but each piece is at most some 400 KiB.
+    /// If the connection fails or the time runs out. Size is not limited here, but each piece is at most 64 KiB.
     pub async fn chunk(&mut self, timeout: Duration) -> Result<Option<Bytes>, TransportError> {
         let result = tokio::time::timeout(timeout, self.next()).await;
         let failure = match result {
@@ -154,28 +153,22 @@ impl OpenExchange {
 
     /// The next piece of the body without a limit in time.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, TransportFailure> {
-        loop {
-            let Some(connection) = &mut self.connection else {
-                return Ok(None);
-            };
-            let body = &mut self.body;
-            let frame = std::future::poll_fn(|cx| connection.poll_frame(body, cx)).await;
-            match frame {
-                None => {
+        let Some(connection) = &mut self.connection else {
+            return Ok(None);
+        };
+        let body = &mut self.body;
+        let piece = std::future::poll_fn(|cx| connection.poll_piece(body, cx)).await;
+        match piece {
+            None => {
+                self.release();
+                Ok(None)
+            }
+            Some(piece) => {
+                let piece = piece?;
+                if connection.has_ended(body) {
                     self.release();
-                    return Ok(None);
                 }
-                Some(Ok(frame)) => {
-                    // Trailers carry nothing that anybody here asks for.
-                    let Ok(data) = frame.into_data() else {
-                        continue;
-                    };
-                    if self.body.is_end_stream() {
-                        self.release();
-                    }
-                    return Ok(Some(data));
-                }
-                Some(Err(error)) => return Err(TransportFailure::from_hyper(error)),
+                Ok(Some(piece))
             }
         }
     }
@@ -235,7 +228,7 @@ impl OpenExchange {
             self.ended = Some(now);
             self.progress.fix_traffic();
             if self.keep {
-                self.client.give_back(&self.origin, connection, now);
+                self.client.give_back(&self.origin, connection);
             }
         }
     }
@@ -274,8 +267,10 @@ impl EventStream {
             let Some(chunk) = self.exchange.next().await? else {
                 return Ok(None);
             };
+            // A piece that ended the stream came when it ended.
+            let received = self.exchange.ended.unwrap_or_else(Instant::now);
             self.parser
-                .push(chunk, Instant::now())
+                .push(chunk, received)
                 .map_err(|error| TransportFailure::BodyTooLarge { limit: error.limit })?;
         }
     }

@@ -18,6 +18,7 @@ pub mod content;
 pub mod cookies;
 mod error;
 mod exchange;
+mod http1;
 mod listen;
 pub mod mcp;
 mod message;

@@ -9,15 +9,13 @@ use crate::{
     client::Client,
     error::{TransportError, TransportFailure},
     exchange::Exchange,
-    request::{Outgoing, Target},
+    request::{Origin, Outgoing, Target},
 };
 
 /// Scheme, host and port, taken apart once for all the requests that go there.
 #[derive(Debug, Clone)]
 pub struct Base {
-    target: Target,
-    scheme: uri::Scheme,
-    authority: uri::Authority,
+    origin: Origin,
 }
 
 impl Base {
@@ -29,34 +27,21 @@ impl Base {
         let uri: Uri = url
             .parse()
             .map_err(|error: uri::InvalidUri| TransportFailure::Request(error.to_string()))?;
-        let target = Target::new(uri)?;
-        let parts = target.absolute.clone().into_parts();
-        let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
-            return Err(TransportFailure::Request("the URL has no host".to_owned()));
-        };
-        Ok(Self {
-            target,
-            scheme,
-            authority,
-        })
+        let Target { origin, .. } = Target::new(&uri)?;
+        Ok(Self { origin })
     }
 
     /// `scheme://host:port`
     pub fn origin(&self) -> &str {
-        self.target.origin.text()
+        self.origin.text()
     }
 
     fn at(&self, path: Bytes) -> Result<Target, TransportFailure> {
-        let invalid = |error: &dyn std::fmt::Display| TransportFailure::Request(error.to_string());
-        let path = uri::PathAndQuery::from_maybe_shared(path).map_err(|error| invalid(&error))?;
-        let mut parts = uri::Parts::default();
-        parts.scheme = Some(self.scheme.clone());
-        parts.authority = Some(self.authority.clone());
-        parts.path_and_query = Some(path.clone());
+        let path = uri::PathAndQuery::from_maybe_shared(path)
+            .map_err(|error| TransportFailure::Request(error.to_string()))?;
         Ok(Target {
-            relative: Uri::from(path),
-            absolute: Uri::from_parts(parts).map_err(|error| invalid(&error))?,
-            ..self.target.clone()
+            origin: self.origin.clone(),
+            path,
         })
     }
 }
@@ -113,30 +98,57 @@ impl<'a> Addressed<'a> {
     }
 }
 
+impl Addressed<'_> {
+    /// The header that is sent by this name, if the message says one.
+    fn said(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        let Message { headers, more, .. } = self.message;
+        // They are few, and the last one counts.
+        let replaced = more.iter().rev().find(|(of, _)| of == name);
+        replaced.map_or_else(|| headers.get(name), |(_, value)| Some(value))
+    }
+}
+
 impl Outgoing for Addressed<'_> {
     fn target(&self) -> &Target {
         &self.target
     }
 
-    fn method(&self) -> Method {
-        self.message.method.clone()
+    fn method(&self) -> &Method {
+        self.message.method
     }
 
     fn headers(&self) -> HeaderMap {
         let Message { headers, more, .. } = self.message;
         // With room for host, user agent, cookie and CSRF token: a map that grows is moved whole.
         let mut all = HeaderMap::with_capacity(headers.len() + more.len() + 4);
-        all.insert(header::HOST, self.target.host.clone());
-        if let Some(agent) = self.user_agent {
-            all.insert(header::USER_AGENT, agent.clone());
-        }
-        for (name, value) in headers.iter() {
+        self.each_header(&mut |name, value| {
             all.insert(name.clone(), value.clone());
-        }
-        for (name, value) in more.iter() {
-            all.insert(name.clone(), value.clone());
-        }
+        });
         all
+    }
+
+    fn each_header(&self, see: &mut dyn FnMut(&HeaderName, &HeaderValue)) {
+        let Message { headers, more, .. } = self.message;
+        let host = self.target.origin.host_header();
+        see(&header::HOST, self.said(&header::HOST).unwrap_or(host));
+        if let Some(agent) = self.said(&header::USER_AGENT).or(self.user_agent) {
+            see(&header::USER_AGENT, agent);
+        }
+        let first = |name: &HeaderName| matches!(*name, header::HOST | header::USER_AGENT);
+        for (name, value) in headers.iter() {
+            if !first(name) && more.iter().all(|(of, _)| of != name) {
+                see(name, value);
+            }
+        }
+        for (at, (name, value)) in more.iter().enumerate() {
+            if !first(name) && more[at + 1..].iter().all(|(of, _)| of != name) {
+                see(name, value);
+            }
+        }
+    }
+
+    fn says(&self, name: &HeaderName) -> bool {
+        self.said(name).is_some()
     }
 
     fn body(&self) -> Bytes {

@@ -3,19 +3,34 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Uri, header, uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, uri};
 use http_body_util::Full;
 use url::Url;
 
-use crate::{error::TransportFailure, message::DoubleSubmit};
+use crate::{cookies::Sent, error::TransportFailure, message::DoubleSubmit};
 
-/// Scheme, host and port: what a connection is bound to (RFC 6454).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Origin {
+/// Scheme, host and port: what a connection is bound to (RFC 6454). Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin(Arc<OriginParts>);
+
+#[derive(Debug)]
+struct OriginParts {
     tls: bool,
     host: Arc<str>,
     port: u16,
     text: Arc<str>,
+    /// As the URL spells it.
+    authority: uri::Authority,
+    /// The value of the `Host` header.
+    host_header: HeaderValue,
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, other: &Self) -> bool {
+        let (one, two) = (&self.0, &other.0);
+        Arc::ptr_eq(one, two)
+            || (one.tls == two.tls && one.port == two.port && one.host == two.host)
+    }
 }
 
 impl Origin {
@@ -46,33 +61,45 @@ impl Origin {
         } else {
             format!("{scheme}://{host}:{port}")
         };
-        Ok(Self {
+        // User information is for the `Authorization` header, if for anything; it must not leak into `Host`.
+        let said = authority.as_str();
+        let said = said.rsplit('@').next().unwrap_or(said);
+        let host_header =
+            HeaderValue::from_str(said).map_err(|_| invalid("the host is no header value"))?;
+        Ok(Self(Arc::new(OriginParts {
             tls,
             host: host.into(),
             port,
             text: text.into(),
-        })
+            authority: authority.clone(),
+            host_header,
+        })))
     }
 
     pub(crate) fn is_tls(&self) -> bool {
-        self.tls
+        self.0.tls
     }
 
     pub(crate) fn host(&self) -> &str {
-        &self.host
+        &self.0.host
     }
 
     pub(crate) fn host_shared(&self) -> Arc<str> {
-        self.host.clone()
+        self.0.host.clone()
     }
 
     pub(crate) fn port(&self) -> u16 {
-        self.port
+        self.0.port
     }
 
     /// `scheme://host:port`
     pub(crate) fn text(&self) -> &Arc<str> {
-        &self.text
+        &self.0.text
+    }
+
+    /// The value of the `Host` header.
+    pub(crate) fn host_header(&self) -> &HeaderValue {
+        &self.0.host_header
     }
 }
 
@@ -80,47 +107,56 @@ impl Origin {
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) origin: Origin,
-    /// `path?query`, as the request line of HTTP/1.1 wants it.
-    pub(crate) relative: Uri,
-    /// The whole URL, from which HTTP/2 makes its pseudo-headers.
-    pub(crate) absolute: Uri,
-    /// The value of the `Host` header.
-    pub(crate) host: HeaderValue,
+    /// What the request line of HTTP/1.1 wants.
+    pub(crate) path: uri::PathAndQuery,
 }
 
 impl Target {
-    pub(crate) fn new(absolute: Uri) -> Result<Self, TransportFailure> {
-        let origin = Origin::of(&absolute)?;
+    pub(crate) fn new(absolute: &Uri) -> Result<Self, TransportFailure> {
+        let origin = Origin::of(absolute)?;
         let path = absolute
             .path_and_query()
             .cloned()
             .unwrap_or_else(|| uri::PathAndQuery::from_static("/"));
-        let relative = Uri::from(path);
-        let authority = absolute.authority().map_or("", uri::Authority::as_str);
-        // User information is for the `Authorization` header, if for anything; it must not leak into `Host`.
-        let host = authority.rsplit('@').next().unwrap_or(authority);
-        let host = HeaderValue::from_str(host)
-            .map_err(|_| TransportFailure::Request("the host is no header value".to_owned()))?;
-        Ok(Self {
-            origin,
-            relative,
-            absolute,
-            host,
-        })
+        Ok(Self { origin, path })
+    }
+
+    /// The whole URL, from which HTTP/2 makes its pseudo-headers.
+    pub(crate) fn absolute(&self) -> Result<Uri, TransportFailure> {
+        let scheme = if self.origin.is_tls() {
+            uri::Scheme::HTTPS
+        } else {
+            uri::Scheme::HTTP
+        };
+        let mut parts = uri::Parts::default();
+        parts.scheme = Some(scheme);
+        parts.authority = Some(self.origin.0.authority.clone());
+        parts.path_and_query = Some(self.path.clone());
+        Uri::from_parts(parts).map_err(|error| TransportFailure::Request(error.to_string()))
     }
 
     /// The whole URL, as cookies are matched by it.
     pub(crate) fn url(&self) -> Option<Url> {
-        Url::parse(&self.absolute.to_string()).ok()
+        Url::parse(&self.absolute().ok()?.to_string()).ok()
     }
 }
 
 /// A request that can be sent again on another connection, should the first turn out to have been closed.
 pub(crate) trait Outgoing: Sync {
     fn target(&self) -> &Target;
-    fn method(&self) -> Method;
-    /// The headers without `Cookie` and with `Host`.
+    fn method(&self) -> &Method;
+    /// The headers without the jar's cookies and with `Host`.
     fn headers(&self) -> HeaderMap;
+    /// Shows each of [`Outgoing::headers`].
+    fn each_header(&self, see: &mut dyn FnMut(&HeaderName, &HeaderValue)) {
+        for (name, value) in &self.headers() {
+            see(name, value);
+        }
+    }
+    /// Whether a header of this name is among [`Outgoing::headers`].
+    fn says(&self, name: &HeaderName) -> bool {
+        self.headers().contains_key(name)
+    }
     fn body(&self) -> Bytes;
     /// The cookie that a header repeats.
     fn double_submit(&self) -> Option<&DoubleSubmit> {
@@ -143,11 +179,11 @@ impl Plain {
         user_agent: Option<&HeaderValue>,
     ) -> Result<Self, TransportFailure> {
         let (parts, body) = request.into_parts();
-        let target = Target::new(parts.uri)?;
+        let target = Target::new(&parts.uri)?;
         let mut headers = parts.headers;
         headers
             .entry(header::HOST)
-            .or_insert_with(|| target.host.clone());
+            .or_insert_with(|| target.origin.host_header().clone());
         if let Some(agent) = user_agent {
             headers
                 .entry(header::USER_AGENT)
@@ -167,12 +203,22 @@ impl Outgoing for Plain {
         &self.target
     }
 
-    fn method(&self) -> Method {
-        self.method.clone()
+    fn method(&self) -> &Method {
+        &self.method
     }
 
     fn headers(&self) -> HeaderMap {
         self.headers.clone()
+    }
+
+    fn each_header(&self, see: &mut dyn FnMut(&HeaderName, &HeaderValue)) {
+        for (name, value) in &self.headers {
+            see(name, value);
+        }
+    }
+
+    fn says(&self, name: &HeaderName) -> bool {
+        self.headers.contains_key(name)
     }
 
     fn body(&self) -> Bytes {
@@ -180,22 +226,28 @@ impl Outgoing for Plain {
     }
 }
 
-/// The request as HTTP/1.1 sends it.
-pub(crate) fn to_http1(outgoing: &dyn Outgoing, headers: HeaderMap) -> Request<Full<Bytes>> {
-    let mut request = Request::new(Full::new(outgoing.body()));
-    *request.method_mut() = outgoing.method();
-    *request.uri_mut() = outgoing.target().relative.clone();
-    *request.headers_mut() = headers;
-    request
-}
-
 /// The request as HTTP/2 sends it: the authority is a pseudo-header (RFC 9113, section 8.3.1).
-pub(crate) fn to_http2(outgoing: &dyn Outgoing, mut headers: HeaderMap) -> Request<Full<Bytes>> {
+pub(crate) fn to_http2(
+    outgoing: &dyn Outgoing,
+    cookies: Option<&Sent>,
+) -> Result<Request<Full<Bytes>>, TransportFailure> {
+    let mut headers = outgoing.headers();
+    if let Some(sent) = cookies
+        && let Some(cookie) = &sent.header
+        && !headers.contains_key(header::COOKIE)
+    {
+        headers.insert(header::COOKIE, cookie.clone());
+        if let Some(csrf) = outgoing.double_submit()
+            && let Some(token) = sent.value(&csrf.cookie)
+        {
+            headers.insert(csrf.header.clone(), token.clone());
+        }
+    }
     headers.remove(header::HOST);
     headers.remove(header::CONNECTION);
     let mut request = Request::new(Full::new(outgoing.body()));
-    *request.method_mut() = outgoing.method();
-    *request.uri_mut() = outgoing.target().absolute.clone();
+    *request.method_mut() = outgoing.method().clone();
+    *request.uri_mut() = outgoing.target().absolute()?;
     *request.headers_mut() = headers;
-    request
+    Ok(request)
 }

@@ -72,8 +72,8 @@ impl Stream {
         }
     }
 
-    pub(crate) fn traffic(&self) -> Arc<Traffic> {
-        self.traffic.clone()
+    pub(crate) fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     /// The application protocol agreed on in the TLS handshake (RFC 7301).

@@ -312,8 +312,8 @@ impl Outgoing for Post<'_> {
         self.target
     }
 
-    fn method(&self) -> Method {
-        self.method.clone()
+    fn method(&self) -> &Method {
+        &self.method
     }
 
     fn headers(&self) -> HeaderMap {

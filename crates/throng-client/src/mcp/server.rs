@@ -142,7 +142,7 @@ impl Server {
             .as_str()
             .parse()
             .map_err(|error: http::uri::InvalidUri| invalid(error.to_string()))?;
-        let target = Target::new(uri).map_err(|failure| invalid(failure.to_string()))?;
+        let target = Target::new(&uri).map_err(|failure| invalid(failure.to_string()))?;
         Ok(Arc::new(Self {
             target,
             options,
@@ -206,7 +206,7 @@ impl Negotiated {
     ) -> Self {
         let empty = || HeaderValue::from_static("");
         let mut headers = HeaderMap::with_capacity(12);
-        headers.insert(header::HOST, server.target.host.clone());
+        headers.insert(header::HOST, server.target.origin.host_header().clone());
         if let Some(agent) = user_agent {
             headers.insert(header::USER_AGENT, agent.clone());
         }

@@ -501,3 +501,117 @@ async fn localhost_is_found_whichever_family_answers() {
     }
     assert_eq!(server.count(), 2);
 }
+
+/// More than a socket takes at once.
+#[tokio::test]
+async fn a_long_body_arrives_whole() {
+    let server = Script::repeat(OK).await;
+    let client = Client::new(&connector());
+    for (n, length) in [5_000_000, 16 << 10, (16 << 10) + 1, 1]
+        .into_iter()
+        .enumerate()
+    {
+        let request = http::Request::post(&server.url).body(vec![b'x'; length].into());
+        let exchange = client.send(request.unwrap(), LONG).await.unwrap();
+        let seen = server.seen().remove(n);
+        assert!(seen.contains(&format!("content-length: {length}\r\n")));
+        assert!(seen.ends_with(&"x".repeat(length)));
+        assert_eq!(exchange.sent as usize, seen.len());
+        assert_eq!(exchange.reused, n > 0);
+    }
+}
+
+/// A server may refuse a request by its head. What is left of the request would be taken for the next one.
+#[tokio::test]
+async fn an_answer_before_the_end_of_the_request_is_an_answer() {
+    let server = Script::start(|_, mut peer| async move {
+        peer.send("HTTP/1.1 413 Content Too Large\r\ncontent-length: 3\r\n\r\nno!")
+            .await;
+        peer.closed().await;
+    })
+    .await;
+    let client = Client::new(&connector());
+    let request = http::Request::post(&server.url).body(vec![b'x'; 20_000_000].into());
+    let exchange = client.send(request.unwrap(), LONG).await.unwrap();
+    assert_eq!(exchange.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(&exchange.body[..], b"no!");
+    assert_eq!(client.idle_connections(), 0);
+}
+
+#[tokio::test]
+async fn a_body_without_a_length_ends_with_its_connection() {
+    let server = Script::start(|_, mut peer| async move {
+        peer.request().await;
+        peer.send("HTTP/1.1 200 OK\r\n\r\nall of it").await;
+    })
+    .await;
+    let client = Client::new(&connector());
+    for _ in 0..2 {
+        let exchange = client.send(get(&server.url), LONG).await.unwrap();
+        assert_eq!(
+            (&exchange.body[..], exchange.reused),
+            (&b"all of it"[..], false)
+        );
+        assert_eq!(client.idle_connections(), 0);
+    }
+}
+
+/// It belongs to no request, and least of all to the next one.
+#[tokio::test]
+async fn what_comes_after_a_response_is_no_response() {
+    let server = Script::start(|_, mut peer| async move {
+        peer.request().await;
+        peer.send(&format!(
+            "{OK}HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil"
+        ))
+        .await;
+        peer.closed().await;
+    })
+    .await;
+    let client = Client::new(&connector());
+    for _ in 0..2 {
+        let exchange = client.send(get(&server.url), LONG).await.unwrap();
+        assert_eq!((&exchange.body[..], exchange.reused), (&b"ok"[..], false));
+    }
+    assert_eq!(server.count(), 2);
+}
+
+#[tokio::test]
+async fn a_response_may_come_byte_by_byte() {
+    let server = Script::start(|_, mut peer| async move {
+        while peer.request().await.is_some() {
+            let response = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n\
+                transfer-encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n2\r\nde\r\n0\r\nt: u\r\n\r\n";
+            for at in 0..response.len() {
+                peer.send(&response[at..=at]).await;
+                tokio::task::yield_now().await;
+            }
+        }
+    })
+    .await;
+    let client = Client::new(&connector());
+    for n in 0..3 {
+        let exchange = client.send(get(&server.url), LONG).await.unwrap();
+        assert_eq!(
+            (&exchange.body[..], exchange.reused),
+            (&b"abcde"[..], n > 0)
+        );
+        assert_eq!(exchange.headers.get("link"), None);
+    }
+    assert_eq!(server.count(), 1);
+}
+
+#[tokio::test]
+async fn a_malformed_chunk_is_said_to_be_so() {
+    let server = Script::repeat(
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\nxyz\r\n0\r\n\r\n",
+    )
+    .await;
+    let client = Client::new(&connector());
+    let error = client.send(get(&server.url), LONG).await.unwrap_err();
+    assert!(
+        matches!(error.failure(), TransportFailure::Protocol(_)),
+        "{error:?}"
+    );
+    assert_eq!(client.idle_connections(), 0);
+}
