@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use throng_metrics::{Catalog, Event, GeneratorHealth, Recorder, Tally, Violations};
+use throng_metrics::{Catalog, GeneratorHealth, Recorder, Tally, Violations};
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
 
 use crate::{
@@ -28,10 +28,11 @@ use crate::{
     starts::{StartQueue, Starts},
 };
 
-/// The recorder is emptied this often: often enough for each time to be short.
-const DRAIN_EVERY: Duration = Duration::from_millis(50);
+/// The recorder is emptied this often: often enough for each time to be short, and for the events of a busy run to be still
+/// in the processor's cache.
+const DRAIN_EVERY: Duration = Duration::from_millis(10);
 /// Each so manyth time, the caller gets a look.
-const DRAINS_PER_LOOK: u32 = 5;
+const DRAINS_PER_LOOK: u32 = 25;
 /// Each so manyth look completes a window.
 const LOOKS_PER_WINDOW: u32 = 4;
 
@@ -321,7 +322,6 @@ struct Aggregator<'a> {
     shared: &'a Shared,
     progress: &'a Progress,
     starts: &'a Starts,
-    events: Vec<Event>,
     window: Tally,
     total: Tally,
     drains: u32,
@@ -334,7 +334,6 @@ impl<'a> Aggregator<'a> {
             shared,
             progress,
             starts,
-            events: Vec::new(),
             window: Tally::new(&shared.catalog),
             total: Tally::new(&shared.catalog),
             drains: 0,
@@ -362,10 +361,8 @@ impl<'a> Aggregator<'a> {
     }
 
     fn collect(&mut self) {
-        self.shared.recorder.drain(&mut self.events);
-        for event in self.events.drain(..) {
-            self.window.add(&event);
-        }
+        let window = &mut self.window;
+        self.shared.recorder.take_each(|event| window.add(&event));
     }
 
     fn look(&mut self, complete: bool, on_tick: &mut impl FnMut(&Tick<'_>)) {

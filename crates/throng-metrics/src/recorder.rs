@@ -37,12 +37,17 @@ impl Recorder {
 
     /// Moves all events to `into`. Events of one user keep their order; those of different users may not.
     pub fn drain(&self, into: &mut Vec<Event>) {
-        // Each shard gets an empty buffer and its full one is copied outside the lock, so that a writer waits for a
+        self.take_each(|event| into.push(event));
+    }
+
+    /// Takes all events out, one by one, in the order of [`Recorder::drain`]. Recording goes on meanwhile.
+    pub fn take_each(&self, mut take: impl FnMut(Event)) {
+        // Each shard gets an empty buffer and its full one is looked through outside the lock, so that a writer waits for a
         // pointer swap at most. The emptied buffer, with its capacity, goes to the next shard.
         let mut spare = lock(&self.spare);
         for shard in &self.shards {
             std::mem::swap(&mut *lock(&shard.0), &mut *spare);
-            into.append(&mut spare);
+            spare.drain(..).for_each(&mut take);
         }
     }
 }
