@@ -237,7 +237,7 @@ fn about(report: &Report) -> String {
     };
     let parts = [
         clean(&run.scenario),
-        clean(&run.workload),
+        clean(&run.who()),
         clean(&run.executor),
         users,
         duration,

@@ -88,6 +88,19 @@ pub fn log_in(out: &mut String, name: &str, number: usize, script: Option<&str>)
     session
 }
 
+/// The line that ends a script whose user has not set the password, where one of its logins needs it.
+pub fn password<'a>(logins: impl IntoIterator<Item = &'a str>) -> &'static str {
+    // `THRONG_PASSWORD_2` is the second user's alone; a login script asks for it itself.
+    let common = |login: &str| {
+        let mut after = login.split("THRONG_PASSWORD").skip(1);
+        after.any(|rest| !rest.starts_with('_'))
+    };
+    match logins.into_iter().any(common) {
+        true => ": \"${THRONG_PASSWORD:?the password of the users}\"\n",
+        false => "",
+    }
+}
+
 fn is_saved(variable: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     variable.starts_with("saved_") && variable.chars().all(plain)
@@ -348,6 +361,12 @@ mod tests {
             data("", &[Piece::text("@x")]).0.as_deref(),
             Some("printf %s '@x'")
         );
+    }
+
+    #[test]
+    fn a_password_is_asked_for_where_a_login_needs_it() {
+        assert!(!password(["curl \"password=$THRONG_PASSWORD\""]).is_empty());
+        assert_eq!(password(["curl ${THRONG_PASSWORD_2:?x}", ""]), "");
     }
 
     #[test]

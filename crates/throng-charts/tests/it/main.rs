@@ -274,6 +274,23 @@ fn has(texts: &[String], text: &str) -> bool {
 }
 
 #[test]
+fn the_subtitle_says_who_worked() {
+    for (mode, expected) in [
+        ("user", "integr8scode · workload mixed · constant-vus"),
+        (
+            "both",
+            "integr8scode · workload mixed, and monkeys · constant-vus",
+        ),
+        ("monkey", "integr8scode · monkeys · constant-vus"),
+    ] {
+        let mut report = sample::Run::http_api(3.0).report();
+        report.run.mode = mode.to_owned();
+        let texts = texts(&report, Picture::Timeline);
+        assert!(has(&texts, expected), "{texts:?}");
+    }
+}
+
+#[test]
 fn steps_of_long_runs_are_merged_and_said_so() {
     let short = texts(&sample::Run::http_api(20.0).report(), Picture::Timeline);
     assert!(has(&short, "in seconds; each step is 1 s"), "{short:?}");

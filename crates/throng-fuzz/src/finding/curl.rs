@@ -43,9 +43,11 @@ pub(super) fn script(finding: &Finding, sending: &Sending, accounts: &dyn Accoun
     for (name, _) in &sending.headers {
         out.push_str(&shell::wanted(name.as_str()));
     }
-    if !users.is_empty() {
-        out.push_str(": \"${THRONG_PASSWORD:?the password of the users}\"\n");
-    }
+    let logins: Vec<Option<String>> = users
+        .iter()
+        .map(|(_, index)| accounts.login_script(index % accounts.len().max(1)))
+        .collect();
+    out.push_str(shell::password(logins.iter().flatten().map(String::as_str)));
     out.push_str("dir=$(mktemp -d); trap 'rm -rf \"$dir\"' EXIT\n");
     let text = serde_json::to_string(probe).unwrap_or_default();
     if text.contains("{unique") {
@@ -53,9 +55,9 @@ pub(super) fn script(finding: &Finding, sending: &Sending, accounts: &dyn Accoun
     }
     let sessions: Vec<Session> = users
         .into_iter()
-        .map(|(name, index)| {
-            let script = accounts.login_script(index % accounts.len().max(1));
-            let session = shell::log_in(&mut out, name, index + 1, script.as_deref());
+        .zip(&logins)
+        .map(|((name, index), login)| {
+            let session = shell::log_in(&mut out, name, index + 1, login.as_deref());
             if name == "fresh" {
                 // What the session was known by, before anything ends it.
                 out.push_str("cp \"$jar\" \"$dir/kept.jar\"\n");

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use unicode_width::UnicodeWidthStr;
 
 use super::text::{cell, fit, seconds, wrap};
-use crate::{Cleanup, OperationsReport, Report, RunInfo, Table, Verdict, clean};
+use crate::{Cleanup, OperationsReport, Report, Table, Verdict, clean};
 
 /// Width of rules and tables.
 pub(super) const COLUMNS: usize = 80;
@@ -191,7 +191,7 @@ impl Page {
             String::new()
         };
         for line in [
-            format!("Scenario: {}, {}", run.scenario, who(run)),
+            format!("Scenario: {}, {}", run.scenario, run.who()),
             format!("Target: {}", run.target),
             format!("Load: {}{warmup}", run.executor),
             format!("Started: {}", run.started_at),
@@ -415,15 +415,6 @@ impl Page {
             let line = self.ink(ink, &line);
             self.line(line);
         }
-    }
-}
-
-/// Who worked.
-fn who(run: &RunInfo) -> String {
-    match run.mode.as_str() {
-        "monkey" => "monkeys".to_owned(),
-        "both" => format!("workload {}, and monkeys", run.workload),
-        _ => format!("workload {}", run.workload),
     }
 }
 

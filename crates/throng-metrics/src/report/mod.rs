@@ -99,6 +99,17 @@ pub struct GroundTruth {
     pub differences: Vec<String>,
 }
 
+impl RunInfo {
+    /// Who worked, in words: `workload mixed`, `monkeys`, `workload user, and monkeys`.
+    pub fn who(&self) -> String {
+        match self.mode.as_str() {
+            "monkey" => "monkeys".to_owned(),
+            "both" => format!("workload {}, and monkeys", self.workload),
+            _ => format!("workload {}", self.workload),
+        }
+    }
+}
+
 /// Which run a report is about.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunInfo {

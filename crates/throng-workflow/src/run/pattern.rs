@@ -224,7 +224,15 @@ impl<D: Driver> Execution<'_, D> {
                 stale |= concealed != text;
                 marks.cut(&concealed)
             }
-            Err(_) => vec![Span::Bytes(bytes.to_vec())],
+            Err(_) => {
+                let text = String::from_utf8_lossy(bytes).into_owned();
+                let concealed = conceal(text.clone());
+                if concealed == text {
+                    return vec![Span::Bytes(bytes.to_vec())];
+                }
+                stale = true;
+                marks.cut(&concealed)
+            }
         };
         let (path, body) = (shown(&task.path), shown(&task.body));
         Some(Pattern {
@@ -277,7 +285,10 @@ fn headers(
 /// Whether there is nothing in a text that comes from the file or from a login.
 fn is_made_up(pieces: &Pieces) -> bool {
     pieces.0.iter().all(|piece| match piece {
-        Piece::Value { source, .. } => !matches!(source, Source::Actor(_, ActorField::Saved(_))),
+        Piece::Value { source, .. } => !matches!(
+            source,
+            Source::Actor(_, ActorField::Saved(_)) | Source::List(_)
+        ),
         Piece::Fixed(text) => text.len() <= 1,
         Piece::Raw(_) => false,
     })

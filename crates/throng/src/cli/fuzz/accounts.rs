@@ -48,10 +48,20 @@ impl Users {
             LoginKind::Request | LoginKind::Form => Some(declared_login(scenario)?),
         };
         let authorization = scenario.monkey.authorization.clone();
+        let password = |identity: &Identity| identity.password.expose().to_owned();
+        let one_password = identities
+            .windows(2)
+            .all(|pair| password(&pair[0]) == password(&pair[1]));
         let scripts = identities
             .iter()
             .map(|identity| {
-                login_script(login.as_ref(), identity, authorization.as_ref(), scenario)
+                login_script(
+                    login.as_ref(),
+                    identity,
+                    authorization.as_ref(),
+                    scenario,
+                    one_password,
+                )
             })
             .collect();
         Ok(Arc::new(Self {

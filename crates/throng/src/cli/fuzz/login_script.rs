@@ -16,13 +16,14 @@ use throng_workflow::template::Template;
 use url::Url;
 
 /// The lines that open a session of a user: with the origin in `$URL`, the password in `$THRONG_PASSWORD`, cookies into
-/// `$jar`, what the requests save into `saved_...`, and a token, if there is one, into `authorization`. `None` where that takes
+/// `$jar` (where the users have not `one_password`, each has a variable of his own), what the requests save into `saved_...`, and a token, if there is one, into `authorization`. `None` where that takes
 /// more.
 pub(super) fn login_script(
     login: Option<&LoginWay>,
     identity: &Identity,
     authorization: Option<&Template>,
     scenario: &Scenario,
+    one_password: bool,
 ) -> Option<String> {
     let origin = Url::parse(&scenario.target.url)
         .ok()?
@@ -31,6 +32,13 @@ pub(super) fn login_script(
     let place = Place {
         identity,
         origin: &origin,
+        password: match one_password {
+            true => "${THRONG_PASSWORD}".to_owned(),
+            false => {
+                let (number, name) = (identity.n, plain(&identity.name));
+                format!("${{THRONG_PASSWORD_{number}:?the password of {name}}}")
+            }
+        },
     };
     let mut script = match login {
         Some(LoginWay::Requests(requests)) => place.requests(requests)?,
@@ -64,6 +72,14 @@ pub(crate) fn variable(name: &str) -> String {
 struct Place<'a> {
     identity: &'a Identity,
     origin: &'a str,
+    /// What bash puts in for it.
+    password: String,
+}
+
+/// A name as it may stand in a message of bash's.
+fn plain(name: &str) -> String {
+    let plain = |c: &char| c.is_ascii_alphanumeric() || "_.-@".contains(*c);
+    name.chars().filter(plain).collect()
 }
 
 impl Place<'_> {
@@ -98,9 +114,7 @@ impl Place<'_> {
     }
 
     fn token(&self) -> String {
-        let (number, name) = (self.identity.n, &self.identity.name);
-        let plain = |c: char| c.is_ascii_alphanumeric() || "_.-@".contains(c);
-        let name: String = name.chars().filter(|c| plain(*c)).collect();
+        let (number, name) = (self.identity.n, plain(&self.identity.name));
         format!("authorization=\"Bearer ${{THRONG_TOKEN_{number}:?an access token of {name}}}\"\n")
     }
 
@@ -173,15 +187,17 @@ impl Place<'_> {
         let named = &login.form.fields;
         let holds = |placeholder: &str| named.iter().any(|(_, value)| value.contains(placeholder));
         if !holds("{password}") {
-            script.push_str(
-                "fields+=(--data-urlencode \"$(inputs | grep -iE 'type=.?password' | head -n 1 | attribute name)=$THRONG_PASSWORD\")\n",
+            let _ = writeln!(
+                script,
+                "fields+=(--data-urlencode \"$(inputs | grep -iE 'type *= *.?password' | head -n 1 | attribute name)={}\")",
+                self.password
             );
         }
         if !holds("{name}") && !holds("{email}") {
             let name = joined(&[Piece::text(&self.identity.name)]);
             let _ = writeln!(
                 script,
-                "fields+=(--data-urlencode \"$(inputs | grep -iEv 'type=.?(hidden|password|submit|checkbox|radio|button|image|reset)' | head -n 1 | attribute name)=\"{name})"
+                "fields+=(--data-urlencode \"$(inputs | grep -iEv 'type *= *.?(hidden|password|submit|checkbox|radio|button|image|reset)' | head -n 1 | attribute name)=\"{name})"
             );
         }
         for (name, value) in named {
@@ -238,7 +254,7 @@ impl Place<'_> {
                     text.push_str(&self.identity.n.to_string());
                     continue;
                 }
-                "password" => "${THRONG_PASSWORD}".to_owned(),
+                "password" => self.password.clone(),
                 name if saved.contains(&name) => format!("${{{}}}", variable(name)),
                 _ => return None,
             };

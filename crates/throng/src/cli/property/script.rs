@@ -99,9 +99,7 @@ pub(super) fn script(
             shell::log_in(&mut logins, &format!("user{}", at + 1), at + 1, script)
         });
     }
-    if logins.contains("THRONG_PASSWORD") {
-        out.push_str(": \"${THRONG_PASSWORD:?the password of the users}\"\n");
-    }
+    out.push_str(shell::password([logins.as_str()]));
     out.push_str("dir=$(mktemp -d); trap 'rm -rf \"$dir\"' EXIT\n");
     let commands = commands(failure, &patterns, &sessions, target);
     if commands.contains("${unique}") {
