@@ -175,8 +175,7 @@ pub async fn clean_run(
             targets
                 .entry(entry.name.clone())
                 .or_insert_with(Target::by_ledger)
-                .entries
-                .push(entry.id);
+                .add(entry);
         }
     }
     delete_all(
@@ -229,14 +228,22 @@ pub async fn reap(
             count_elsewhere(&mut report, &entry.place);
         } else if entry.is_in_use() && !scope.force {
             in_use.insert(&entry.name);
-        } else if !scope.only_prefix || ours(&entry.name) {
+        } else if scope.only_prefix && !ours(&entry.name) {
+            // Another's work.
+        } else if entry.state == State::Planned && !directory.can_list() {
+            // Nobody knows whether the name was free: he may be a stranger.
+            report.unknown.push(entry.name.clone());
+        } else {
             targets
                 .entry(entry.name.clone())
                 .or_insert_with(Target::by_ledger)
-                .entries
-                .push(entry.id);
+                .add(entry);
         }
     }
+    // Whoever is known from another entry is no longer unknown.
+    report.unknown.retain(|name| !targets.contains_key(name));
+    report.unknown.sort();
+    report.unknown.dedup();
     if let Some(prefix) = &scope.prefix {
         let stem = scope.names.stem(prefix);
         let listed = retried(options, cancel, || directory.list(&stem))
@@ -275,6 +282,8 @@ pub async fn reap(
 struct Target {
     found_by: FoundBy,
     entries: Vec<EntryId>,
+    /// A deletion was asked for earlier, and nobody knows what came of it.
+    perhaps_gone: bool,
 }
 
 impl Target {
@@ -282,14 +291,20 @@ impl Target {
         Self {
             found_by: FoundBy::Ledger,
             entries: Vec::new(),
+            perhaps_gone: false,
         }
     }
 
     fn by_name() -> Self {
         Self {
             found_by: FoundBy::Name,
-            entries: Vec::new(),
+            ..Self::by_ledger()
         }
+    }
+
+    fn add(&mut self, entry: &Entry) {
+        self.entries.push(entry.id);
+        self.perhaps_gone |= entry.state == State::Deleting;
     }
 }
 
@@ -364,7 +379,7 @@ async fn delete(
     }
     set_states(ledger, &target.entries, State::Deleting).await?;
     // Set once an attempt may have deleted the user although it looked like a failure.
-    let perhaps = AtomicBool::new(false);
+    let perhaps = AtomicBool::new(target.perhaps_gone);
     let attempt = || async {
         match directory.delete(name).await {
             Err(DirectoryError::NoSuchUser { .. }) if perhaps.load(Ordering::Relaxed) => {
@@ -388,7 +403,13 @@ async fn delete(
             set_states(ledger, &target.entries, State::Deleted).await?;
             Ok(Ok(deletion))
         }
-        Err(error) => Ok(Err(error.to_string())),
+        Err(error) => {
+            // It certainly did nothing: a later "no such user" is then no sign that he went by this.
+            if !perhaps.load(Ordering::Relaxed) {
+                set_states(ledger, &target.entries, State::Created).await?;
+            }
+            Ok(Err(error.to_string()))
+        }
     }
 }
 

@@ -144,6 +144,7 @@ pub(crate) fn said(exchange: &Exchange, secrets: &[&Secret]) -> String {
             .or_else(|| pick(&["/message"]))
             .or_else(|| pick(&["/error/message"]))
             .or_else(|| pick(&["/detail"]))
+            .or_else(|| pick(&["/errorMessage"]))
             .unwrap_or_else(|| body.into_owned());
         return redact::text(&text, secrets);
     }

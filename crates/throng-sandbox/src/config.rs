@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::knobs::Knobs;
 use crate::mcp::McpConfig;
+use crate::scim::ScimConfig;
 use crate::secret::{Secret, random_alphanumeric};
 
 /// The configuration of a Nextcloud sandbox with its MCP server.
@@ -41,6 +42,8 @@ pub struct NextcloudConfig {
     pub clients: Vec<PreregisteredClient>,
     /// Whether wrong passwords slow the address that sent them down.
     pub throttle: bool,
+    /// How the users' SCIM endpoint behaves.
+    pub scim: ScimConfig,
     /// How the MCP server behaves.
     pub mcp: McpConfig,
     /// How many journal entries are kept; older ones are dropped and counted.
@@ -65,6 +68,7 @@ impl Default for NextcloudConfig {
             client_lifetime_s: 3600,
             clients: Vec::new(),
             throttle: true,
+            scim: ScimConfig::default(),
             mcp: McpConfig::default(),
             journal_capacity: 1_000_000,
         }

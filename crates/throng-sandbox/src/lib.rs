@@ -33,6 +33,7 @@ mod mcp;
 mod nextcloud;
 mod ocs;
 mod oidc;
+mod scim;
 mod secret;
 mod server;
 mod state;
@@ -50,6 +51,7 @@ pub use knobs::{
 };
 pub use mcp::{McpAuth, McpConfig, ScopeErrors};
 pub use oidc::KeyError;
+pub use scim::ScimConfig;
 pub use secret::Secret;
 pub use server::{NextcloudSandbox, Ready, SandboxError};
 pub use store::StoreError;

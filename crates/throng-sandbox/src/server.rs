@@ -20,7 +20,7 @@ use crate::oidc::{KeyError, Provider};
 use crate::secret::Secret;
 use crate::state::{AppState, Shared};
 use crate::store::{Store, StoreError};
-use crate::{control, mcp, nextcloud, oidc};
+use crate::{control, mcp, nextcloud, oidc, scim};
 
 /// Why a sandbox could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -143,6 +143,7 @@ impl NextcloudSandbox {
         let nextcloud_app = Router::new()
             .merge(oidc::router(state.clone()))
             .merge(nextcloud::router(state.clone()))
+            .merge(scim::router(state.clone()))
             .fallback(journal::not_found);
         let frame = Frame {
             journal: state.journal.clone(),

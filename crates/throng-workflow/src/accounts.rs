@@ -1,4 +1,4 @@
-//! What a scenario file may say of its users' coming and going: the directory, the login, and the requests of both.
+//! What a scenario file may say of how its users log in, and of the requests that this and their [directory](crate::directory) take.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -9,40 +9,8 @@ use crate::decode::{At, Decode, Named, OneOrMany, record, words};
 use crate::http::Capture;
 use crate::node::{Kind, Node};
 use crate::problem::{Mark, Problems};
-use crate::scalar::{Pattern, SecretText};
+use crate::scalar::SecretText;
 use crate::template::{JsonTemplate, Template};
-
-words! {
-    /// What creates and deletes the users.
-    DirectoryKind {
-        /// Nextcloud's user provisioning API (OCS).
-        Nextcloud = "nextcloud",
-        /// A target where everybody may register, by a request declared here.
-        Register = "http-register",
-    } default Nextcloud
-}
-
-record! {
-    /// Where the users are created and deleted.
-    Directory ("the directory") {
-        /// What it is.
-        "kind" kind: DirectoryKind;
-        /// With `kind: nextcloud`: where it is.
-        "url" url: Option<At<String>>;
-        /// With `kind: nextcloud`: name of an administrator.
-        "admin" admin: Option<At<String>>;
-        /// With `kind: nextcloud`: the administrator's password; better given as `${NAME}`.
-        "password" password: Option<At<SecretText>>;
-        /// With `kind: http-register`: the request that makes a user, or the page with the form that does.
-        "register" register: Option<Registering>;
-        /// With `kind: http-register`: the status, or statuses, by which the request says that there is such a user. With
-        /// `users.password` that user is used, and not deleted; without, it is an error.
-        "exists" exists: OneOrMany<u16>;
-        /// With `kind: http-register`: a request that deletes a user, sent without cookies; of the user it knows `{user.name}` only.
-        /// Without it the users of a run stay, and are named in its report.
-        "delete" delete: Option<Request>;
-    }
-}
 
 words! {
     /// How users log in.
@@ -56,68 +24,6 @@ words! {
         /// Not at all: the target asks nobody who he is. Users are names only, and nothing is created.
         None = "none",
     } default OAuth
-}
-
-record! {
-    /// A page with a form by which users register. The fields for name, mail address and password are found by what they are
-    /// for.
-    SignUp ("a registration form") {
-        /// The page.
-        "page" page: Template;
-        /// What goes into which field, by the field's name.
-        "fields" fields: Named<Template>;
-        /// The page that comes back where there is such a user matches this. With `users.password` that user is used, and not
-        /// deleted; without, it is an error.
-        "exists" exists: Option<Pattern>;
-    }
-}
-
-/// What makes a user: a request, or a form on a page.
-#[derive(Clone, Debug)]
-pub enum Registering {
-    /// A request.
-    Request(Box<Request>),
-    /// A form.
-    Form(SignUp),
-}
-
-impl Registering {
-    /// Where it stands in the file.
-    pub fn mark(&self) -> Mark {
-        match self {
-            Self::Request(request) => request.mark,
-            Self::Form(form) => form.mark,
-        }
-    }
-}
-
-impl Default for Registering {
-    fn default() -> Self {
-        Self::Request(Box::default())
-    }
-}
-
-impl Decode for Registering {
-    fn decode(node: &Node, problems: &mut Problems) -> Self {
-        match node.get("page") {
-            Some(_) => Self::Form(SignUp::decode(node, problems)),
-            None => Self::Request(Box::new(Request::decode(node, problems))),
-        }
-    }
-}
-
-impl JsonSchema for Registering {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        "Registering".into()
-    }
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let request = generator.subschema_for::<Request>();
-        let form = generator.subschema_for::<SignUp>();
-        json_schema!({ "anyOf": [request, form] })
-    }
 }
 
 record! {

@@ -10,7 +10,7 @@ use throng_metrics::threshold::Threshold;
 use url::Url;
 
 use crate::builtin;
-use crate::compile::compile;
+use crate::compile::{compile, take_none};
 use crate::decode::{At, Decode};
 use crate::model::{DirectoryKind, LoginKind, Mode, Protocol, Scenario};
 use crate::node::{self, Kind, Lookup, Node};
@@ -118,6 +118,8 @@ pub struct DirectoryOverrides {
     pub admin: Option<String>,
     /// The administrator's password.
     pub password: Option<Secret>,
+    /// What its URL ends in where the file's directory speaks SCIM; that of a sandbox.
+    pub scim: Option<&'static str>,
 }
 
 impl Overrides {
@@ -148,7 +150,26 @@ impl Overrides {
         set("users.from", "--users-from", self.users_from.clone());
         set("load.seed", "--seed", self.seed.map(|n| n.to_string()));
         set("workload", "--workload", self.workload.clone());
-        set("directory.url", "--host", self.directory.url.clone());
+        let kind = root.get("directory").and_then(|it| it.get("kind"));
+        let is_scim = matches!(kind.map(|node| &node.kind), Some(Kind::Text(kind)) if kind == DirectoryKind::Scim.word());
+        let below = self.directory.scim.filter(|_| is_scim).unwrap_or_default();
+        let host = self.directory.url.as_ref();
+        if self.directory.admin.is_some() && is_scim {
+            // Another way to log in than the one that is given now.
+            for other in ["token", "before", "headers"] {
+                root.remove(&format!("directory.{other}"));
+            }
+        }
+        let mut set = |path: &str, flag: &'static str, value: Option<String>| {
+            if let Some(value) = value {
+                root.set(path, Node::text(value, flag));
+            }
+        };
+        set(
+            "directory.url",
+            "--host",
+            host.map(|host| format!("{host}{below}")),
+        );
         set("directory.admin", "--admin", self.directory.admin.clone());
         set("login.client.id", "--client-id", self.client_id.clone());
         // A file without a directory can be given one by flags: the kind that has an address.
@@ -281,6 +302,7 @@ impl ScenarioFile {
         overrides.apply(&mut root);
         let mut unset = environment.substitute(&mut root, &mut problems);
         let mut scenario = Scenario::decode(&root, &mut problems);
+        take_none(&mut scenario, &mut problems);
         crate::roster::fill(&mut scenario, environment, &mut unset, &mut problems);
         check_url(&scenario.target.url, &unset, &mut problems);
         if let Some(url) = scenario.directory.as_ref().and_then(|d| d.url.as_ref()) {

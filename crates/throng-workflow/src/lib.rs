@@ -10,6 +10,7 @@ pub mod compile;
 pub mod crowd;
 mod csv;
 pub mod decode;
+pub mod directory;
 pub mod drift;
 mod encode;
 pub mod file;

@@ -10,10 +10,9 @@ use crate::problem::Mark;
 use crate::scalar::{Pattern, RateText, SecretText, Span};
 use crate::template::{JsonTemplate, Template};
 
-pub use crate::accounts::{
-    Client, Directory, DirectoryKind, Login, LoginKind, NamedRequest, Registering, Request, SignUp,
-};
+pub use crate::accounts::{Client, Login, LoginKind, NamedRequest, Request};
 pub use crate::blocks::{Actor, ActorCount, Block, ForEach, OneOf, Parallel, Sequence};
+pub use crate::directory::{Directory, DirectoryKind, Listing, Registering, SignUp};
 pub use crate::monkey::{Accepted, CheckName, Monkey};
 pub use crate::property::{Given, Property, Share, Statuses};
 pub use crate::roster::{Listed, Roster};

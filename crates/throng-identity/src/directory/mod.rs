@@ -1,12 +1,14 @@
 //! The target's user directory: creating, finding and deleting the users of a run.
 //!
-//! [`Directory`] is the seam between kinds: [`nextcloud`], [`register`]. What belongs to us is decided by [`names`], what was
+//! [`Directory`] is the seam between kinds: [`nextcloud`], [`scim`], [`keycloak`], [`declared`]. What belongs to us is decided by [`names`], what was
 //! created is written down by [`crate::ledger`]; a directory only does what it is told.
 
+pub mod declared;
+pub mod keycloak;
 pub mod names;
 pub mod nextcloud;
 pub mod password;
-pub mod register;
+pub mod scim;
 
 use std::fmt;
 use std::time::Duration;
@@ -126,15 +128,33 @@ pub enum DirectoryError {
         /// The status.
         status: StatusCode,
     },
-    /// The administrator's password is wrong.
-    #[error(
-        "{url} refused the password of {admin} (401); check NEXTCLOUD_USERNAME and NEXTCLOUD_PASSWORD or the directory's admin and password"
-    )]
+    /// The administrator's credentials are wrong.
+    #[error("{url} refused {refused} (401); check {check}")]
     Unauthorized {
         /// The directory.
         url: String,
-        /// As whom we tried.
-        admin: String,
+        /// What was refused, in words.
+        refused: String,
+        /// What to look at.
+        check: &'static str,
+    },
+    /// Two users have one name, so that nobody can say which is ours.
+    #[error("{url} has several users called {name}; none of them is deleted")]
+    Ambiguous {
+        /// The name.
+        name: String,
+        /// The directory.
+        url: String,
+    },
+    /// The answer to a listing is not what the listing says.
+    #[error("hook {what}: the answer of {url} has no {wanted}")]
+    NoList {
+        /// The request.
+        what: String,
+        /// The directory.
+        url: String,
+        /// What was looked for.
+        wanted: String,
     },
     /// The declared request could not be made, or refused the user.
     #[error(transparent)]
@@ -258,7 +278,10 @@ impl DirectoryError {
             | Self::NotOurs { .. }
             | Self::Refused { .. } => true,
             Self::Busy { status, .. } | Self::Unexpected { status, .. } => status.is_client_error(),
-            Self::NoDeletion { .. } | Self::NoSuchUser { .. } => true,
+            Self::NoDeletion { .. }
+            | Self::NoSuchUser { .. }
+            | Self::Ambiguous { .. }
+            | Self::NoList { .. } => true,
             Self::Request(error) => match &**error {
                 HookError::Status { status, .. } => status.is_client_error(),
                 HookError::Transport { source, .. } => source.is_connect(),

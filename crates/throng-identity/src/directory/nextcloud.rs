@@ -108,7 +108,8 @@ impl Nextcloud {
         match exchange.status {
             StatusCode::UNAUTHORIZED => Err(DirectoryError::Unauthorized {
                 url: self.url.to_string(),
-                admin: self.admin.clone(),
+                refused: format!("the password of {}", self.admin),
+                check: "NEXTCLOUD_USERNAME and NEXTCLOUD_PASSWORD or the directory's admin and password",
             }),
             StatusCode::FORBIDDEN => Err(DirectoryError::Forbidden {
                 url: self.url.to_string(),

@@ -16,7 +16,9 @@ use throng_client::{Client, DoubleSubmit, Exchange, TransportError};
 pub use self::save::SaveFrom;
 
 use self::request::request;
-pub(crate) use self::request::{fill_text, fill_url};
+pub(crate) use self::request::{fill_text, fill_url, percent_encoded};
+pub(crate) use self::save::at;
+pub use self::save::is_path;
 use crate::login::FormPage;
 use crate::redact;
 use crate::retry::{self, RetryPolicy};
@@ -76,6 +78,18 @@ pub enum HookBody {
 
 /// The values for a user's placeholders.
 pub type Values = BTreeMap<String, Secret>;
+
+/// Placeholders whose values are no secrets.
+const SHOWN: &[&str] = &[
+    "name",
+    "display_name",
+    "given_name",
+    "family_name",
+    "email",
+    "n",
+    "directory_admin",
+    "directory_client",
+];
 
 /// Placeholders that every user has.
 const GIVEN: &[&str] = &["name", "display_name", "email", "n", "password"];
@@ -311,7 +325,7 @@ pub(crate) fn is_passing(status: StatusCode) -> bool {
 fn hidden(values: &Values) -> impl Iterator<Item = &Secret> {
     values
         .iter()
-        .filter(|(key, _)| !matches!(&***key, "name" | "display_name" | "email" | "n"))
+        .filter(|(key, _)| !SHOWN.contains(&key.as_str()))
         .map(|(_, value)| value)
 }
 

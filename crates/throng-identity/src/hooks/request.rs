@@ -35,8 +35,21 @@ pub(super) fn request(
         })
     };
     let url = fill_url(&hook.name, &hook.url, values)?;
-    let mut builder =
-        wire::request(hook.method.clone(), &url).header(header::ACCEPT, "application/json");
+    let declares = |header: HeaderName| {
+        let mut names = hook.headers.iter().map(|(name, _)| name);
+        names.any(|name| name.eq_ignore_ascii_case(header.as_str()))
+    };
+    let mut builder = wire::request(hook.method.clone(), &url);
+    if !declares(header::ACCEPT) {
+        builder = builder.header(header::ACCEPT, "application/json");
+    }
+    let typed = |builder: http::request::Builder, content: &str| {
+        if declares(header::CONTENT_TYPE) {
+            builder
+        } else {
+            builder.header(header::CONTENT_TYPE, content)
+        }
+    };
     for (name, value) in &hook.headers {
         let bad = || HookError::Header {
             hook: hook.name.clone(),
@@ -66,20 +79,14 @@ pub(super) fn request(
         HookBody::None => wire::finish(builder, ""),
         HookBody::Json(value) => {
             let body = fill_json(value, &text)?.to_string();
-            wire::finish(
-                builder.header(header::CONTENT_TYPE, "application/json"),
-                body,
-            )
+            wire::finish(typed(builder, "application/json"), body)
         }
         HookBody::Form(pairs) => {
             let mut form = form_urlencoded::Serializer::new(String::new());
             for (name, value) in pairs {
                 form.append_pair(name, &text(value)?);
             }
-            wire::finish(
-                builder.header(header::CONTENT_TYPE, wire::FORM),
-                form.finish(),
-            )
+            wire::finish(typed(builder, wire::FORM), form.finish())
         }
     };
     Ok((url, request))
@@ -142,6 +149,13 @@ fn fill(
     }
     out.push_str(rest);
     Ok(out)
+}
+
+/// A value as one segment of a path, or one value in a query.
+pub(crate) fn percent_encoded(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    percent_encode(&mut out, value);
+    out
 }
 
 /// Everything but unreserved characters (RFC 3986 section 2.3), so that a value is one segment or one query value.

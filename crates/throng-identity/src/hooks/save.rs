@@ -96,6 +96,19 @@ pub(super) fn save(
     Ok(())
 }
 
+/// Whether a text is a path such as `$`, `$.a.b[0]` or `/a/b/0`.
+pub fn is_path(path: &str) -> bool {
+    path == "$" || pointer(path).is_some()
+}
+
+/// What is at such a path; `$` is the value itself.
+pub(crate) fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    match path {
+        "$" => Some(value),
+        path => value.pointer(&pointer(path)?),
+    }
+}
+
 /// `$.a.b[0]` and `/a/b/0` as a JSON pointer.
 pub(super) fn pointer(path: &str) -> Option<String> {
     if path.starts_with('/') {

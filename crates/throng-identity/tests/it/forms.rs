@@ -13,7 +13,7 @@ use http::{Method, StatusCode, header};
 use regex::Regex;
 use throng_client::Client;
 use throng_identity::Secret;
-use throng_identity::directory::register::{Register, RegisterRequests, Registering};
+use throng_identity::directory::declared::{Creating, Declared, Requests};
 use throng_identity::directory::{Creation, Directory, NewUser};
 use throng_identity::hooks::{Hook, HookAuth, HookBody, Values};
 use throng_identity::login::{
@@ -560,19 +560,20 @@ async fn a_form_that_is_no_login_gets_nothing() {
     assert!(matches!(problem, Problem::NameAgain), "{words}");
 }
 
-fn directory(url: &str, fields: &[(&str, &str)], reuse: bool) -> Register {
+fn directory(url: &str, fields: &[(&str, &str)], reuse: bool) -> Declared {
     let registration = FormRegistration {
         form: form(format!("{url}/signup/"), fields),
         exists: Some(Regex::new("(?i)taken").unwrap()),
     };
-    let requests = RegisterRequests {
-        register: Registering::Form(registration),
+    let requests = Requests {
+        create: Creating::Form(registration),
         exists: Vec::new(),
         reuse,
+        list: None,
         delete: None,
     };
     let client = Client::new(&connector());
-    Register::new(&client, Url::parse(url).unwrap(), requests, TIMEOUT)
+    Declared::register(&client, Url::parse(url).unwrap(), requests, TIMEOUT)
 }
 
 fn carol(email: &str) -> NewUser {

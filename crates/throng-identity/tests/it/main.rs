@@ -6,13 +6,16 @@
 )]
 
 mod clean;
+mod declared;
 mod discovery;
 mod forms;
+mod keycloak;
 mod keys;
 mod login;
 mod provider;
 mod register;
 mod sandbox;
+mod scim;
 mod secrets;
 mod signup;
 mod tokens;

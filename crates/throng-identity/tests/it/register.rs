@@ -11,8 +11,8 @@ use axum::{Form, Json, Router};
 use http::{Method, Request, StatusCode, header};
 use serde_json::{Value, json};
 use throng_identity::cleanup::{CleanupOptions, CleanupReport, clean_run};
+use throng_identity::directory::declared::{Creating, Declared, Requests};
 use throng_identity::directory::names::{NameTemplates, Prefix};
-use throng_identity::directory::register::{Register, RegisterRequests, Registering};
 use throng_identity::directory::{Directory, NewUser};
 use throng_identity::hooks::{Hook, HookAuth, HookBody, SaveFrom};
 use throng_identity::provision::{LoginWay, ProvisionPlan, Provisioned, provision};
@@ -149,8 +149,8 @@ impl World {
     fn deleting_at(&self, path: Option<&str>, reuse: bool) -> Arc<dyn Directory> {
         let url = &self.url;
         let body = json!({"username": "{name}", "email": "{email}", "password": "{password}"});
-        let requests = RegisterRequests {
-            register: Registering::Request(Box::new(hook(
+        let requests = Requests {
+            create: Creating::Request(Box::new(hook(
                 "register",
                 Method::POST,
                 format!("{url}register"),
@@ -158,6 +158,7 @@ impl World {
             ))),
             exists: vec![409],
             reuse,
+            list: None,
             delete: path.map(|path| {
                 hook(
                     "delete",
@@ -169,7 +170,7 @@ impl World {
         };
         let client = throng_client::Client::new(&connector());
         let timeout = Duration::from_secs(10);
-        Arc::new(Register::new(&client, url.clone(), requests, timeout))
+        Arc::new(Declared::register(&client, url.clone(), requests, timeout))
     }
 
     /// Provisions three users.

@@ -13,8 +13,8 @@ use regex::Regex;
 use throng_identity::Ledger;
 use throng_identity::cleanup::{CleanupOptions, CleanupReport, clean_run};
 use throng_identity::directory::Directory;
+use throng_identity::directory::declared::{Creating, Declared, Requests};
 use throng_identity::directory::names::{NameTemplates, Prefix};
-use throng_identity::directory::register::{Register, RegisterRequests, Registering};
 use throng_identity::hooks::{Hook, HookAuth, HookBody};
 use throng_identity::login::{FormLogin, FormPage, FormRegistration};
 use throng_identity::provision::{LoginWay, ProvisionPlan, Provisioned, provision};
@@ -149,13 +149,14 @@ async fn story(manner: Manner, strangers: &[&str]) -> Story {
         page: format!("{url}{name}"),
         fields: Vec::new(),
     };
-    let requests = RegisterRequests {
-        register: Registering::Form(FormRegistration {
+    let requests = Requests {
+        create: Creating::Form(FormRegistration {
             form: page("signup"),
             exists: Some(Regex::new("already exists").unwrap()),
         }),
         exists: Vec::new(),
         reuse: false,
+        list: None,
         delete: Some(Hook {
             name: "delete".to_owned(),
             method: Method::DELETE,
@@ -170,7 +171,7 @@ async fn story(manner: Manner, strangers: &[&str]) -> Story {
     };
     let client = throng_client::Client::new(&connector());
     let directory: Arc<dyn Directory> =
-        Arc::new(Register::new(&client, url.clone(), requests, TIMEOUT));
+        Arc::new(Declared::register(&client, url.clone(), requests, TIMEOUT));
     let state = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(&state.path().join("l.sqlite")).unwrap();
     let plan = ProvisionPlan {

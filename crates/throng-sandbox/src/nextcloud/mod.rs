@@ -25,6 +25,7 @@ use crate::state::AppState;
 pub(crate) use login::LoginState;
 pub(crate) use pages::Page;
 pub(crate) use session::{Browser, CsrfFailed, check_request_token, login_required};
+pub(crate) use users::fault_of_id;
 
 /// The tables of the Nextcloud's parts.
 pub(crate) const SCHEMAS: &[&str] = &[content::SCHEMA];

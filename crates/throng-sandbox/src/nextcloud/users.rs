@@ -101,7 +101,7 @@ async fn create(
 }
 
 /// What is wrong with a new user's id.
-fn fault_of_id(id: &str) -> Option<&'static str> {
+pub(crate) fn fault_of_id(id: &str) -> Option<&'static str> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || " _.@-'".contains(c);
     if id.trim().is_empty() {
         return Some("A valid username must be provided");

@@ -7,16 +7,14 @@ use ::http::HeaderName;
 
 use crate::decode::Named;
 use crate::http::Capture;
-use crate::model::{
-    Directory, DirectoryKind, Login, LoginKind, Protocol, Registering, Request, Scenario,
-};
+use crate::model::{Login, LoginKind, Protocol, Request, Scenario};
 use crate::problem::{Mark, Problems};
 use crate::template::{Placeholder, Template, is_name};
 
 /// What a request knows of the places.
 const PLACES: [&str; 3] = ["target.url", "target.origin", "directory.url"];
 /// What it knows of its user.
-const USER: [&str; 4] = [
+pub(super) const USER: [&str; 4] = [
     "user.name",
     "user.display_name",
     "user.email",
@@ -29,9 +27,6 @@ const GIVEN: [&str; 5] = ["name", "display_name", "email", "password", "n"];
 
 /// Reports what is missing, what does not belong there, and placeholders that nothing fills.
 pub(super) fn check(scenario: &Scenario, problems: &mut Problems) {
-    if let Some(directory) = &scenario.directory {
-        check_directory(directory, problems);
-    }
     check_keys(&scenario.login, problems);
     if scenario.target.protocol == Protocol::Mcp
         && let Some(logout) = &scenario.login.logout
@@ -49,28 +44,7 @@ pub(super) fn check(scenario: &Scenario, problems: &mut Problems) {
         problems,
     };
     if let Some(directory) = &scenario.directory {
-        match &directory.register {
-            Some(Registering::Request(request)) => {
-                request.check_shape(request.mark, declared.problems);
-                declared.check(request, &USER);
-            }
-            Some(Registering::Form(form)) => {
-                declared.check_form(&form.page, &form.fields, &USER);
-                if let Some(status) = directory.exists.0.first() {
-                    declared.problems.add_with_help(
-                        form.mark,
-                        format!("`exists: {status}` is for a request: a form answers with a page"),
-                        "say `exists: \"already taken\"` beside `page`: a pattern for that page",
-                    );
-                }
-            }
-            None => {}
-        }
-        for request in directory.delete.iter() {
-            declared.saved.clear();
-            request.check_shape(request.mark, declared.problems);
-            declared.check(request, &USER[..1]);
-        }
+        super::directory::check(directory, &mut declared);
     }
     declared.saved.clear();
     let login = &scenario.login;
@@ -96,35 +70,6 @@ pub(super) fn check(scenario: &Scenario, problems: &mut Problems) {
         request.check_shape(request.mark, declared.problems);
         declared.check(request, &USER);
         declared.nothing_saved(request);
-    }
-}
-
-fn check_directory(directory: &Directory, problems: &mut Problems) {
-    let mut wants = Wants {
-        mark: directory.mark,
-        what: "directory",
-        kind: directory.kind.word(),
-        problems,
-    };
-    let url = directory.url.as_ref().map(|at| at.mark);
-    let admin = directory.admin.as_ref().map(|at| at.mark);
-    let password = directory.password.as_ref().map(|at| at.mark);
-    let register = directory.register.as_ref().map(Registering::mark);
-    let delete = directory.delete.as_ref().map(|request| request.mark);
-    match directory.kind {
-        DirectoryKind::Nextcloud => {
-            wants.needed("url", url);
-            wants.needed("admin", admin);
-            wants.needed("password", password);
-            wants.foreign("register", register);
-            wants.foreign("delete", delete);
-        }
-        DirectoryKind::Register => {
-            wants.needed("register", register);
-            wants.foreign("url", url);
-            wants.foreign("admin", admin);
-            wants.foreign("password", password);
-        }
     }
 }
 
@@ -164,15 +109,15 @@ fn check_keys(login: &Login, problems: &mut Problems) {
 }
 
 /// The keys of one kind of a thing.
-struct Wants<'a> {
-    mark: Mark,
-    what: &'static str,
-    kind: &'static str,
-    problems: &'a mut Problems,
+pub(super) struct Wants<'a> {
+    pub(super) mark: Mark,
+    pub(super) what: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) problems: &'a mut Problems,
 }
 
 impl Wants<'_> {
-    fn needed(&mut self, key: &str, found: Option<Mark>) {
+    pub(super) fn needed(&mut self, key: &str, found: Option<Mark>) {
         if found.is_none() && !self.problems.lost_between(self.mark, None) {
             let (what, kind) = (self.what, self.kind);
             self.problems.add(
@@ -182,7 +127,7 @@ impl Wants<'_> {
         }
     }
 
-    fn foreign(&mut self, key: &str, found: Option<Mark>) {
+    pub(super) fn foreign(&mut self, key: &str, found: Option<Mark>) {
         if let Some(mark) = found {
             let (what, kind) = (self.what, self.kind);
             self.problems
@@ -192,34 +137,43 @@ impl Wants<'_> {
 }
 
 /// Declared requests, in the order in which they are made.
-struct Declared<'a, 'p> {
-    has_address: bool,
-    saved: Vec<&'a str>,
-    problems: &'p mut Problems,
+pub(super) struct Declared<'a, 'p> {
+    pub(super) has_address: bool,
+    pub(super) saved: Vec<&'a str>,
+    pub(super) problems: &'p mut Problems,
 }
 
 impl<'a> Declared<'a, '_> {
-    fn check(&mut self, request: &'a Request, user: &[&str]) {
+    pub(super) fn check(&mut self, request: &'a Request, user: &[&str]) {
         self.placeholders(placeholders(request).into_iter(), user);
         self.saves(request);
     }
 
     /// A form knows its user and the places; nothing was saved before it.
-    fn check_form(&mut self, page: &'a Template, fields: &'a Named<Template>, user: &[&str]) {
+    pub(super) fn check_form(
+        &mut self,
+        page: &'a Template,
+        fields: &'a Named<Template>,
+        user: &[&str],
+    ) {
         let fields = fields.0.iter().map(|(_, value)| value);
         let all = std::iter::once(page).chain(fields);
         self.placeholders(all.flat_map(|template| template.placeholders()), user);
     }
 
     /// Nothing comes after it that could use what it saves.
-    fn nothing_saved(&mut self, request: &Request) {
+    pub(super) fn nothing_saved(&mut self, request: &Request) {
         if let Some((name, _)) = request.save.0.first() {
             self.problems
                 .add(name.mark, "what this request saves is never used");
         }
     }
 
-    fn placeholders(&mut self, all: impl Iterator<Item = &'a Placeholder>, user: &[&str]) {
+    pub(super) fn placeholders(
+        &mut self,
+        all: impl Iterator<Item = &'a Placeholder>,
+        user: &[&str],
+    ) {
         for placeholder in all {
             let name = placeholder.name();
             if name == "directory.url" && !self.has_address {

@@ -2,6 +2,7 @@
 //!
 //! All mistakes are reported; the program of a file with mistakes must not be run.
 
+mod directory;
 mod http;
 mod login;
 mod mix;
@@ -28,6 +29,7 @@ use crate::program::{
 };
 use crate::scalar::Span;
 use crate::template::JsonTemplate;
+pub(crate) use directory::take_none;
 pub use mix::ALL;
 use names::{Names, Visible};
 pub use property::properties;

@@ -262,17 +262,28 @@ pub(crate) enum HttpChoice {
 /// Flags of `throng cleanup`.
 #[derive(Debug, Args)]
 pub(crate) struct CleanupArgs {
+    /// Clean the directory of this scenario (a file, or the name of a built-in one), whichever kind it is [default: a Nextcloud]
+    #[arg(value_name = "SCENARIO")]
+    pub(crate) scenario: Option<String>,
+    /// With a scenario: the target that its run was given
+    #[arg(
+        long,
+        visible_alias = "base-url",
+        value_name = "URL",
+        requires = "scenario"
+    )]
+    pub(crate) url: Option<String>,
     /// Only users named PREFIX_user_N; without it: everything in the ledger
     #[arg(long, value_name = "PREFIX")]
     pub(crate) prefix: Option<String>,
-    /// With --prefix: how the scenario names its users (its `users.name`)
+    /// With --prefix, and without a scenario: how users are named (`users.name`)
     // As a default value, since clap makes a line break of `{n}` in any other text of a help.
     #[arg(long, value_name = "TEMPLATE", requires = "prefix", default_value = DEFAULT_NAMES)]
     pub(crate) names: String,
     /// Only list what would be deleted
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// The directory to clean [default: NEXTCLOUD_HOST, else the one in the ledger]
+    /// The directory to clean [default: the scenario's; without one NEXTCLOUD_HOST, else the one in the ledger]
     #[arg(long, value_name = "URL")]
     pub(crate) host: Option<String>,
     /// Its administrator
@@ -284,8 +295,8 @@ pub(crate) struct CleanupArgs {
     /// Also remove users of runs that are still alive
     #[arg(long)]
     pub(crate) force: bool,
-    /// Only name the users who registered at a target (http-register), and strike them from the ledger; this deletes nobody
-    #[arg(long, conflicts_with_all = ["host", "prefix"])]
+    /// Only name the users of other directories than Nextcloud, and strike them from the ledger; this deletes nobody
+    #[arg(long, conflicts_with_all = ["scenario", "host", "prefix"])]
     pub(crate) forget: bool,
     /// How many deletions run at the same time
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = units::deletions)]

@@ -1,5 +1,7 @@
 //! `throng cleanup`: removes what earlier runs left, by the ledger and by whole names of ours.
 
+mod scenario;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,18 +22,22 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::args::CleanupArgs;
+use super::run::job::Job;
 use super::{CommandError, runtime, settings, state, tell};
 
 /// How users are named unless a scenario says otherwise.
 pub(crate) const DEFAULT_NAMES: &str = "{prefix}_user_{n}";
-/// The directories that this command cleans, as the ledger calls them.
+/// The directories that this command cleans without a scenario, as the ledger calls them.
 const KIND: &str = "nextcloud";
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 
 /// Lists, deletes, reports. Exit code 94 if something stayed.
-pub(crate) fn cleanup(args: &CleanupArgs) -> Result<ExitCode, CommandError> {
+pub(crate) fn cleanup(args: &CleanupArgs, job: &dyn Job) -> Result<ExitCode, CommandError> {
     let ledger = Ledger::open(&state::ledger_path().map_err(CommandError::usage)?)
         .map_err(|error| CommandError::failed(error.into()))?;
+    if let Some(name) = &args.scenario {
+        return scenario::clean(args, name, &ledger, job);
+    }
     let Hosts {
         hosts,
         registered,
@@ -46,7 +52,10 @@ pub(crate) fn cleanup(args: &CleanupArgs) -> Result<ExitCode, CommandError> {
     } else if hosts.is_empty() {
         let lines: Vec<String> = registered
             .iter()
-            .map(|(url, users)| format!("{}\n", made_by_registering(users.len(), url)))
+            .map(|(url, users)| {
+                let kind = users.first().map_or("", |user| user.place.kind.as_str());
+                format!("{}\n", needs_its_scenario(users.len(), kind, url))
+            })
             .collect();
         super::print(&lines.concat())?;
     }
@@ -79,7 +88,13 @@ pub(crate) fn cleanup(args: &CleanupArgs) -> Result<ExitCode, CommandError> {
                 password.clone(),
                 REQUEST_LIMIT,
             ));
-            complete &= one(args, prefix.as_ref(), &names, &directory, &ledger).await?;
+            let scope = ReapScope {
+                prefix: prefix.clone(),
+                names: names.clone(),
+                only_prefix: prefix.is_some(),
+                force: args.force,
+            };
+            complete &= one(args, scope, &directory, &ledger).await?;
         }
         Ok(exit_code(complete))
     })
@@ -137,17 +152,10 @@ fn forget(
 /// Cleans one directory; whether nothing of ours stayed.
 async fn one(
     args: &CleanupArgs,
-    prefix: Option<&Prefix>,
-    names: &NameTemplate,
+    scope: ReapScope,
     directory: &Arc<dyn Directory>,
     ledger: &Ledger,
 ) -> Result<bool, CommandError> {
-    let scope = ReapScope {
-        prefix: prefix.cloned(),
-        names: names.clone(),
-        only_prefix: prefix.is_some(),
-        force: args.force,
-    };
     let options = CleanupOptions {
         dry_run: args.dry_run,
         concurrency: args.concurrency as usize,
@@ -167,7 +175,7 @@ async fn one(
             CommandError::failed(anyhow!(error).context(format!("cleaning {}", directory.url())))
         })?;
     super::print(&describe(&report, directory.url()))?;
-    Ok(report.left.is_empty())
+    Ok(report.left.is_empty() && report.unknown.is_empty())
 }
 
 fn describe(report: &CleanupReport, url: &Url) -> String {
@@ -213,6 +221,11 @@ fn describe(report: &CleanupReport, url: &Url) -> String {
             say(format!("  '{}' stays: {}", left.name, left.why));
         }
     }
+    for name in &report.unknown {
+        say(format!(
+            "  '{name}' is left alone: the run died before it knew whether it had made him, and the directory can't list its users; `throng cleanup --forget` strikes him from the ledger"
+        ));
+    }
     if !report.in_use.is_empty() {
         say(format!(
             "  {} left alone, since a run that is still going on uses them (--force takes them too)",
@@ -226,18 +239,22 @@ fn describe(report: &CleanupReport, url: &Url) -> String {
                 place.url
             )
         } else {
-            format!("  {}", made_by_registering(*users, &place.url))
+            format!("  {}", needs_its_scenario(*users, &place.kind, &place.url))
         });
     }
     text
 }
 
 /// What is to be said of users whom no administrator's password deletes.
-fn made_by_registering(users: usize, url: &str) -> String {
+fn needs_its_scenario(users: usize, kind: &str, url: &str) -> String {
     let s = if users == 1 { "" } else { "s" };
     let were = if users == 1 { "was" } else { "were" };
+    let made = match kind {
+        "http-register" => "by registering there",
+        _ => "there",
+    };
     format!(
-        "{users} user{s} at {url} {were} made by registering there; this command doesn't know how such users are deleted; `throng cleanup --forget` names them and strikes them from the ledger, and deletes nobody"
+        "{users} user{s} at {url} {were} made {made} ({kind}); `throng cleanup SCENARIO`, with the scenario of that run, deletes them if it says how; `throng cleanup --forget` names them and strikes them from the ledger, and deletes nobody"
     )
 }
 
@@ -245,9 +262,9 @@ fn made_by_registering(users: usize, url: &str) -> String {
 struct Hosts {
     /// Nextclouds.
     hosts: BTreeSet<Url>,
-    /// Who registered where. Nobody's password is ever sent there. None where a host was named.
+    /// Who was made where else. Nobody's password is ever sent there. None where a host was named.
     registered: BTreeMap<String, Vec<Entry>>,
-    /// How many registered for a run that still goes on, and are left alone.
+    /// How many of these are of a run that still goes on, and are left alone.
     in_use: usize,
 }
 

@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod cleanup;
+mod directory;
 mod exit;
 mod fuzz;
 mod init;
@@ -169,7 +170,7 @@ fn dispatch(cli: &Cli, job: &dyn Job) -> Result<ExitCode, CommandError> {
     output.log();
     match &cli.command {
         Command::Run(args) => run::run(args, output, job),
-        Command::Cleanup(args) => cleanup::cleanup(args),
+        Command::Cleanup(args) => cleanup::cleanup(args, job),
         Command::Init(args) => init::init(args),
         Command::Check(args) => check::check(args, output),
         Command::Tools(args) => tools::tools(args, output),

@@ -2,7 +2,7 @@
 //!
 //! A flag beats the environment, which beats the file. Everything is validated here, before anything is touched.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use throng_client::Trust;
@@ -153,6 +153,7 @@ fn overrides(args: &RunArgs, sandbox: Option<&SandboxAddress<'_>>, seed: u64) ->
                         url: Some(directory.url.to_owned()),
                         admin: Some(directory.admin.to_owned()),
                         password: Some(Secret::new(directory.password)),
+                        scim: Some("/scim/v2"),
                     }
                 })
         }
@@ -161,6 +162,7 @@ fn overrides(args: &RunArgs, sandbox: Option<&SandboxAddress<'_>>, seed: u64) ->
             url: args.target.host.clone(),
             admin: args.target.admin.clone(),
             password: args.target.admin_password.as_deref().map(Secret::new),
+            scim: None,
         },
     };
     Overrides {
@@ -204,5 +206,17 @@ pub(crate) fn trust(insecure: bool, cacert: Option<&PathBuf>) -> Trust {
         (true, _) => Trust::Anything,
         (false, Some(file)) => Trust::NativeAnd(vec![file.clone()]),
         (false, None) => Trust::Native,
+    }
+}
+
+/// The same: what a flag says, else the file.
+pub(crate) fn trust_of(insecure: bool, cacert: Option<&PathBuf>, file: &ScenarioFile) -> Trust {
+    match &file.scenario.target.tls {
+        Some(tls) if !insecure && cacert.is_none() => {
+            let beside = Path::new(&file.origin).parent().unwrap_or(Path::new(""));
+            let authority = tls.ca.as_ref().map(|ca| beside.join(&ca.value));
+            trust(!tls.verify, authority.as_ref())
+        }
+        _ => trust(insecure, cacert),
     }
 }

@@ -7,7 +7,7 @@ use throng_identity::hooks::{Hook, HookAuth, HookBody, SaveFrom};
 use throng_identity::login::FormPage;
 use throng_workflow::decode::Named;
 use throng_workflow::http::{Capture, Csrf};
-use throng_workflow::model::{NamedRequest, Request, Scenario};
+use throng_workflow::model::{DirectoryKind, NamedRequest, Request, Scenario};
 use throng_workflow::template::{JsonTemplate, Template};
 use url::Url;
 
@@ -39,6 +39,44 @@ impl<'a> Places<'a> {
                 .map_or("", |url| url.trim_end_matches('/')),
             csrf: scenario.target.csrf.as_ref(),
         })
+    }
+
+    /// The same for requests of the directory: where that has an address of its own, paths are below it.
+    ///
+    /// # Errors
+    /// If the target's URL is none.
+    pub(crate) fn of_directory(scenario: &'a Scenario) -> anyhow::Result<Self> {
+        let places = Self::of(scenario)?;
+        let elsewhere = scenario.directory.as_ref();
+        let elsewhere =
+            elsewhere.is_some_and(|it| it.kind == DirectoryKind::Http && it.url.is_some());
+        if !elsewhere {
+            return Ok(places);
+        }
+        Ok(Self {
+            base: places.directory.to_owned(),
+            csrf: None,
+            ..places
+        })
+    }
+
+    /// Translates headers.
+    ///
+    /// # Errors
+    /// An unknown placeholder.
+    pub(crate) fn headers(
+        &self,
+        headers: &Named<Template>,
+    ) -> anyhow::Result<Vec<(String, String)>> {
+        let headers = headers.0.iter();
+        headers
+            .map(|(name, value)| {
+                let value = self.fill(value);
+                let value = value
+                    .map_err(|problem| anyhow::anyhow!("the header {}: {problem}", name.value))?;
+                Ok((name.value.clone(), value))
+            })
+            .collect()
     }
 
     /// Translates requests that have names.
@@ -152,6 +190,9 @@ impl<'a> Places<'a> {
                     "target.url" => self.target.to_owned(),
                     "target.origin" => self.origin.clone(),
                     "directory.url" => self.directory.to_owned(),
+                    "directory.admin" => "{directory_admin}".to_owned(),
+                    "directory.password" => "{directory_password}".to_owned(),
+                    "directory.token" => "{directory_token}".to_owned(),
                     other => format!("{{{}}}", other.strip_prefix("user.").unwrap_or(other)),
                 })
             })

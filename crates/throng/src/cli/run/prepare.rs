@@ -1,6 +1,6 @@
 //! Everything that can be known to be wrong before anything is touched: the file, the flags, the outputs.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, SystemTime};
@@ -247,27 +247,37 @@ impl<'j> Prepared<'j> {
         }
     }
 
-    /// The command that removes what this run may leave; none where users register at the target, since a later cleanup
-    /// doesn't know how this scenario deletes them.
+    /// The command that removes what this run may leave; none where nothing deletes users.
     pub(crate) fn cleanup_command(&self) -> Option<String> {
         let scenario = &self.file.scenario;
-        let kind = scenario.directory.as_ref().map(|directory| directory.kind);
-        if kind == Some(DirectoryKind::Register) {
+        let directory = scenario.directory.as_ref()?;
+        let url = directory.url.as_ref().map(|url| url.value.as_str());
+        let host = url.map_or(String::new(), |url| format!(" --host {}", shell::word(url)));
+        let prefix = shell::word(&scenario.users.prefix.value);
+        if directory.kind == DirectoryKind::Nextcloud {
+            let names = match scenario.users.name.value.as_str() {
+                DEFAULT_NAMES => String::new(),
+                names => format!(" --names {}", shell::word(names)),
+            };
+            return Some(format!("throng cleanup --prefix {prefix}{names}{host}"));
+        }
+        if directory.kind.is_declared() && directory.delete.is_none() {
             return None;
         }
-        let host = scenario
-            .directory
-            .as_ref()
-            .and_then(|directory| directory.url.as_ref())
-            .map_or(String::new(), |url| format!(" --host {}", url.value));
-        let names = match scenario.users.name.value.as_str() {
-            DEFAULT_NAMES => String::new(),
-            names => format!(" --names {}", shell::word(names)),
+        let origin = shell::word(&self.file.origin);
+        let url = match url {
+            Some(_) => host,
+            // Its place is the target.
+            None => format!(" --url {}", shell::word(&scenario.target.url.value)),
         };
-        Some(format!(
-            "throng cleanup --prefix {}{names}{host}",
-            shell::word(&scenario.users.prefix.value)
-        ))
+        // Where nobody can be searched for, only the ledger knows them.
+        let lists = !directory.kind.is_declared() || directory.list.is_some();
+        let prefix = if lists {
+            format!(" --prefix {prefix}")
+        } else {
+            String::new()
+        };
+        Some(format!("throng cleanup {origin}{prefix}{url}"))
     }
 }
 
@@ -302,17 +312,29 @@ fn check_login(file: &ScenarioFile, place: Place) -> anyhow::Result<()> {
     }
 }
 
-/// Whether an HTTP scenario's users come from the sandbox and from nowhere else: what the file says of other places would
+/// Whether a scenario's users come from the sandbox and from nowhere else: what the file says of other places would
 /// be meant for a real system, and a sandbox's ledger ends with it.
 fn check_stays_in(file: &ScenarioFile, place: Place) -> anyhow::Result<()> {
     let scenario = &file.scenario;
-    if place == Place::Target || scenario.target.protocol != Protocol::Http {
+    let is_http = scenario.target.protocol == Protocol::Http;
+    let directory = scenario.directory.as_ref();
+    let kind = directory.map(|directory| directory.kind);
+    // The sandbox for MCP has these.
+    let has = matches!(
+        kind,
+        None | Some(DirectoryKind::Nextcloud | DirectoryKind::Scim)
+    );
+    if place == Place::Target || (!is_http && has) {
         return Ok(());
     }
-    let directory = scenario.directory.as_ref();
-    if directory.is_some_and(|directory| directory.kind != DirectoryKind::Register) {
+    if kind.is_some_and(|kind| !(is_http && kind == DirectoryKind::Register)) {
+        let instead = if is_http {
+            "an HTTP scenario's users must register themselves there (`kind: http-register`)"
+        } else {
+            "its users are made by `kind: nextcloud` or `kind: scim`"
+        };
         return Err(anyhow!(
-            "{}: the sandbox doesn't stand in for this `directory`, which would be used as it is: an HTTP scenario's users must register themselves there (`kind: http-register`); run it without --sandbox",
+            "{}: the sandbox doesn't stand in for this `directory`, which would be used as it is: {instead}; run it without --sandbox",
             file.origin
         ));
     }
@@ -457,24 +479,13 @@ fn connector(args: &RunArgs, file: &ScenarioFile, place: Place) -> anyhow::Resul
             Some(HttpChoice::Two) => HttpVersion::Http2,
         },
         trust: match place {
-            Place::Target => trust(args, file),
+            Place::Target => {
+                settings::trust_of(args.target.insecure, args.target.cacert.as_ref(), file)
+            }
             // It makes its certificate when it starts, for this run alone.
             Place::Sandbox => Trust::Anything,
         },
         ..ConnectorOptions::default()
     };
     Ok(Connector::new(options)?)
-}
-
-/// Whose certificates are believed: what a flag says, else the file.
-fn trust(args: &RunArgs, file: &ScenarioFile) -> Trust {
-    let (insecure, cacert) = (args.target.insecure, args.target.cacert.as_ref());
-    match &file.scenario.target.tls {
-        Some(tls) if !insecure && cacert.is_none() => {
-            let beside = Path::new(&file.origin).parent().unwrap_or(Path::new(""));
-            let authority = tls.ca.as_ref().map(|ca| beside.join(&ca.value));
-            settings::trust(!tls.verify, authority.as_ref())
-        }
-        _ => settings::trust(insecure, cacert),
-    }
 }

@@ -12,16 +12,13 @@ use anyhow::{Context, anyhow, bail};
 use http::StatusCode;
 use throng_client::{Client, Connector};
 use throng_engine::StopSignals;
-use throng_identity::Secret;
 use throng_identity::directory::Directory;
 use throng_identity::directory::names::{NameTemplates, Prefix, UserName};
-use throng_identity::directory::nextcloud::Nextcloud;
-use throng_identity::directory::register::{Register, RegisterRequests, Registering};
 use throng_identity::discovery::Authorization;
 use throng_identity::enrolment::{Enrolment, Moved};
 use throng_identity::hooks::{self, HookError};
 use throng_identity::ledger::{Ledger, RunId};
-use throng_identity::login::{DEFAULT_REDIRECT_URI, FormLogin, FormRegistration, LoginPlan};
+use throng_identity::login::{DEFAULT_REDIRECT_URI, FormLogin, LoginPlan};
 use throng_identity::provision::{
     Identity, KnownUser, LoginGrace, LoginWay, ProvisionError, ProvisionEvent, ProvisionPlan,
     Provisioned, provision,
@@ -29,15 +26,16 @@ use throng_identity::provision::{
 use throng_identity::registration::{ClientSource, OAuthClient, Proof};
 use throng_identity::retry::RetryPolicy;
 use throng_metrics::PhaseTally;
-use throng_workflow::model::{self, DirectoryKind, LoginKind, Scenario};
+use throng_workflow::model::{LoginKind, Scenario};
 use url::Url;
 
 use super::hooks::Places;
 use super::logout;
+use crate::cli::directory::{self, password};
 use crate::cli::narrator::Narrator;
 
 /// Time allowed for one request of the set-up.
-const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 /// How long what must not be dropped half-way may go on after a signal.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// How long logins under way may go on after a signal, where there is a logout for the sessions that come of them. A login by a
@@ -203,12 +201,7 @@ async fn check_directory(
     made: &mut Made,
     narrator: &mut Narrator,
 ) -> anyhow::Result<()> {
-    let described = wanted
-        .scenario
-        .directory
-        .as_ref()
-        .context("the scenario names no `directory`, so there's nowhere to create users")?;
-    let (directory, done) = directory_of(described, wanted, made)?;
+    let (directory, done) = directory::open(wanted.scenario, &made.client)?;
     let address = directory.url().as_str().trim_end_matches('/');
     narrator.step(&format!("Checking the directory {address}..."));
     unless_stopped(wanted.stop, directory.check()).await??;
@@ -236,71 +229,6 @@ async fn check_directory(
     narrator.done(&done);
     made.directory = Some(directory);
     Ok(())
-}
-
-/// The directory that the file describes, and what can be said of it once it was looked at.
-fn directory_of(
-    described: &model::Directory,
-    wanted: &Wanted<'_>,
-    made: &Made,
-) -> anyhow::Result<(Arc<dyn Directory>, String)> {
-    let missing = |key: &str| anyhow!("directory: `{key}` is missing");
-    Ok(match described.kind {
-        DirectoryKind::Nextcloud => {
-            let url = described.url.as_ref().ok_or_else(|| missing("url"))?;
-            let admin = described.admin.as_ref().ok_or_else(|| missing("admin"))?;
-            let password = described
-                .password
-                .as_ref()
-                .ok_or_else(|| missing("password"))?;
-            let (url, password) = (Url::parse(url)?, password.value.0.clone());
-            let client = made.client.clone();
-            let directory = Nextcloud::new(client, url, &admin.value, password, REQUEST_LIMIT);
-            let done = format!(
-                "'{}' may create users, and none of ours is there",
-                admin.value
-            );
-            (Arc::new(directory), done)
-        }
-        DirectoryKind::Register => {
-            let places = Places::of(wanted.scenario)?;
-            let register = described
-                .register
-                .as_ref()
-                .ok_or_else(|| missing("register"))?;
-            let delete = described.delete.as_ref();
-            let requests = RegisterRequests {
-                register: match register {
-                    model::Registering::Request(request) => {
-                        Registering::Request(Box::new(places.hook("register", request)?))
-                    }
-                    model::Registering::Form(form) => Registering::Form(FormRegistration {
-                        form: places.form("register", &form.page, &form.fields)?,
-                        exists: form.exists.as_ref().map(|exists| exists.0.clone()),
-                    }),
-                },
-                exists: described.exists.0.clone(),
-                reuse: password(wanted.scenario).is_some(),
-                delete: delete
-                    .map(|delete| places.hook("delete", delete))
-                    .transpose()?,
-            };
-            let url = Url::parse(&wanted.scenario.target.url)?;
-            let directory = Register::new(&made.client, url, requests, REQUEST_LIMIT);
-            let done = if directory.can_delete() {
-                "Users register themselves"
-            } else {
-                "Users register themselves; nothing deletes them"
-            };
-            (Arc::new(directory), done.to_owned())
-        }
-    })
-}
-
-/// The password that all users have; nothing where each gets its own.
-pub(crate) fn password(scenario: &Scenario) -> Option<Secret> {
-    let given = scenario.users.password.as_ref()?;
-    (!given.0.expose().is_empty()).then(|| given.0.clone())
 }
 
 /// Who is there already, where a file says so.
