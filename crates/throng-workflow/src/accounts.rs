@@ -75,7 +75,7 @@ record! {
 
 record! {
     /// An HTTP request. Its templates know `{user.name}`, `{user.password}`, `{user.email}`, `{user.display_name}`,
-    /// `{target.url}`, `{target.origin}`, `{directory.url}` and what earlier requests saved. An address that starts with `/` is
+    /// `{target.url}`, `{target.origin}`, `{directory.url}`, `{directory.origin}` and what earlier requests saved. An address that starts with `/` is
     /// one of the target, as in a step.
     Request ("a request") {
         /// GET this URL.

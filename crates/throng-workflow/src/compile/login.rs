@@ -12,7 +12,12 @@ use crate::problem::{Mark, Problems};
 use crate::template::{Placeholder, Template, is_name};
 
 /// What a request knows of the places.
-const PLACES: [&str; 3] = ["target.url", "target.origin", "directory.url"];
+const PLACES: [&str; 4] = [
+    "target.url",
+    "target.origin",
+    "directory.url",
+    "directory.origin",
+];
 /// What it knows of its user.
 pub(super) const USER: [&str; 4] = [
     "user.name",
@@ -176,10 +181,10 @@ impl<'a> Declared<'a, '_> {
     ) {
         for placeholder in all {
             let name = placeholder.name();
-            if name == "directory.url" && !self.has_address {
+            if matches!(name.as_str(), "directory.url" | "directory.origin") && !self.has_address {
                 self.problems.add(
                     placeholder.mark,
-                    "`{directory.url}` needs a `directory` with a `url` in the file",
+                    format!("`{{{name}}}` needs a `directory` with a `url` in the file"),
                 );
             }
             let known = user.iter().chain(&PLACES).chain(&self.saved).copied();

@@ -48,6 +48,7 @@ fn overrides(sandbox: &NextcloudSandbox, users: u32, workload: &str) -> Override
             url: Some(sandbox.url().to_owned()),
             admin: Some(admin.to_owned()),
             password: Some(Secret::new(password)),
+            scim: None,
         },
         ..Overrides::default()
     }

@@ -167,6 +167,7 @@ fn flags_go_before_the_file() {
             url: Some("http://127.0.0.1:10".to_owned()),
             admin: Some("root".to_owned()),
             password: Some("geheim".into()),
+            scim: None,
         },
         client_id: Some("id".to_owned()),
         client_secret: Some("also geheim".into()),

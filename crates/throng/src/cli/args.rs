@@ -266,12 +266,7 @@ pub(crate) struct CleanupArgs {
     #[arg(value_name = "SCENARIO")]
     pub(crate) scenario: Option<String>,
     /// With a scenario: the target that its run was given
-    #[arg(
-        long,
-        visible_alias = "base-url",
-        value_name = "URL",
-        requires = "scenario"
-    )]
+    #[arg(long, value_name = "URL", requires = "scenario")]
     pub(crate) url: Option<String>,
     /// Only users named PREFIX_user_N; without it: everything in the ledger
     #[arg(long, value_name = "PREFIX")]

@@ -4,6 +4,7 @@
 mod access;
 mod cli;
 mod cookies;
+mod directories;
 mod docs;
 mod eras;
 mod http;

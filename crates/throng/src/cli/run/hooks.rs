@@ -18,6 +18,7 @@ pub(crate) struct Places<'a> {
     base: String,
     origin: String,
     directory: &'a str,
+    directory_origin: String,
     csrf: Option<&'a Csrf>,
 }
 
@@ -28,15 +29,19 @@ impl<'a> Places<'a> {
     /// If the target's URL is none.
     pub(crate) fn of(scenario: &'a Scenario) -> anyhow::Result<Self> {
         let directory = scenario.directory.as_ref();
+        let directory = directory
+            .and_then(|directory| directory.url.as_ref())
+            .map_or("", |url| url.trim_end_matches('/'));
         Ok(Self {
             target: &scenario.target.url,
             base: scenario.target.base(),
             origin: Url::parse(&scenario.target.url)?
                 .origin()
                 .ascii_serialization(),
-            directory: directory
-                .and_then(|directory| directory.url.as_ref())
-                .map_or("", |url| url.trim_end_matches('/')),
+            directory,
+            // The file's check has refused what is no address.
+            directory_origin: Url::parse(directory)
+                .map_or_else(|_| String::new(), |url| url.origin().ascii_serialization()),
             csrf: scenario.target.csrf.as_ref(),
         })
     }
@@ -190,6 +195,7 @@ impl<'a> Places<'a> {
                     "target.url" => self.target.to_owned(),
                     "target.origin" => self.origin.clone(),
                     "directory.url" => self.directory.to_owned(),
+                    "directory.origin" => self.directory_origin.clone(),
                     "directory.admin" => "{directory_admin}".to_owned(),
                     "directory.password" => "{directory_password}".to_owned(),
                     "directory.token" => "{directory_token}".to_owned(),
