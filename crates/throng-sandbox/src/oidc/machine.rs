@@ -131,7 +131,8 @@ pub(super) fn exchange(
         ACCESS_TOKEN => of_access_token(state, client, token)?,
         ID_TOKEN => of_id_token(state, client, token)?,
         _ => {
-            let text = "The subject_token_type is neither that of an access token nor of an id token.";
+            let text =
+                "The subject_token_type is neither that of an access token nor of an id token.";
             return Err(OAuthError::Refused("invalid_request", text));
         }
     };
@@ -213,7 +214,9 @@ pub(super) fn assert(
         return Err(OAuthError::Refused("invalid_request", text));
     };
     let Some((kind, claims)) = state.oidc.key.verified(assertion.expose()) else {
-        return invalid("The assertion is not signed by an identity provider that is trusted here.");
+        return invalid(
+            "The assertion is not signed by an identity provider that is trusted here.",
+        );
     };
     if kind != ID_JAG_TYPE {
         return invalid("The assertion is no identity assertion (its typ).");
