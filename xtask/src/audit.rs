@@ -69,11 +69,12 @@ const BANNED: &[(&str, &str)] = &[
 /// uses nothing of ours even in its tests, since a mistake shared with what it tests would cancel itself out.
 const ARROWS: &[(&str, &[&str])] = &[
     ("throng-metrics", &[]),
+    ("throng-browser", &[]),
     ("throng-client", &[]),
     ("throng-sandbox", &[]),
     ("throng-charts", &["throng-metrics"]),
     ("throng-engine", &["throng-metrics"]),
-    ("throng-identity", &["throng-client"]),
+    ("throng-identity", &["throng-browser", "throng-client"]),
     (
         "throng-workflow",
         &[

@@ -29,7 +29,9 @@ pub(crate) async fn enter(
         .await
         .map_err(|error| failed(format!("{}: {error}", database.display())))?;
     let at = format!("sql:{}", database.display());
-    run(&certutil, &["-N", "-d", &at, "--empty-password"]).await.map_err(failed)?;
+    run(&certutil, &["-N", "-d", &at, "--empty-password"])
+        .await
+        .map_err(failed)?;
     for (n, file) in files.iter().enumerate() {
         let name = format!("throng {n}");
         let file = file.to_string_lossy();

@@ -85,10 +85,15 @@ impl Chromium {
         }
         let mut program = Program::new(&installed.program);
         program.pipes = true;
-        program.arguments = ARGUMENTS.iter().map(|&argument| argument.to_owned()).collect();
+        program.arguments = ARGUMENTS
+            .iter()
+            .map(|&argument| argument.to_owned())
+            .collect();
         program.arguments.push(FEATURES_OFF.to_owned());
         let profile = directory.join("profile");
-        program.arguments.push(format!("--user-data-dir={}", profile.display()));
+        program
+            .arguments
+            .push(format!("--user-data-dir={}", profile.display()));
         if !options.headed {
             let unseen = [
                 "--headless=new",
@@ -171,7 +176,11 @@ impl Chromium {
 
     pub(crate) async fn tab(&self, wanted: &TabOptions) -> Result<Tab, BrowserError> {
         let call = |method, params| self.link.call(None, method, params, self.timeout);
-        let context = call("Target.createBrowserContext", json!({ "disposeOnDetach": true })).await?;
+        let context = call(
+            "Target.createBrowserContext",
+            json!({ "disposeOnDetach": true }),
+        )
+        .await?;
         let context = text(&context, "browserContextId");
         let mut tab = Tab {
             link: self.link.clone(),
@@ -215,10 +224,14 @@ impl Tab {
         let link = self.link.clone();
         let limit = self.timeout;
         let target = json!({ "url": "about:blank", "browserContextId": self.context });
-        let target = link.call(None, "Target.createTarget", target, limit).await?;
+        let target = link
+            .call(None, "Target.createTarget", target, limit)
+            .await?;
         let target = text(&target, "targetId");
         let attach = json!({ "targetId": target, "flatten": true });
-        let session = link.call(None, "Target.attachToTarget", attach, limit).await?;
+        let session = link
+            .call(None, "Target.attachToTarget", attach, limit)
+            .await?;
         self.session = text(&session, "sessionId");
         let watch = self.watch.clone();
         let session = self.session.clone();
@@ -229,18 +242,30 @@ impl Tab {
             }),
         );
         self.call("Page.enable", json!({})).await?;
-        self.call("Network.enable", json!({ "maxTotalBufferSize": 0, "maxResourceBufferSize": 0 }))
-            .await?;
+        self.call(
+            "Network.enable",
+            json!({ "maxTotalBufferSize": 0, "maxResourceBufferSize": 0 }),
+        )
+        .await?;
         // Several tabs type at the same time, and only one window can have the focus.
-        self.call("Emulation.setFocusEmulationEnabled", json!({ "enabled": true }))
-            .await?;
+        self.call(
+            "Emulation.setFocusEmulationEnabled",
+            json!({ "enabled": true }),
+        )
+        .await?;
         if anything {
-            self.call("Security.setIgnoreCertificateErrors", json!({ "ignore": true }))
-                .await?;
+            self.call(
+                "Security.setIgnoreCertificateErrors",
+                json!({ "ignore": true }),
+            )
+            .await?;
         }
         if let Some(address) = &wanted.intercept {
             // In patterns `*` and `?` stand for anything.
-            let escaped = address.replace('\\', "\\\\").replace('*', "\\*").replace('?', "\\?");
+            let escaped = address
+                .replace('\\', "\\\\")
+                .replace('*', "\\*")
+                .replace('?', "\\?");
             let pattern = json!({ "patterns": [{ "urlPattern": format!("{escaped}*"), "requestStage": "Request" }] });
             self.call("Fetch.enable", pattern).await?;
         }
@@ -255,7 +280,9 @@ impl Tab {
         if self.watch.has_crashed() {
             return Err(BrowserError::Crashed);
         }
-        self.link.call(Some(&self.session), method, params, self.timeout).await
+        self.link
+            .call(Some(&self.session), method, params, self.timeout)
+            .await
     }
 
     pub(crate) async fn open(&self, url: &str) -> Result<(), BrowserError> {
@@ -279,20 +306,30 @@ impl Tab {
         let answer = self.call("Runtime.evaluate", wanted).await?;
         if let Some(thrown) = answer.get("exceptionDetails") {
             let description = thrown["exception"]["description"].as_str();
-            let words = description.or_else(|| thrown["text"].as_str()).unwrap_or_default();
+            let words = description
+                .or_else(|| thrown["text"].as_str())
+                .unwrap_or_default();
             return Err(BrowserError::Script(words.to_owned()));
         }
-        Ok(answer["result"]["value"].as_str().unwrap_or("null").to_owned())
+        Ok(answer["result"]["value"]
+            .as_str()
+            .unwrap_or("null")
+            .to_owned())
     }
 
     pub(crate) async fn picture(&self) -> Result<String, BrowserError> {
-        let picture = self.call("Page.captureScreenshot", json!({ "format": "png" })).await?;
+        let picture = self
+            .call("Page.captureScreenshot", json!({ "format": "png" }))
+            .await?;
         Ok(text(&picture, "data"))
     }
 
     pub(crate) async fn cookies(&self) -> Result<Vec<Cookie>, BrowserError> {
         let wanted = json!({ "browserContextId": self.context });
-        let found = self.link.call(None, "Storage.getCookies", wanted, self.timeout).await?;
+        let found = self
+            .link
+            .call(None, "Storage.getCookies", wanted, self.timeout)
+            .await?;
         let cookies = found["cookies"].as_array().into_iter().flatten();
         Ok(cookies.filter_map(Cookie::read).collect())
     }
@@ -327,7 +364,10 @@ fn event(watch: &Watch, link: &Link, names: (&str, &str), method: &str, params: 
         }
         "Network.responseReceived" => {
             let status = params["response"]["status"].as_u64();
-            watch.answered(request, status.and_then(|status| u16::try_from(status).ok()));
+            watch.answered(
+                request,
+                status.and_then(|status| u16::try_from(status).ok()),
+            );
         }
         "Network.loadingFinished" => watch.ended(request, None),
         "Network.loadingFailed" => {
@@ -340,7 +380,11 @@ fn event(watch: &Watch, link: &Link, names: (&str, &str), method: &str, params: 
         }
         "Page.javascriptDialogOpening" => {
             watch.dialog(params["message"].as_str().unwrap_or_default());
-            link.post(Some(session), "Page.handleJavaScriptDialog", &json!({ "accept": true }));
+            link.post(
+                Some(session),
+                "Page.handleJavaScriptDialog",
+                &json!({ "accept": true }),
+            );
         }
         "Fetch.requestPaused" => {
             let sent = &params["request"];

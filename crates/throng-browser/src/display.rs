@@ -34,7 +34,15 @@ pub(crate) async fn start(
         })?;
     let mut program = Program::new(&xvfb);
     program.arguments = [
-        "-displayfd", "1", "-screen", "0", "1280x1024x24", "-nolisten", "tcp", "-noreset", "-auth",
+        "-displayfd",
+        "1",
+        "-screen",
+        "0",
+        "1280x1024x24",
+        "-nolisten",
+        "tcp",
+        "-noreset",
+        "-auth",
     ]
     .map(str::to_owned)
     .to_vec();
@@ -70,7 +78,9 @@ async fn number(process: &mut Process, limit: Duration) -> Result<String, Browse
     };
     let mut lines = BufReader::new(stdout).lines();
     match tokio::time::timeout(limit, lines.next_line()).await {
-        Ok(Ok(Some(number))) if number.trim().parse::<u32>().is_ok() => Ok(number.trim().to_owned()),
+        Ok(Ok(Some(number))) if number.trim().parse::<u32>().is_ok() => {
+            Ok(number.trim().to_owned())
+        }
         Ok(_) => Err(process.ended_soon().await),
         Err(_) => Err(BrowserError::NotReady {
             program: process.program.clone(),

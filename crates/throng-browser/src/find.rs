@@ -79,8 +79,9 @@ impl FromStr for Engine {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let mut all = Self::ALL.into_iter();
-        all.find(|engine| engine.word() == text)
-            .ok_or_else(|| format!("`{text}` is no browser; known are chromium, firefox and webkit"))
+        all.find(|engine| engine.word() == text).ok_or_else(|| {
+            format!("`{text}` is no browser; known are chromium, firefox and webkit")
+        })
     }
 }
 
@@ -231,7 +232,10 @@ mod tests {
     fn engines_are_told_by_their_programs_names() {
         for (name, engine) in [
             ("/usr/bin/chromium", Some(Engine::Chromium)),
-            ("/opt/google/chrome/google-chrome-stable", Some(Engine::Chromium)),
+            (
+                "/opt/google/chrome/google-chrome-stable",
+                Some(Engine::Chromium),
+            ),
             ("/usr/bin/firefox-esr", Some(Engine::Firefox)),
             ("/usr/bin/WebKitWebDriver", Some(Engine::Webkit)),
             ("/usr/bin/ladybird", None),
@@ -256,7 +260,10 @@ mod tests {
     fn a_program_of_another_name_takes_the_engine_that_is_said() {
         let search = Search::default();
         let shell = Path::new("/bin/sh");
-        assert!(matches!(find(None, Some(shell), &search), Err(FindError::Unknown(_))));
+        assert!(matches!(
+            find(None, Some(shell), &search),
+            Err(FindError::Unknown(_))
+        ));
         let found = find(Some(Engine::Firefox), Some(shell), &search).unwrap();
         assert_eq!(found.program, shell);
     }

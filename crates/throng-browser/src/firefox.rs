@@ -68,7 +68,10 @@ const PREFERENCES: &[(&str, &str)] = &[
     ("places.history.enabled", "false"),
     ("remote.active-protocols", "1"),
     ("security.OCSP.enabled", "0"),
-    ("services.settings.server", "\"data:,#remote-settings-dummy/v1\""),
+    (
+        "services.settings.server",
+        "\"data:,#remote-settings-dummy/v1\"",
+    ),
     ("signon.autofillForms", "false"),
     ("signon.rememberSignons", "false"),
     ("toolkit.telemetry.reportingpolicy.firstRun", "false"),
@@ -101,13 +104,21 @@ impl Firefox {
         write_profile(&profile, options).await?;
         let mut program = Program::new(&installed.program);
         program.awaited = Some(LISTENING);
-        program.arguments = ["--no-remote", "--new-instance", "--remote-debugging-port=0", "--profile"]
-            .map(str::to_owned)
-            .to_vec();
+        program.arguments = [
+            "--no-remote",
+            "--new-instance",
+            "--remote-debugging-port=0",
+            "--profile",
+        ]
+        .map(str::to_owned)
+        .to_vec();
         program.arguments.push(profile.display().to_string());
-        program.environment = [("MOZ_CRASHREPORTER_DISABLE", "1"), ("MOZ_DISABLE_AUTO_SAFE_MODE", "1")]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .to_vec();
+        program.environment = [
+            ("MOZ_CRASHREPORTER_DISABLE", "1"),
+            ("MOZ_DISABLE_AUTO_SAFE_MODE", "1"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec();
         if !options.headed {
             program.arguments.push("--headless".to_owned());
         }
@@ -184,7 +195,9 @@ async fn write_profile(profile: &Path, options: &Options) -> Result<(), BrowserE
         // Writing to a String can't fail.
         let _ = writeln!(text, "user_pref(\"{name}\", {value});");
     }
-    tokio::fs::write(profile.join("user.js"), text).await.map_err(failed)
+    tokio::fs::write(profile.join("user.js"), text)
+        .await
+        .map_err(failed)
 }
 
 /// Begins the session over the websocket that Firefox names.
@@ -236,7 +249,8 @@ async fn connect(
         "acceptInsecureCerts": options.trust == Trust::Anything,
         "unhandledPromptBehavior": { "default": "accept" },
     } } });
-    link.call(None, "session.new", capabilities, options.timeout).await?;
+    link.call(None, "session.new", capabilities, options.timeout)
+        .await?;
     let events = json!({ "events": [
         "browsingContext.domContentLoaded",
         "browsingContext.load",
@@ -246,7 +260,8 @@ async fn connect(
         "network.responseCompleted",
         "network.fetchError",
     ] });
-    link.call(None, "session.subscribe", events, options.timeout).await?;
+    link.call(None, "session.subscribe", events, options.timeout)
+        .await?;
     Ok((link, tasks))
 }
 
@@ -316,20 +331,28 @@ impl Tab {
         });
         let answer = self.call("script.evaluate", wanted).await?;
         if answer["type"] == "exception" {
-            let words = answer["exceptionDetails"]["text"].as_str().unwrap_or_default();
+            let words = answer["exceptionDetails"]["text"]
+                .as_str()
+                .unwrap_or_default();
             return Err(BrowserError::Script(words.to_owned()));
         }
-        Ok(answer["result"]["value"].as_str().unwrap_or("null").to_owned())
+        Ok(answer["result"]["value"]
+            .as_str()
+            .unwrap_or("null")
+            .to_owned())
     }
 
     pub(crate) async fn picture(&self) -> Result<String, BrowserError> {
         let wanted = json!({ "context": self.context });
-        let picture = self.call("browsingContext.captureScreenshot", wanted).await?;
+        let picture = self
+            .call("browsingContext.captureScreenshot", wanted)
+            .await?;
         Ok(text(&picture, "data"))
     }
 
     pub(crate) async fn cookies(&self) -> Result<Vec<Cookie>, BrowserError> {
-        let partition = json!({ "partition": { "type": "storageKey", "userContext": self.user_context } });
+        let partition =
+            json!({ "partition": { "type": "storageKey", "userContext": self.user_context } });
         let found = self.call("storage.getCookies", partition).await?;
         let cookies = found["cookies"].as_array().into_iter().flatten();
         Ok(cookies.filter_map(Cookie::read).collect())
@@ -338,7 +361,9 @@ impl Tab {
     pub(crate) async fn close(self) -> Result<(), BrowserError> {
         self.link.forget(&self.context);
         let context = json!({ "userContext": self.user_context });
-        self.call("browser.removeUserContext", context).await.map(|_| ())
+        self.call("browser.removeUserContext", context)
+            .await
+            .map(|_| ())
     }
 }
 
@@ -387,7 +412,10 @@ fn event(watch: &Watch, link: &Link, method: &str, params: &Value) {
         }
         "network.responseCompleted" => {
             let status = params["response"]["status"].as_u64();
-            watch.answered(request, status.and_then(|status| u16::try_from(status).ok()));
+            watch.answered(
+                request,
+                status.and_then(|status| u16::try_from(status).ok()),
+            );
             watch.ended(request, None);
         }
         "network.fetchError" => {

@@ -146,7 +146,7 @@ impl Browser {
         Ok(Tab::new(match &self.kind {
             Kind::Chromium(chromium) => tab::Kind::Chromium(chromium.tab(wanted).await?),
             Kind::Firefox(firefox) => tab::Kind::Firefox(firefox.tab(wanted).await?),
-            Kind::Webkit(webkit) => tab::Kind::Webkit(webkit.tab(wanted).await?),
+            Kind::Webkit(webkit) => tab::Kind::Webkit(Box::new(webkit.tab(wanted).await?)),
         }))
     }
 

@@ -77,14 +77,20 @@ impl Link {
             return;
         };
         if let Some(id) = message["id"].as_u64() {
-            let waiting = self.0.waiting.lock().expect("no panic while locked").remove(&id);
+            let waiting = self
+                .0
+                .waiting
+                .lock()
+                .expect("no panic while locked")
+                .remove(&id);
             let Some(waiting) = waiting else { return };
             let answer = match &message["error"] {
                 Value::Null => Ok(message["result"].clone()),
                 // BiDi has the message beside the error's name.
-                Value::String(name) => {
-                    Err(format!("{name}: {}", message["message"].as_str().unwrap_or_default()))
-                }
+                Value::String(name) => Err(format!(
+                    "{name}: {}",
+                    message["message"].as_str().unwrap_or_default()
+                )),
                 error => Err(error["message"].as_str().unwrap_or_default().to_owned()),
             };
             // Who no longer waits has given the command up.
@@ -111,7 +117,11 @@ impl Link {
     /// Nothing more will come.
     fn close(&self) {
         self.0.closed.store(true, Ordering::Release);
-        self.0.waiting.lock().expect("no panic while locked").clear();
+        self.0
+            .waiting
+            .lock()
+            .expect("no panic while locked")
+            .clear();
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -125,7 +135,11 @@ impl Link {
     }
 
     pub(crate) fn forget(&self, of: &str) {
-        self.0.routes.lock().expect("no panic while locked").remove(of);
+        self.0
+            .routes
+            .lock()
+            .expect("no panic while locked")
+            .remove(of);
     }
 
     fn message(id: u64, session: Option<&str>, method: &str, params: &Value) -> String {
@@ -139,7 +153,12 @@ impl Link {
     /// Sends a command whose answer nobody needs.
     pub(crate) fn post(&self, session: Option<&str>, method: &str, params: &Value) {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
-        if self.0.out.try_send(Self::message(id, session, method, params)).is_err() {
+        if self
+            .0
+            .out
+            .try_send(Self::message(id, session, method, params))
+            .is_err()
+        {
             tracing::warn!(method, "a command to a browser was lost");
         }
     }
@@ -154,19 +173,31 @@ impl Link {
     ) -> Result<Value, BrowserError> {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
-        self.0.waiting.lock().expect("no panic while locked").insert(id, answer);
+        self.0
+            .waiting
+            .lock()
+            .expect("no panic while locked")
+            .insert(id, answer);
         let refused = |reason: String| BrowserError::Refused {
             command: method.to_owned(),
             reason,
         };
         let gone = || refused("the connection to the browser is gone".to_owned());
         if self.is_closed() {
-            self.0.waiting.lock().expect("no panic while locked").remove(&id);
+            self.0
+                .waiting
+                .lock()
+                .expect("no panic while locked")
+                .remove(&id);
             return Err(gone());
         }
         let message = Self::message(id, session, method, &params);
         if self.0.out.send(message).await.is_err() {
-            self.0.waiting.lock().expect("no panic while locked").remove(&id);
+            self.0
+                .waiting
+                .lock()
+                .expect("no panic while locked")
+                .remove(&id);
             return Err(gone());
         }
         match tokio::time::timeout(limit, answered).await {
@@ -174,7 +205,11 @@ impl Link {
             Ok(Ok(Err(reason))) => Err(refused(reason)),
             Ok(Err(_)) => Err(gone()),
             Err(_) => {
-                self.0.waiting.lock().expect("no panic while locked").remove(&id);
+                self.0
+                    .waiting
+                    .lock()
+                    .expect("no panic while locked")
+                    .remove(&id);
                 Err(BrowserError::Silent {
                     command: method.to_owned(),
                     waited: limit,
@@ -208,7 +243,9 @@ mod tests {
             link.take(r#"{"method":"Page.load","sessionId":"tab","params":{}}"#);
             link.take(r#"{"method":"load","params":{"context":"tab"}}"#);
             link.take(r#"{"method":"lost","params":{"context":"other"}}"#);
-            link.take(&json!({ "id": ids[1], "error": { "message": "no such thing" } }).to_string());
+            link.take(
+                &json!({ "id": ids[1], "error": { "message": "no such thing" } }).to_string(),
+            );
             link.take(&json!({ "id": ids[0], "result": { "x": 1 } }).to_string());
         };
         let (first, second, ()) = tokio::join!(first, second, browser);

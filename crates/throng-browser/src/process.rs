@@ -139,7 +139,9 @@ impl Keeper {
             .stderr(Stdio::piped())
             .process_group(0);
         let mut child = command.spawn().map_err(failed)?;
-        let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let group = child
+            .id()
+            .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         let group = group.ok_or_else(|| failed(io::Error::other("it has no process id")))?;
         self.tell(&format!("+ {}\n", group.as_raw_nonzero()))
             .await
@@ -339,7 +341,9 @@ fn without_secrets(line: &str) -> String {
         };
         out.push_str(word);
     }
-    let end = (0..=LINE_BYTES.min(out.len())).rev().find(|at| out.is_char_boundary(*at));
+    let end = (0..=LINE_BYTES.min(out.len()))
+        .rev()
+        .find(|at| out.is_char_boundary(*at));
     out.truncate(end.unwrap_or(0));
     out
 }
@@ -352,7 +356,9 @@ mod tests {
     fn last_words_have_no_queries_and_are_few() {
         let words = LastWords::default();
         for n in 0..10 {
-            words.add(&format!("line {n} of http://h/callback?code=s3cret&state=x"));
+            words.add(&format!(
+                "line {n} of http://h/callback?code=s3cret&state=x"
+            ));
         }
         let said = words.said();
         assert!(said.starts_with("line 4 of http://h/callback?"), "{said}");

@@ -74,7 +74,7 @@ pub struct Tab {
 pub(crate) enum Kind {
     Chromium(chromium::Tab),
     Firefox(firefox::Tab),
-    Webkit(webkit::Tab),
+    Webkit(Box<webkit::Tab>),
 }
 
 impl Tab {
@@ -101,9 +101,7 @@ impl Tab {
     /// It threw, the page went away ([`BrowserError::is_page_change`]), or the browser did.
     pub async fn evaluate(&self, expression: &str) -> Result<Value, BrowserError> {
         // As text: three protocols describe values in three ways.
-        let expression = format!(
-            "(async () => JSON.stringify((await ({expression})) ?? null))()"
-        );
+        let expression = format!("(async () => JSON.stringify((await ({expression})) ?? null))()");
         let text = match &self.kind {
             Kind::Chromium(tab) => tab.evaluate(&expression).await?,
             Kind::Firefox(tab) => tab.evaluate(&expression).await?,
@@ -119,9 +117,13 @@ impl Tab {
     /// # Errors
     /// Nothing is pictured unless everything could be covered.
     pub async fn picture(&self, secrets: &[&str]) -> Result<Vec<u8>, BrowserError> {
-        let hidden = self.evaluate(&format!("({HIDE})({})", json!(secrets))).await?;
+        let hidden = self
+            .evaluate(&format!("({HIDE})({})", json!(secrets)))
+            .await?;
         if hidden != Value::Bool(true) {
-            return Err(BrowserError::Script("the page's secrets could not be covered".to_owned()));
+            return Err(BrowserError::Script(
+                "the page's secrets could not be covered".to_owned(),
+            ));
         }
         let encoded = match &self.kind {
             Kind::Chromium(tab) => tab.picture().await?,

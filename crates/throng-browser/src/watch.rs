@@ -137,7 +137,11 @@ impl Watch {
     /// The head of a page's answer has come.
     pub(crate) fn answered(&self, request: &str, status: Option<u16>) {
         self.with(|state, now| {
-            if let Some(visit) = state.pages.get(request).and_then(|at| state.visits.get_mut(*at)) {
+            if let Some(visit) = state
+                .pages
+                .get(request)
+                .and_then(|at| state.visits.get_mut(*at))
+            {
                 visit.status = status;
                 visit.took.get_or_insert(now.saturating_sub(visit.started));
             }
@@ -248,7 +252,10 @@ mod tests {
         assert_eq!(watch.quiet_for(), None);
         watch.ended("1", Some(LoadFailure::of("net::ERR_ABORTED")));
         assert_eq!(watch.failure(), None, "another page took its place");
-        watch.ended("2", Some(LoadFailure::of("net::ERR_CERT_AUTHORITY_INVALID")));
+        watch.ended(
+            "2",
+            Some(LoadFailure::of("net::ERR_CERT_AUTHORITY_INVALID")),
+        );
         assert!(matches!(watch.failure(), Some(LoadFailure::Certificate(_))));
         assert!(watch.quiet_for().is_some());
         let statuses: Vec<_> = watch.visits().iter().map(|visit| visit.status).collect();

@@ -152,15 +152,17 @@ impl Webkit {
 impl Shared {
     /// Starts a driver on a free port.
     async fn driver(&self) -> Result<Driver, BrowserError> {
-        let port = free_port().await.map_err(|error| {
-            BrowserError::start(&self.installed.program, &error)
-        })?;
+        let port = free_port()
+            .await
+            .map_err(|error| BrowserError::start(&self.installed.program, &error))?;
         let mut program = Program::new(&self.installed.program);
         program.arguments = vec![format!("--port={port}"), "--host=127.0.0.1".to_owned()];
         program.environment.clone_from(&self.environment);
         let process = {
             let mut keeper = self.keeper.lock().await;
-            let keeper = keeper.as_mut().ok_or_else(|| gone(&self.installed.program))?;
+            let keeper = keeper
+                .as_mut()
+                .ok_or_else(|| gone(&self.installed.program))?;
             keeper.spawn(&program).await?
         };
         let mut driver = Driver { process, port };
@@ -192,7 +194,11 @@ impl Shared {
     }
 
     async fn session(&self, driver: &Driver) -> Result<String, BrowserError> {
-        let browser = self.installed.mini_browser.as_deref().unwrap_or(Path::new("MiniBrowser"));
+        let browser = self
+            .installed
+            .mini_browser
+            .as_deref()
+            .unwrap_or(Path::new("MiniBrowser"));
         let wanted = json!({ "capabilities": { "alwaysMatch": {
             "browserName": "MiniBrowser",
             "acceptInsecureCerts": self.anything,
@@ -201,7 +207,11 @@ impl Shared {
             "timeouts": { "script": 30_000, "pageLoad": 60_000 },
             "webkitgtk:browserOptions": { "binary": browser, "args": ["--automation"] },
         } } });
-        let begun = timed(self.timeout, "New Session", call(driver.port, "POST", "/session", Some(&wanted)));
+        let begun = timed(
+            self.timeout,
+            "New Session",
+            call(driver.port, "POST", "/session", Some(&wanted)),
+        );
         let begun = begun.await.map_err(|error| match error {
             BrowserError::Refused { command, reason } => BrowserError::Refused {
                 command,
@@ -243,16 +253,29 @@ impl Tab {
         self.watch.seen(url, status, took);
     }
 
-    async fn call(&self, name: &str, method: &str, path: &str, body: Option<Value>) -> Result<Value, BrowserError> {
+    async fn call(
+        &self,
+        name: &str,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Value, BrowserError> {
         let Some(driver) = &self.driver else {
             return Err(gone(&self.shared.installed.program));
         };
         let path = format!("/session/{}{path}", self.session);
-        timed(self.shared.timeout, name, call(driver.port, method, &path, body.as_ref())).await
+        timed(
+            self.shared.timeout,
+            name,
+            call(driver.port, method, &path, body.as_ref()),
+        )
+        .await
     }
 
     pub(crate) async fn open(&self, url: &str) -> Result<(), BrowserError> {
-        let opened = self.call("Navigate To", "POST", "/url", Some(json!({ "url": url }))).await;
+        let opened = self
+            .call("Navigate To", "POST", "/url", Some(json!({ "url": url })))
+            .await;
         match opened {
             Ok(_) => Ok(()),
             // What went wrong with the page, not with the command.
@@ -269,7 +292,9 @@ impl Tab {
             "const done = arguments[arguments.length - 1]; ({expression}).then((value) => done({{ value }}), (error) => done({{ error: String(error) }}));"
         );
         let body = json!({ "script": script, "args": [] });
-        let answer = self.call("Execute Async Script", "POST", "/execute/async", Some(body)).await?;
+        let answer = self
+            .call("Execute Async Script", "POST", "/execute/async", Some(body))
+            .await?;
         if let Some(words) = answer["error"].as_str() {
             return Err(BrowserError::Script(words.to_owned()));
         }
@@ -277,7 +302,9 @@ impl Tab {
     }
 
     pub(crate) async fn picture(&self) -> Result<String, BrowserError> {
-        let picture = self.call("Take Screenshot", "GET", "/screenshot", None).await?;
+        let picture = self
+            .call("Take Screenshot", "GET", "/screenshot", None)
+            .await?;
         Ok(picture.as_str().unwrap_or_default().to_owned())
     }
 
@@ -327,7 +354,9 @@ async fn timed<T>(
 /// One request to a driver, on a connection of its own; the `value` of its answer.
 async fn call(port: u16, method: &str, path: &str, body: Option<&Value>) -> Result<Value, String> {
     let words = |error: &dyn std::error::Error| error.to_string();
-    let stream = TcpStream::connect(("127.0.0.1", port)).await.map_err(|error| words(&error))?;
+    let stream = TcpStream::connect(("127.0.0.1", port))
+        .await
+        .map_err(|error| words(&error))?;
     stream.set_nodelay(true).map_err(|error| words(&error))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
@@ -342,8 +371,15 @@ async fn call(port: u16, method: &str, path: &str, body: Option<&Value>) -> Resu
         .body(Full::new(Bytes::from(body)))
         .map_err(|error| words(&error))?;
     let exchange = async {
-        let response = sender.send_request(request).await.map_err(|error| words(&error))?;
-        let collected = response.into_body().collect().await.map_err(|error| words(&error))?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| words(&error))?;
+        let collected = response
+            .into_body()
+            .collect()
+            .await
+            .map_err(|error| words(&error))?;
         Ok(collected.to_bytes())
     };
     let driven = async {
@@ -355,7 +391,8 @@ async fn call(port: u16, method: &str, path: &str, body: Option<&Value>) -> Resu
         bytes = exchange => bytes,
         () = driven => Err("the connection ended".to_owned()),
     }?;
-    let answer: Value = serde_json::from_slice(&bytes).map_err(|_| "an answer that is no JSON".to_owned())?;
+    let answer: Value =
+        serde_json::from_slice(&bytes).map_err(|_| "an answer that is no JSON".to_owned())?;
     let value = answer["value"].clone();
     match value["error"].as_str() {
         Some(error) if value.get("message").is_some() => Err(format!(
@@ -368,5 +405,8 @@ async fn call(port: u16, method: &str, path: &str, body: Option<&Value>) -> Resu
 
 /// A port that was free a moment ago: the driver takes no other way to be told one.
 async fn free_port() -> std::io::Result<u16> {
-    TcpListener::bind("127.0.0.1:0").await?.local_addr().map(|address| address.port())
+    TcpListener::bind("127.0.0.1:0")
+        .await?
+        .local_addr()
+        .map(|address| address.port())
 }

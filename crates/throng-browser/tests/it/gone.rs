@@ -71,6 +71,8 @@ async fn a_program_that_is_no_browser_is_named_with_its_last_words() {
 async fn headed_without_a_display_names_xvfb() {
     let mut options = options(Trust::Usual);
     options.headed = true;
-    let error = Browser::launch(&installed(Engine::Firefox), &options).await.unwrap_err();
+    let error = Browser::launch(&installed(Engine::Firefox), &options)
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("xvfb-run"), "{error}");
 }

@@ -62,7 +62,10 @@ impl Running {
     }
 
     pub(crate) async fn tab(&self) -> Tab {
-        self.browser.tab(&TabOptions::default()).await.expect("a tab")
+        self.browser
+            .tab(&TabOptions::default())
+            .await
+            .expect("a tab")
     }
 
     /// Ends the browser; nothing of it may be left.
@@ -77,10 +80,14 @@ impl Running {
 /// The processes that were started with this directory as their profile's.
 pub(crate) fn processes(directory: &Path) -> Vec<String> {
     let marker = format!("{}={}", throng_browser::MARKER, directory.display());
-    let entries = std::fs::read_dir("/proc").expect("/proc").filter_map(Result::ok);
+    let entries = std::fs::read_dir("/proc")
+        .expect("/proc")
+        .filter_map(Result::ok);
     let marked = entries.filter(|entry| {
         let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|one| one == marker.as_bytes())
+        environment
+            .split(|byte| *byte == 0)
+            .any(|one| one == marker.as_bytes())
     });
     let names = marked.map(|entry| {
         let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
@@ -111,5 +118,7 @@ pub(crate) async fn until(tab: &mut Tab, expression: &str) -> serde_json::Value 
             tab.changed(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(LIMIT, look).await.unwrap_or_else(|_| panic!("{expression}: never"))
+    tokio::time::timeout(LIMIT, look)
+        .await
+        .unwrap_or_else(|_| panic!("{expression}: never"))
 }

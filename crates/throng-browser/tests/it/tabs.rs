@@ -63,14 +63,30 @@ async fn pages_are_opened_read_and_told_of(engine: Engine) {
     tab.open(&format!("{base}/away")).await.unwrap();
     assert_eq!(until(&mut tab, TEXT).await, "here");
     assert_eq!(tab.evaluate("document.title").await.unwrap(), "Start");
-    assert_eq!(tab.evaluate("[1, { a: null }]").await.unwrap().to_string(), r#"[1,{"a":null}]"#);
+    assert_eq!(
+        tab.evaluate("[1, { a: null }]").await.unwrap().to_string(),
+        r#"[1,{"a":null}]"#
+    );
     assert!(tab.evaluate("nothing.at.all").await.is_err());
     if engine != Engine::Webkit {
-        let told: Vec<_> = tab.visits().iter().map(|visit| (visit.url.clone(), visit.status)).collect();
-        assert_eq!(told, [(format!("{base}/away"), Some(303)), (format!("{base}/"), Some(200))]);
+        let told: Vec<_> = tab
+            .visits()
+            .iter()
+            .map(|visit| (visit.url.clone(), visit.status))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (format!("{base}/away"), Some(303)),
+                (format!("{base}/"), Some(200))
+            ]
+        );
     }
     tab.open(&format!("{base}/missing")).await.unwrap();
-    assert_eq!(until(&mut tab, &format!("document.title === 'No' && {TEXT}")).await, "none");
+    assert_eq!(
+        until(&mut tab, &format!("document.title === 'No' && {TEXT}")).await,
+        "none"
+    );
     tab.close().await.unwrap();
     running.end().await;
 }
@@ -83,10 +99,16 @@ async fn cookies_are_each_tabs_own(engine: Engine) {
     other.open(&format!("{base}/echo")).await.unwrap();
     assert_eq!(until(&mut other, TEXT).await, "[]");
     one.open(&format!("{base}/echo")).await.unwrap();
-    assert_eq!(until(&mut one, &format!("document.title === 'Echo' && {TEXT}")).await, "[seen=by-server]");
+    assert_eq!(
+        until(&mut one, &format!("document.title === 'Echo' && {TEXT}")).await,
+        "[seen=by-server]"
+    );
     let cookies = one.cookies().await.unwrap();
     assert_eq!(cookies.len(), 1);
-    assert_eq!((&*cookies[0].name, &*cookies[0].value, cookies[0].http_only), ("seen", "by-server", true));
+    assert_eq!(
+        (&*cookies[0].name, &*cookies[0].value, cookies[0].http_only),
+        ("seen", "by-server", true)
+    );
     assert!(other.cookies().await.unwrap().is_empty());
     one.close().await.unwrap();
     other.close().await.unwrap();
@@ -105,7 +127,9 @@ async fn what_can_not_be_had_is_told(engine: Engine) {
         listener.local_addr().unwrap().port()
     };
     let mut tab = running.tab().await;
-    tab.open(&format!("http://127.0.0.1:{port}/")).await.unwrap();
+    tab.open(&format!("http://127.0.0.1:{port}/"))
+        .await
+        .unwrap();
     if !tab.tells_all() {
         assert_eq!(tab.evaluate("location.href").await.unwrap(), "about:blank");
         tab.close().await.unwrap();
@@ -119,7 +143,9 @@ async fn what_can_not_be_had_is_told(engine: Engine) {
             tab.changed(Duration::from_millis(50)).await;
         }
     };
-    let failure = tokio::time::timeout(LIMIT, failed).await.expect("it is told");
+    let failure = tokio::time::timeout(LIMIT, failed)
+        .await
+        .expect("it is told");
     assert!(matches!(failure, LoadFailure::Connection(_)), "{failure:?}");
     tab.close().await.unwrap();
     running.end().await;
@@ -173,7 +199,10 @@ async fn dialogs_hold_nothing_up(engine: Engine) {
     let (running, base) = (Running::start(engine).await, serve(pages()).await);
     let mut tab = running.tab().await;
     tab.open(&format!("{base}/dialog")).await.unwrap();
-    assert_eq!(until(&mut tab, &format!("document.title === 'After' && {TEXT}")).await, "on");
+    assert_eq!(
+        until(&mut tab, &format!("document.title === 'After' && {TEXT}")).await,
+        "on"
+    );
     if engine != Engine::Webkit {
         assert_eq!(tab.dialogs(), ["Careful!"]);
     }

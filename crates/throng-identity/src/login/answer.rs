@@ -10,7 +10,8 @@ use super::error::{Failure, Problem};
 use super::walk::{Purpose, Step};
 use crate::pages::form::{Form, Login, Submission};
 use crate::pages::nextcloud::{ConsentPage, LoginPage};
-use crate::pages::{self, Document, FormMethod, Page};
+use crate::pages::trouble::says_locked;
+use crate::pages::{Document, FormMethod, Page};
 use crate::secret::Secret;
 use crate::wire;
 
@@ -71,12 +72,6 @@ impl<'a> Answers<'a> {
         }
     }
 
-    /// Reads the page found at `url` and says what to do.
-    pub(super) async fn page(&mut self, url: &Url, exchange: &Exchange) -> Result<Step, Failure> {
-        let html = String::from_utf8_lossy(&exchange.body);
-        self.answer(url, pages::read(url, &html), exchange).await
-    }
-
     /// Says what to do with a page that was read.
     pub(super) async fn answer(
         &mut self,
@@ -112,6 +107,13 @@ impl<'a> Answers<'a> {
     }
 
     fn unknown(&self, document: &Document, exchange: &Exchange) -> Failure {
+        if let Some(kind) = document.captcha {
+            return Failure::saying(
+                Problem::Captcha { kind },
+                &document.says(),
+                &[self.password],
+            );
+        }
         let problem = if exchange.status.is_success() {
             Problem::Page {
                 needs_script: document.needs_script,
@@ -145,10 +147,18 @@ impl<'a> Answers<'a> {
         };
         if asks_again {
             let problem = match login.password {
+                Some(_) if says_locked(&document.says()) => Problem::Locked,
                 Some(_) => Problem::Credentials,
                 None => Problem::NameAgain,
             };
             return Err(Failure::saying(problem, &document.says(), &[self.password]));
+        }
+        if let Some(kind) = document.captcha {
+            return Err(Failure::saying(
+                Problem::Captcha { kind },
+                &document.says(),
+                &[self.password],
+            ));
         }
         let mut filled = Vec::with_capacity(2);
         if let Some(user) = login.user {
@@ -216,6 +226,8 @@ impl<'a> Answers<'a> {
             // Without an error the form itself was not accepted (its token, the origin).
             let problem = if page.errors.is_empty() || said.contains("csrf") {
                 Problem::RequestToken
+            } else if said.contains("userdisabled") || says_locked(&said) {
+                Problem::Locked
             } else {
                 Problem::Credentials
             };

@@ -1,6 +1,7 @@
 //! Why a login failed: the hop, what was expected there, and what the page said.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -22,6 +23,7 @@ struct Inner {
     at: Option<At>,
     problem: Problem,
     said: Option<String>,
+    picture: Option<PathBuf>,
     attempts: u32,
     hops: Vec<Hop>,
 }
@@ -66,6 +68,56 @@ pub enum Problem {
         "expected to be logged in after sending user name and password, got the login page again: the credentials were refused"
     )]
     Credentials,
+    /// The form came back and says that the account is locked.
+    #[error(
+        "expected to be logged in after sending user name and password, but the account is locked or disabled"
+    )]
+    Locked,
+    /// The page asks to prove that a person is there.
+    #[error(
+        "expected a login page, got one with {kind}: throng solves no captchas; switch it off on the target for these users or addresses, or bring tokens of your own (`login: {{ kind: bearer }}`)"
+    )]
+    Captcha {
+        /// Which.
+        kind: &'static str,
+    },
+    /// A page that lets only browsers pass, and those after a while.
+    #[error("expected a page or a redirect, got {status} with a script that tries whether a browser is there{}", way_by_browser(*.stayed))]
+    Challenge {
+        /// The page's status.
+        status: StatusCode,
+        /// A browser was there, and it stayed.
+        stayed: bool,
+    },
+    /// A browser could not get a page.
+    #[error("expected a page, got none: {0}")]
+    Unreachable(String),
+    /// The certificate is not believed.
+    #[error(
+        "expected a certificate that is trusted: {0}; name its authority with --cacert, or accept any certificate with --insecure"
+    )]
+    Certificate(String),
+    /// The page stayed as it was after it was filled in.
+    #[error("expected the page to go on after {after}, but for {waited:?} nothing happened")]
+    Stuck {
+        /// What was done.
+        after: &'static str,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// A selector of the scenario's finds nothing, or is none.
+    #[error(
+        "expected `{selector}`, which `login.selectors.{key}` names, on the page; it is not there"
+    )]
+    Selector {
+        /// Its key.
+        key: &'static str,
+        /// What it is.
+        selector: String,
+    },
+    /// There is no browser, or it failed.
+    #[error("{0}")]
+    Browser(String),
     /// A form for the name came back after the name alone was sent.
     #[error(
         "expected to be asked for the password after sending the user name, got a form for the name again: either the name was refused, or this is no login; no password was sent"
@@ -77,7 +129,7 @@ pub enum Problem {
     )]
     RequestToken,
     /// A page without anything that a plain client can answer.
-    #[error("expected a login form, a consent form or a redirect, got a page without any{}", if *.needs_script { "; the page needs script, and is none that throng knows" } else { "" })]
+    #[error("expected a login form, a consent form or a redirect, got a page without any{}", if *.needs_script { "; the page needs script, and is none that throng knows: try --login browser" } else { "" })]
     Page {
         /// It has scripts and no form.
         needs_script: bool,
@@ -184,6 +236,14 @@ fn titled(title: &str) -> String {
     }
 }
 
+fn way_by_browser(stayed: bool) -> &'static str {
+    if stayed {
+        "; it let no browser of throng's pass either"
+    } else {
+        ""
+    }
+}
+
 /// What to do about a page without the form that was looked for.
 fn way_out(needs_script: bool) -> &'static str {
     if needs_script {
@@ -201,13 +261,28 @@ impl Problem {
     /// May go away by itself, so that a further attempt is worth making.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Transport(_) | Self::Throttled { .. } | Self::Server(_) | Self::RequestToken => {
-                true
-            }
+            Self::Transport(_)
+            | Self::Throttled { .. }
+            | Self::Server(_)
+            | Self::RequestToken
+            | Self::Unreachable(_) => true,
             Self::IdToken(error) => error.is_passing(),
             Self::Declared(error) => error.is_passing(),
             _ => false,
         }
+    }
+
+    /// A browser may get on where a plain client can't: the page is made by scripts, or lets nothing but browsers pass.
+    pub fn wants_browser(&self) -> bool {
+        matches!(
+            self,
+            Self::Page { needs_script: true }
+                | Self::NoForm {
+                    needs_script: true,
+                    ..
+                }
+                | Self::Challenge { stayed: false, .. }
+        )
     }
 
     /// How long the server asked us to wait.
@@ -223,16 +298,21 @@ impl LoginError {
     pub(super) fn new(
         user: &str,
         at: Option<At>,
-        problem: Problem,
-        said: Option<String>,
+        failure: Failure,
         attempts: u32,
         hops: Vec<Hop>,
     ) -> Self {
+        let Failure {
+            problem,
+            said,
+            picture,
+        } = failure;
         Self(Box::new(Inner {
             user: user.to_owned(),
             at,
             problem,
             said,
+            picture,
             attempts,
             hops,
         }))
@@ -280,6 +360,11 @@ impl LoginError {
         self.0.said.as_deref()
     }
 
+    /// Where there is a picture of the page at which a browser failed.
+    pub fn picture(&self) -> Option<&Path> {
+        self.0.picture.as_deref()
+    }
+
     /// Every request made, of all attempts.
     pub fn hops(&self) -> &[Hop] {
         &self.0.hops
@@ -310,6 +395,9 @@ impl fmt::Display for Reason<'_> {
         if let Some(said) = inner.said.as_deref().filter(|said| !said.is_empty()) {
             write!(f, "; the page said: {said}")?;
         }
+        if let Some(picture) = &inner.picture {
+            write!(f, "; a screenshot is in {}", picture.display())?;
+        }
         if inner.attempts > 1 {
             write!(f, " ({} attempts)", inner.attempts)?;
         }
@@ -328,6 +416,8 @@ impl std::error::Error for LoginError {
 pub(super) struct Failure {
     pub(super) problem: Problem,
     pub(super) said: Option<String>,
+    /// Where there is a picture of the page.
+    pub(super) picture: Option<PathBuf>,
 }
 
 impl Failure {
@@ -336,6 +426,7 @@ impl Failure {
         Self {
             problem,
             said: Some(redact::text(said, secrets)),
+            picture: None,
         }
     }
 }
@@ -345,6 +436,7 @@ impl From<Problem> for Failure {
         Self {
             problem,
             said: None,
+            picture: None,
         }
     }
 }

@@ -17,6 +17,7 @@ use super::error::{Failure, LoginError, Problem};
 use super::walk::{Limits, Purpose, Step, Walk, Walker};
 use crate::hooks::{self, Hook, HookError, Values};
 use crate::pages::form::{self, Form};
+use crate::pages::trouble::says_locked;
 use crate::pages::{self, Document, Page, registration};
 use crate::retry::RetryPolicy;
 use crate::secret::Secret;
@@ -141,7 +142,15 @@ pub(super) async fn attempt(
                 _ => {
                     let document = Document::parse(&step.url, &html);
                     let mut shown = document.forms.iter().filter(|form| !form.hidden);
-                    let refused = || walk.saying(Problem::Credentials, &document.says());
+                    let refused = || {
+                        let said = document.says();
+                        let problem = if says_locked(&said) {
+                            Problem::Locked
+                        } else {
+                            Problem::Credentials
+                        };
+                        walk.saying(problem, &said)
+                    };
                     if let Some((sent, _)) = &sent
                         && shown.any(|form| is_same(form, sent))
                     {
@@ -253,7 +262,7 @@ pub(crate) async fn register(
     let result = send_registration(&mut walk, registration, values).await;
     result.map_err(|failure| {
         let (at, hops) = (walk.at(), std::mem::take(&mut walk.hops));
-        LoginError::new(walker.user, at, failure.problem, failure.said, 1, hops)
+        LoginError::new(walker.user, at, failure, 1, hops)
     })
 }
 

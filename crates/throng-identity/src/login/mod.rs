@@ -1,4 +1,4 @@
-//! Logging one user in over plain HTTP, without a browser and without a listening port.
+//! Logging one user in: over plain HTTP, without a browser and without a listening port, or by a browser ([`browser`]).
 //!
 //! [`log_in`] walks from the authorization endpoint to the redirect URI as a browser would, hop by hop with the identity's own
 //! cookies, answers the pages on the way ([`crate::pages`]) and exchanges the code. It retries what may be passing (a
@@ -7,7 +7,9 @@
 
 mod access;
 mod answer;
+pub mod browser;
 mod callback;
+mod driver;
 mod error;
 pub mod form;
 pub mod grant;
@@ -24,12 +26,13 @@ use futures_util::future::BoxFuture;
 use throng_client::Client;
 use url::Url;
 
+pub use driver::LoginDriver;
 pub use error::{LoginError, Problem};
 pub use form::{FormLogin, FormPage, FormRegistration};
 pub use grant::{Grant, GrantClient, GrantPlan, Whom, log_in_by_grant};
 pub use id_token::{IdClaims, Keys};
 pub use token::Tokens;
-pub use walk::{Hop, Purpose};
+pub use walk::{Hop, PageKind, Purpose};
 
 use self::error::Failure;
 pub(crate) use self::walk::Walker;
@@ -66,6 +69,8 @@ pub struct LoginPlan {
     pub retry: RetryPolicy,
     /// By what the run can follow its target to another authorization server; none where it stays.
     pub enrolment: Option<Arc<Enrolment>>,
+    /// Who passes the pages on the way.
+    pub driver: LoginDriver,
 }
 
 /// The redirect URI used where the scenario names none. Loopback, as RFC 8252 section 7.3 wants it for native clients.
@@ -93,6 +98,7 @@ impl LoginPlan {
             max_hops: DEFAULT_MAX_HOPS,
             retry: RetryPolicy::default(),
             enrolment: None,
+            driver: LoginDriver::Http,
         }
     }
 
@@ -250,7 +256,7 @@ async fn persist<'a, T>(
         let result = attempt(&mut walk).await;
         let at = walk.at();
         hops.append(&mut walk.hops);
-        let (problem, said) = match result {
+        let failure = match result {
             Ok(came) => {
                 tracing::info!(
                     user,
@@ -266,8 +272,9 @@ async fn persist<'a, T>(
                     took: started.elapsed(),
                 });
             }
-            Err(failure) => (failure.problem, failure.said),
+            Err(failure) => failure,
         };
+        let problem = &failure.problem;
         let wait = if problem.is_passing() {
             attempts.next_wait(problem.retry_after())
         } else {
@@ -275,7 +282,7 @@ async fn persist<'a, T>(
         };
         let Some(wait) = wait else {
             let made = attempts.made();
-            return Err(LoginError::new(user, at, problem, said, made, hops));
+            return Err(LoginError::new(user, at, failure, made, hops));
         };
         tracing::info!(user, problem = %problem, ?wait, "login failed, trying again");
         tokio::time::sleep(wait).await;
@@ -288,9 +295,8 @@ async fn persist<'a, T>(
 
 async fn attempt(walk: &mut Walk<'_>, plan: &LoginPlan) -> Result<Tokens, Failure> {
     let (state, nonce, pkce) = (random_token(), random_token(), Pkce::generate());
-    let response = walk
-        .reach_callback(plan, plan.authorize_url(&state, &nonce, &pkce)?)
-        .await?;
+    let authorize = plan.authorize_url(&state, &nonce, &pkce)?;
+    let response = driver::reach_callback(walk, plan, authorize, &state).await?;
     let code = callback::verify(&response, &state, &plan.authorization)?;
     let tokens = walk.redeem(plan, &code, &pkce).await?;
     if let (Some(keys), Some(id_token)) = (&plan.keys, &tokens.id_token) {

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use throng_browser::Visit;
 use throng_client::{Client, Exchange};
 use url::Url;
 
@@ -33,6 +34,34 @@ pub enum Purpose {
     Token,
 }
 
+/// What a page of a login was taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageKind {
+    /// It asks for user name and password.
+    Login,
+    /// It asks for the user name alone.
+    User,
+    /// It asks for the password alone.
+    Password,
+    /// It asks whether the client may have what it wants.
+    Consent,
+    /// Its script or its markup leads on by itself.
+    Forward,
+}
+
+impl PageKind {
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Login => "login page",
+            Self::User => "page for the user name",
+            Self::Password => "page for the password",
+            Self::Consent => "consent page",
+            Self::Forward => "page that leads on",
+        }
+    }
+}
+
 /// One request of a login and how long it took, for the report.
 #[derive(Debug, Clone)]
 pub struct Hop {
@@ -50,8 +79,10 @@ pub struct Hop {
     pub status: Option<u16>,
     /// Since the login's start.
     pub started: Duration,
-    /// Until the last byte of the answer.
+    /// Until the last byte of the answer; in a browser until its head.
     pub took: Duration,
+    /// What the page was taken for; none for what is no page, or was not made out.
+    pub taken_for: Option<PageKind>,
 }
 
 /// The next request. Not `Debug`: its form has the password.
@@ -186,6 +217,35 @@ impl<'a> Walk<'a> {
         self.redirect_uri.is_some_and(|uri| is_callback(url, uri))
     }
 
+    /// Notes what the page of the last hop was taken for.
+    pub(super) fn taken_for(&mut self, kind: PageKind) {
+        if let Some(hop) = self.hops.last_mut() {
+            hop.taken_for = Some(kind);
+        }
+    }
+
+    /// Notes a hop that a browser made, in a tab that was opened at `opened`.
+    pub(super) fn note(
+        &mut self,
+        purpose: Purpose,
+        taken_for: Option<PageKind>,
+        method: &'static str,
+        url: &Url,
+        (visit, opened): (&Visit, Instant),
+    ) {
+        self.hops.push(Hop {
+            attempt: self.attempt,
+            number: self.hops.len() as u32 + 1,
+            purpose,
+            method,
+            url: redact::url(url),
+            status: visit.status,
+            started: opened.duration_since(self.started) + visit.started,
+            took: visit.took.unwrap_or_default(),
+            taken_for,
+        });
+    }
+
     pub(super) async fn send(&mut self, step: &Step) -> Result<Exchange, Failure> {
         if self.hops.len() >= self.limits.max_hops as usize {
             let most = self.limits.max_hops;
@@ -251,6 +311,7 @@ impl<'a> Walk<'a> {
                 .map(|exchange| exchange.status.as_u16()),
             started: begun.duration_since(self.started),
             took: begun.elapsed(),
+            taken_for: None,
         };
         tracing::debug!(
             user = self.user,

@@ -4,6 +4,7 @@ use scraper::{ElementRef, Html, Node};
 use url::Url;
 
 use super::form::{Field, FieldKind, Form, FormMethod};
+use super::trouble;
 
 /// A page's title, messages and forms. Holds no tree: cheap to keep beside an error.
 #[derive(Debug, Default)]
@@ -22,6 +23,8 @@ pub struct Document {
     pub submits_itself: bool,
     /// The page has scripts and no ordinary form that is shown.
     pub needs_script: bool,
+    /// The page asks its visitor to prove that he is a person, by this.
+    pub captcha: Option<&'static str>,
 }
 
 /// How much visible text is kept, in bytes; the excerpt in an error is shorter still.
@@ -76,6 +79,9 @@ impl Document {
                 }
                 _ => {}
             }
+            if document.captcha.is_none() && !hidden_somewhere(element) {
+                document.captcha = captcha(element);
+            }
             if marks_error(element) && !hidden_somewhere(element) {
                 let text = visible_text(element, 200);
                 if !text.is_empty() && !document.errors.contains(&text) && document.errors.len() < 5
@@ -113,6 +119,26 @@ impl Document {
             (false, true) => self.title.clone(),
             (false, false) => format!("{}: {body}", self.title),
         }
+    }
+}
+
+/// The captcha that an element is, or is the place for.
+fn captcha(element: ElementRef<'_>) -> Option<&'static str> {
+    let value = element.value();
+    let attribute = |name: &str| value.attr(name).unwrap_or_default();
+    match value.name() {
+        "iframe" => trouble::captcha_of_address(attribute("src")),
+        "img" | "input" if attribute("type") != "hidden" => {
+            let names = ["name", "id", "alt", "src", "class"];
+            let named = names
+                .iter()
+                .any(|name| trouble::is_captcha_name(attribute(name)));
+            named.then_some("a captcha")
+        }
+        "div" | "span" if attribute("data-size") != "invisible" => {
+            value.classes().find_map(trouble::captcha_of_class)
+        }
+        _ => None,
     }
 }
 

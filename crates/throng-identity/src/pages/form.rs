@@ -371,6 +371,52 @@ fn grants(button: &Field) -> usize {
         .map_or(0, |at| GRANTING.len() - at)
 }
 
+/// Whether pressing a button sends a login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sends {
+    /// It says so.
+    Yes,
+    /// It says nothing of the kind.
+    Perhaps,
+    /// It does something else.
+    No,
+}
+
+/// What a button's words say about whether it sends a login.
+pub fn sends(button: &Field) -> Sends {
+    const SENDING: &[&str] = &[
+        "login", "logon", "signin", "submit", "next", "continue", "enter", "go", "ok",
+    ];
+    const ELSEWHERE: &[&str] = &[
+        "show", "hide", "toggle", "help", "google", "github", "passkey", "language", "close",
+        "menu", "search",
+    ];
+    let text = format!("{} {} {}", button.label, button.name, button.value).to_lowercase();
+    let words: Vec<&str> = text
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .collect();
+    let pair = |first: &[&str], second: &[&str]| {
+        words
+            .windows(2)
+            .any(|pair| first.contains(&pair[0]) && second.contains(&pair[1]))
+    };
+    let elsewhere = words
+        .iter()
+        .any(|word| REFUSING.contains(word) || ELSEWHERE.contains(word))
+        || pair(&["log", "sign"], &["out", "up", "off"])
+        || pair(&["continue", "in", "login", "up"], &["with"]);
+    if elsewhere {
+        Sends::No
+    } else if words.iter().any(|word| SENDING.contains(word))
+        || pair(&["log", "sign"], &["in", "on"])
+    {
+        Sends::Yes
+    } else {
+        Sends::Perhaps
+    }
+}
+
 /// A button that neither refuses nor leads elsewhere; the first, as the Enter key would press.
 pub(super) fn default_button(form: &Form) -> Option<usize> {
     let mut buttons = form

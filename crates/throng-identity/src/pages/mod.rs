@@ -9,6 +9,7 @@ pub mod markers;
 pub mod nextcloud;
 mod purpose;
 pub mod registration;
+pub mod trouble;
 
 pub use document::Document;
 pub use form::{Field, FieldKind, Form, FormMethod};

@@ -5,6 +5,7 @@
     reason = "a test starts what it needs, and ends it"
 )]
 
+mod browser;
 mod clean;
 mod declared;
 mod discovery;

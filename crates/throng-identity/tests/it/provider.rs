@@ -53,6 +53,16 @@ pub(crate) enum Pages {
     Silent,
     /// A page that only a script can fill.
     Script,
+    /// A page whose script makes a form in two steps, without a `form` element, and sends it by itself.
+    Scripted,
+    /// One form, among fields that nobody sees and buttons that do other things.
+    Decoys,
+    /// One form with a captcha in it.
+    Captcha,
+    /// One form; whoever logs in is told that his account is locked.
+    Locked,
+    /// A script that tries whether a browser is there, and then one form.
+    Challenge,
     /// An error response at the redirect URI.
     Denied,
     /// A redirect to `throng-test://...`.
@@ -363,6 +373,46 @@ async fn answer(State(idp): State<Arc<Inner>>, request: Request) -> Response {
 
 const ONE: &str = r#"<label>User <input name=username></label><input type=password name=password><button type=submit name=go value=1>Sign in</button>"#;
 
+/// Nothing that a person sees takes the name of a person.
+const DECOYS: &str = r#"
+<div style="position:absolute;left:-9999px"><input name=username_confirm autocomplete=username></div>
+<input name=website style="opacity:0"><input name=email style="display:none"><input name=user_name style="height:1px;width:1px;border:0;padding:0">
+<label>User <input name=username></label><input type=password name=password><input type=password name=password2 style="visibility:hidden">
+<button type=button onclick="location='/elsewhere'">Show password</button><button type=button onclick="location='/elsewhere'">Continue with Google</button>
+<a role=button href="/elsewhere">Forgot password?</a><label><input type=checkbox name=terms required> I accept</label>
+<button type=submit name=go value=1>Sign in</button>"#;
+
+const CHALLENGE: &str = "<title>Just a moment...</title><script>window._cf_chl_opt = {};
+setTimeout(() => { document.cookie = 'passed=1; path=/'; location.reload(); }, 400);</script><p>Checking</p>";
+
+/// Name first, then the password, on one page; what is typed counts only where events tell of it.
+const SCRIPTED: &str = r#"<!DOCTYPE html><title>App</title><div id=root></div><script>
+setTimeout(() => {
+  const root = document.getElementById("root");
+  root.attachShadow({ mode: "open" }).innerHTML =
+    "<label>Your email or name <input type=email id=who autocomplete=username></label> <span id=msg role=alert></span> <button disabled>Continue</button>";
+  const shadow = root.shadowRoot, button = shadow.querySelector("button"), values = {};
+  const listen = (input, key) => input.addEventListener("input", () => { values[key] = input.value; button.disabled = !input.value; });
+  listen(shadow.querySelector("input"), "username");
+  button.addEventListener("click", async () => {
+    if (!shadow.querySelector("[type=password]")) {
+      setTimeout(() => {
+        shadow.querySelector("label").innerHTML = "Password <input type=password>";
+        button.textContent = "Sign in";
+        button.disabled = true;
+        listen(shadow.querySelector("input"), "password");
+      }, 100);
+      return;
+    }
+    const form = new URLSearchParams(location.search);
+    for (const [key, value] of Object.entries(values)) form.set(key, value);
+    const answer = await fetch("/login", { method: "POST", body: form, headers: { "x-scripted": "1" } });
+    if (answer.ok) location = (await answer.json()).location;
+    else shadow.getElementById("msg").textContent = "That is not right.";
+  });
+}, 150);
+</script>"#;
+
 /// A form that carries the authorization request along.
 fn form(action: &str, inputs: &str, carry: &HashMap<String, String>) -> String {
     let escape = |text: &str| text.replace('&', "&amp;").replace('"', "&quot;");
@@ -511,8 +561,31 @@ impl Inner {
                 let query = form_urlencoded::Serializer::new(String::new())
                     .extend_pairs(query)
                     .finish();
-                Redirect::to(&format!("{REDIRECT}?{query}")).into_response()
+                let back = seen
+                    .query
+                    .get("redirect_uri")
+                    .map_or(REDIRECT, String::as_str);
+                Redirect::to(&format!("{back}?{query}")).into_response()
             }
+            Pages::Scripted => Html(SCRIPTED).into_response(),
+            Pages::Decoys => {
+                let page = form("/login", DECOYS, &seen.query);
+                Html(format!(
+                    "{page}<button onclick=\"location='/elsewhere'\">Sign up</button>"
+                ))
+                .into_response()
+            }
+            Pages::Captcha => {
+                let inputs = format!(
+                    "{ONE}<div class=g-recaptcha data-sitekey=k style=\"width:304px;height:78px\"></div>"
+                );
+                Html(form("/login", &inputs, &seen.query)).into_response()
+            }
+            Pages::Locked => Html(form("/login", ONE, &seen.query)).into_response(),
+            Pages::Challenge if !seen.cookie().contains("passed=1") => {
+                (StatusCode::FORBIDDEN, Html(CHALLENGE)).into_response()
+            }
+            Pages::Challenge => Html(form("/login", ONE, &seen.query)).into_response(),
             Pages::CustomScheme => Redirect::to("throng-test://cb?code=abc").into_response(),
         }
     }
@@ -522,6 +595,26 @@ impl Inner {
             && seen.form.get("password").map(String::as_str) == Some(PASSWORD);
         if self.config.pages == Pages::Leak {
             return Redirect::temporary("http://localhost:1/steal").into_response();
+        }
+        if self.config.pages == Pages::Locked {
+            let page = form("/login", ONE, &HashMap::new());
+            return Html(format!(
+                "{page}<p role=alert>This account has been locked.</p>"
+            ))
+            .into_response();
+        }
+        if seen.headers.get("x-scripted").is_some() {
+            // A script's own request: it goes on by itself.
+            return if right {
+                let arrived = self.arrive(&seen.form);
+                let location = arrived.headers()[header::LOCATION]
+                    .to_str()
+                    .unwrap()
+                    .to_owned();
+                axum::Json(json!({ "location": location })).into_response()
+            } else {
+                StatusCode::UNAUTHORIZED.into_response()
+            };
         }
         if !right {
             let given = seen.form.get("password").cloned().unwrap_or_default();
@@ -549,6 +642,7 @@ impl Inner {
             || request.get("state").cloned().unwrap_or_default(),
             str::to_owned,
         );
+        let back = request.get("redirect_uri").map_or(REDIRECT, String::as_str);
         let iss = self.config.iss.replace("{base}", &self.base);
         let mut pairs = vec![("code", code), ("state", state)];
         if !iss.is_empty() {
@@ -559,12 +653,12 @@ impl Inner {
                 .iter()
                 .map(|(n, v)| format!("<input type=hidden name={n} value=\"{v}\">"))
                 .collect();
-            return Html(format!("<body onload=\"document.forms[0].submit()\"><form method=post action=\"{REDIRECT}\">{inputs}</form>")).into_response();
+            return Html(format!("<body onload=\"document.forms[0].submit()\"><form method=post action=\"{back}\">{inputs}</form>")).into_response();
         }
         let query = form_urlencoded::Serializer::new(String::new())
             .extend_pairs(pairs)
             .finish();
-        Redirect::to(&format!("{REDIRECT}?{query}")).into_response()
+        Redirect::to(&format!("{back}?{query}")).into_response()
     }
 
     fn token(&self, seen: &Seen) -> Response {
@@ -580,7 +674,8 @@ impl Inner {
                 let verifier = seen.form.get("code_verifier").cloned().unwrap_or_default();
                 let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(verifier));
                 if request.get("code_challenge") != Some(&challenge)
-                    || seen.form.get("redirect_uri").map(String::as_str) != Some(REDIRECT)
+                    || seen.form.get("redirect_uri").map(String::as_str)
+                        != request.get("redirect_uri").map(String::as_str)
                 {
                     return refuse("invalid_grant");
                 }
