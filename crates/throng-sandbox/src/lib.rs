@@ -27,6 +27,7 @@ mod connection;
 mod control;
 mod frame;
 mod integr8scode;
+mod issuer;
 mod journal;
 mod knobs;
 mod mcp;
@@ -45,6 +46,7 @@ pub use integr8scode::{
     Bug, Bugs, ExecutionTimes, Integr8scodeConfig, Integr8scodeReady, Integr8scodeSandbox,
     UnknownBug,
 };
+pub use issuer::{IssuerConfig, IssuerError};
 pub use journal::{Baggage, Count, Counts, Entry, Journal, Outcome, Page, Planted, Server};
 pub use knobs::{
     EndpointKnob, ErrorKind, Jitter, KnobError, Knobs, Latency, LiveKnobs, Stall, StallFrom,

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::NextcloudConfig;
 use crate::connection::{bind, serve};
 use crate::frame::Frame;
+use crate::issuer::{IssuerError, OutsideIssuer};
 use crate::journal::{self, Journal, Server};
 use crate::knobs::{KnobError, LiveKnobs};
 use crate::mcp::{Attempts, McpAuth};
@@ -47,6 +48,9 @@ pub enum SandboxError {
     /// The signing key could not be made or read.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The outside OpenID provider cannot be used.
+    #[error(transparent)]
+    Issuer(#[from] IssuerError),
     /// The TLS certificate could not be made.
     #[error("cannot make a TLS certificate: {0}")]
     Tls(String),
@@ -121,6 +125,10 @@ impl NextcloudSandbox {
             store.put_preregistered_client(client)?;
         }
         let knobs = LiveKnobs::new(config.knobs.clone()).map_err(SandboxError::Knobs)?;
+        let issuer = match &config.mcp.auth {
+            McpAuth::Outside(issuer) => Some(OutsideIssuer::discover(issuer).await?),
+            McpAuth::OAuth | McpAuth::Open { .. } => None,
+        };
         let data = config.data.clone();
         // Making an RSA key takes a good part of a second: not on a thread that serves.
         let provider = tokio::task::spawn_blocking(move || Provider::new(data.as_deref()))
@@ -134,6 +142,7 @@ impl NextcloudSandbox {
             knobs,
             journal: Journal::new(config.journal_capacity),
             oidc: provider,
+            issuer,
             login: LoginState::new(),
             app_password_attempts: Attempts::default(),
             stop: stop.clone(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::NextcloudConfig;
+use crate::issuer::OutsideIssuer;
 use crate::journal::Journal;
 use crate::knobs::LiveKnobs;
 use crate::mcp::Attempts;
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) journal: Journal,
     /// The OpenID provider's keys, codes and registration limiter.
     pub(crate) oidc: Provider,
+    /// The provider whose tokens the MCP server takes instead of the sandbox's own.
+    pub(crate) issuer: Option<OutsideIssuer>,
     /// Browser sessions, the password throttle and pending login flows.
     pub(crate) login: LoginState,
     /// Who tried to give the MCP server an app password.

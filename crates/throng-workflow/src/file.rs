@@ -91,6 +91,9 @@ pub struct Overrides {
     pub mode: Option<Mode>,
     /// `--users-from`: a file of users who are there already.
     pub users_from: Option<String>,
+    /// `--issuer`: the target is the sandbox, its users those of a provider elsewhere. The file's directory and what it sends after
+    /// a login fall away: they are about users whose passwords the target knows.
+    pub outside_issuer: bool,
     /// `--auto-register`: whether users are created.
     pub create_users: Option<bool>,
     /// `--seed`.
@@ -298,6 +301,10 @@ impl ScenarioFile {
             for key in ["workflows", "workloads", "workload", "thresholds"] {
                 root.remove(key);
             }
+        }
+        if overrides.outside_issuer {
+            root.remove("directory");
+            root.remove("login.after");
         }
         overrides.apply(&mut root);
         let mut unset = environment.substitute(&mut root, &mut problems);

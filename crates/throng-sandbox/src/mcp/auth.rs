@@ -15,8 +15,9 @@ use super::config::{McpAuth, ScopeErrors};
 use super::tools;
 use crate::auth::bearer;
 use crate::journal::Note;
-use crate::oidc::{TokenError, verify_access_token};
+use crate::oidc::{Principal, TokenError, verify_access_token};
 use crate::state::AppState;
+use crate::store::StoreError;
 
 /// Who calls. In the request's extensions of everything under `/mcp`.
 #[derive(Clone, Debug)]
@@ -48,7 +49,9 @@ pub(super) async fn authorized(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let caller = match caller(&state, &request) {
+    // Not the request itself, which cannot be shared while something is waited for.
+    let token = bearer(request.headers()).map(str::to_owned);
+    let caller = match caller(&state, token.as_deref()).await {
         Ok(caller) => caller,
         Err(response) => return response,
     };
@@ -65,28 +68,43 @@ pub(super) async fn authorized(
     next.run(request).await
 }
 
-#[expect(
-    clippy::result_large_err,
-    reason = "the refusal is the answer, moved once"
-)]
-fn caller(state: &AppState, request: &Request) -> Result<Caller, Response> {
+async fn caller(state: &AppState, token: Option<&str>) -> Result<Caller, Response> {
     if let McpAuth::Open { user } = &state.config.mcp.auth {
         return Ok(Caller {
             user: user.as_str().into(),
             scopes: Scopes::All,
         });
     }
-    let Some(token) = bearer(request.headers()) else {
+    let Some(token) = token else {
         return Err(unauthorized(state, "Authentication required"));
     };
-    match verify_access_token(state, token, &state.mcp_url) {
+    let verified = match &state.issuer {
+        None => verify_access_token(state, token, &state.mcp_url),
+        Some(issuer) => issuer
+            .verify(token, &state.mcp_url)
+            .await
+            .and_then(|principal| Ok(known(state, principal)?)),
+    };
+    match verified {
         Ok(principal) => Ok(Caller {
             user: principal.user.into(),
             scopes: Scopes::Granted(principal.scopes.into()),
         }),
         Err(TokenError::Store(error)) => Err(error.into_response()),
+        Err(error @ TokenError::Issuer(_)) => {
+            let message = error.to_string();
+            Err((StatusCode::BAD_GATEWAY, message).into_response())
+        }
         Err(error) => Err(unauthorized(state, &error.to_string())),
     }
+}
+
+/// An outside provider's users have an account here from the first time that they are seen.
+fn known(state: &AppState, principal: Principal) -> Result<Principal, StoreError> {
+    if state.store.account(&principal.user)?.is_none() {
+        state.store.ensure_user(&principal.user)?;
+    }
+    Ok(principal)
 }
 
 fn unauthorized(state: &AppState, description: &str) -> Response {
@@ -154,14 +172,22 @@ fn metadata_url(state: &AppState) -> String {
 
 /// The protected-resource metadata (RFC 9728, section 2).
 pub(super) async fn protected_resource(State(state): State<AppState>) -> Json<Value> {
-    let mut scopes = vec!["email", "offline_access", "openid", "profile"];
+    let mut scopes = vec!["email", "openid", "profile"];
+    let issuer = match &state.issuer {
+        None => {
+            // The real server lists it, though the specification wants it to be the authorization server's business.
+            scopes.push("offline_access");
+            &state.url
+        }
+        Some(issuer) => issuer.id(),
+    };
     scopes.extend(tools::ALL.iter().map(|tool| tool.scope));
     scopes.sort_unstable();
     scopes.dedup();
     Json(json!({
         "resource": state.mcp_url,
         "scopes_supported": scopes,
-        "authorization_servers": [state.url],
+        "authorization_servers": [issuer],
         "bearer_methods_supported": ["header"],
         "resource_signing_alg_values_supported": ["RS256"],
     }))

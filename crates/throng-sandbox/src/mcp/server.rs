@@ -86,7 +86,7 @@ impl NextcloudTools {
             return Ok(None);
         };
         let (name, scope) = (tool.name, tool.scope);
-        if self.state.config.mcp.require_app_password {
+        if self.state.config.mcp.require_app_password && self.state.issuer.is_none() {
             match provisioned(&self.state.store, &request.caller.user)? {
                 Provisioned::Unrestricted => {}
                 Provisioned::Only(scopes) if scopes.iter().any(|one| one == scope) => {}

@@ -23,6 +23,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 
+use crate::issuer::IssuerError;
 use crate::state::AppState;
 use crate::store::{StoreError, unix_now};
 
@@ -94,6 +95,15 @@ pub(crate) enum TokenError {
     /// It was issued for another resource.
     #[error("the access token is for another audience")]
     WrongAudience,
+    /// It comes from another issuer.
+    #[error("the access token is of another issuer")]
+    WrongIssuer,
+    /// It says nothing of the user.
+    #[error("the access token names no user")]
+    NoUser,
+    /// The outside provider could not be asked.
+    #[error("the access token cannot be checked: {0}")]
+    Issuer(IssuerError),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),

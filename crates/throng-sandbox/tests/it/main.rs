@@ -8,6 +8,7 @@
 mod frame;
 mod http;
 mod integr8scode;
+mod issuer;
 mod login;
 mod mcp;
 mod nextcloud;

@@ -158,6 +158,7 @@ fn flags_go_before_the_file() {
         concurrency: Some(11),
         mode: Some(Mode::User),
         users_from: None,
+        outside_issuer: false,
         create_users: Some(true),
         seed: Some(5),
         timeout: Some(Duration::from_secs(2)),

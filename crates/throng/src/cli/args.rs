@@ -83,6 +83,8 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) target: TargetArgs,
+    #[command(flatten)]
+    pub(crate) issuer: IssuerArgs,
 
     /// Who works: users who do what the workflows say, monkeys, or both at the same time [default: the scenario's, user]
     #[arg(long, value_name = "MODE", help_heading = "Load")]
@@ -217,6 +219,25 @@ pub(crate) struct TargetArgs {
     /// Plant these bugs in the embedded sandbox of an HTTP scenario (names with commas between, or `all`); implies --sandbox
     #[arg(long, value_name = "LIST", conflicts_with_all = ["url", "host", "admin", "admin_password"])]
     pub(crate) sandbox_bugs: Option<throng_sandbox::Bugs>,
+}
+
+/// An OpenID provider that isn't the sandbox's own.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Outside issuer")]
+pub(crate) struct IssuerArgs {
+    /// Have the sandbox's MCP server take access tokens of this OpenID provider instead of its own
+    #[arg(long, value_name = "URL")]
+    pub(crate) issuer: Option<String>,
+    /// What its tokens are for (`aud`), where it knows no resource indicators [default: the MCP server's URL]
+    #[arg(long, value_name = "NAME", requires = "issuer")]
+    pub(crate) issuer_audience: Option<String>,
+    /// Which claim of its tokens is the user's name [default: sub]
+    #[arg(long, value_name = "CLAIM", requires = "issuer")]
+    pub(crate) issuer_user_claim: Option<String>,
+    /// A client that may ask the provider about tokens (RFC 7662), for those that aren't JWTs; its secret is in
+    /// THRONG_ISSUER_CLIENT_SECRET
+    #[arg(long, value_name = "ID", requires = "issuer")]
+    pub(crate) issuer_client: Option<String>,
 }
 
 /// As which OAuth client.
@@ -511,8 +532,10 @@ pub(crate) struct SandboxArgs {
     #[arg(long, value_name = "N", help_heading = "Knobs")]
     pub(crate) registrations_per_minute: Option<u32>,
     /// Let every MCP request in without a token, and add the conformance suite's fixture tools
-    #[arg(long, help_heading = "Knobs")]
+    #[arg(long, conflicts_with = "issuer", help_heading = "Knobs")]
     pub(crate) open_mcp: bool,
+    #[command(flatten)]
+    pub(crate) issuer: IssuerArgs,
     /// Print one line of JSON when ready instead of the text
     #[arg(long)]
     pub(crate) json: bool,

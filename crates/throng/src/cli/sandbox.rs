@@ -9,19 +9,22 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use throng_sandbox::{
-    Admin, EndpointKnob, Jitter, Knobs, Latency, McpAuth, McpConfig, NextcloudConfig,
+    Admin, EndpointKnob, IssuerConfig, Jitter, Knobs, Latency, McpAuth, McpConfig, NextcloudConfig,
     NextcloudSandbox, Secret,
 };
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::args::SandboxArgs;
+use super::args::{IssuerArgs, SandboxArgs};
 use super::{CommandError, runtime};
 
 pub(crate) use integr8scode::integr8scode;
 
 /// Whose notes and files everybody works on where nobody has to log in.
 const OPEN_USER: &str = "open";
+
+/// Holds the secret of the client that may ask an outside provider about tokens.
+const ISSUER_SECRET: &str = "THRONG_ISSUER_CLIENT_SECRET";
 
 /// Runs the Nextcloud sandbox until it's told to stop.
 pub(crate) fn nextcloud(args: &SandboxArgs) -> Result<ExitCode, CommandError> {
@@ -80,24 +83,53 @@ fn config(args: &SandboxArgs) -> anyhow::Result<NextcloudConfig> {
         data: args.data.clone(),
         admin,
         knobs,
-        mcp: mcp(args.open_mcp),
+        mcp: mcp(args)?,
         registrations_per_minute: Some(args.registrations_per_minute.unwrap_or(10)),
         ..NextcloudConfig::default()
     })
 }
 
-/// The real server's behaviour, or that of one under the conformance suite's test.
-fn mcp(open: bool) -> McpConfig {
-    if !open {
-        return McpConfig::default();
+/// The real server's behaviour, or that of one under the conformance suite's test, or of one with users of another provider.
+fn mcp(args: &SandboxArgs) -> anyhow::Result<McpConfig> {
+    if let Some(issuer) = outside_issuer(&args.issuer)? {
+        return Ok(McpConfig {
+            auth: McpAuth::Outside(issuer),
+            ..McpConfig::default()
+        });
     }
-    McpConfig {
+    if !args.open_mcp {
+        return Ok(McpConfig::default());
+    }
+    Ok(McpConfig {
         auth: McpAuth::Open {
             user: OPEN_USER.to_owned(),
         },
         fixtures: true,
         ..McpConfig::default()
-    }
+    })
+}
+
+fn outside_issuer(args: &IssuerArgs) -> anyhow::Result<Option<IssuerConfig>> {
+    let Some(issuer) = &args.issuer else {
+        return Ok(None);
+    };
+    let introspection = match &args.issuer_client {
+        Some(client) => {
+            let secret = std::env::var(ISSUER_SECRET)
+                .ok()
+                .filter(|secret| !secret.is_empty())
+                .with_context(|| format!("--issuer-client: its secret isn't in {ISSUER_SECRET}"))?;
+            Some((client.clone(), Secret::new(secret)))
+        }
+        None => None,
+    };
+    let plain = IssuerConfig::new(issuer);
+    Ok(Some(IssuerConfig {
+        audience: args.issuer_audience.clone(),
+        user_claim: args.issuer_user_claim.clone().unwrap_or(plain.user_claim),
+        introspection,
+        issuer: plain.issuer,
+    }))
 }
 
 /// The trouble that flags ask for.
@@ -184,6 +216,17 @@ fn announce(sandbox: &NextcloudSandbox, args: &SandboxArgs) -> Result<(), Comman
     say("")?;
     if args.open_mcp {
         say("The MCP server asks nobody who he is. Ctrl-C stops it.")?;
+        return Ok(());
+    }
+    if let Some(issuer) = &args.issuer.issuer {
+        say(&format!("The MCP server takes access tokens of {issuer}."))?;
+        say("In another terminal, with a scenario that creates nobody:")?;
+        say(&format!(
+            "  throng run SCENARIO --url {} --users-from users.csv",
+            ready.mcp_url
+        ))?;
+        say("")?;
+        say("Ctrl-C stops it.")?;
         return Ok(());
     }
     say("In another terminal:")?;

@@ -13,6 +13,7 @@ use throng_sandbox::{Bug, Bugs};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+use super::args::IssuerArgs;
 use super::settings::{SandboxAddress, SandboxDirectory, SandboxKind};
 
 /// How long the sandbox may take to come up (it makes an RSA key first).
@@ -76,6 +77,7 @@ impl SandboxProcess {
         kind: SandboxKind,
         knobs: Option<&Path>,
         bugs: Option<&Bugs>,
+        issuer: &IssuerArgs,
         seed: u64,
     ) -> anyhow::Result<Self> {
         let executable =
@@ -91,6 +93,23 @@ impl SandboxProcess {
         }
         if let Some(knobs) = knobs {
             command.arg("--knobs").arg(knobs);
+        }
+        // The secret, if there is one, is in the environment, which the child inherits.
+        let IssuerArgs {
+            issuer,
+            issuer_audience,
+            issuer_user_claim,
+            issuer_client,
+        } = issuer;
+        for (flag, value) in [
+            ("--issuer", issuer),
+            ("--issuer-audience", issuer_audience),
+            ("--issuer-user-claim", issuer_user_claim),
+            ("--issuer-client", issuer_client),
+        ] {
+            if let Some(value) = value {
+                command.arg(flag).arg(value);
+            }
         }
         match (bugs, kind) {
             (None, _) => {}

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use throng_client::Trust;
 use throng_identity::secret::Secret;
 use throng_workflow::model::Protocol;
@@ -36,11 +36,29 @@ pub(crate) fn place(args: &RunArgs) -> Place {
         ..
     } = &args.target;
     let bare = args.scenario.is_none() && url.is_none() && host.is_none();
-    if *sandbox || sandbox_knobs.is_some() || sandbox_bugs.is_some() || bare {
+    if args.issuer.issuer.is_some() || *sandbox || sandbox_knobs.is_some() || sandbox_bugs.is_some() || bare {
         Place::Sandbox
     } else {
         Place::Target
     }
+}
+
+/// Whether an outside issuer fits the rest: it's the sandbox's MCP server that takes its tokens, and nobody can create users
+/// there.
+pub(crate) fn check_issuer(args: &RunArgs) -> anyhow::Result<()> {
+    if args.issuer.issuer.is_none() {
+        return Ok(());
+    }
+    let TargetArgs { url, host, .. } = &args.target;
+    if url.is_some() || host.is_some() {
+        bail!(
+            "--issuer is for the sandbox, whose MCP server then takes that provider's tokens; at a --url of your own the server says itself where its users log in"
+        );
+    }
+    if SandboxKind::of(args) != SandboxKind::Nextcloud {
+        bail!("--issuer is for scenarios with `protocol: mcp`: nobody logs in by OAuth at the sandbox of this one");
+    }
+    Ok(())
 }
 
 /// Which of the embedded sandboxes.
@@ -143,7 +161,9 @@ pub(crate) fn list(problems: &[Problem]) -> anyhow::Error {
 }
 
 fn overrides(args: &RunArgs, sandbox: Option<&SandboxAddress<'_>>, seed: u64) -> Overrides {
+    let outside_issuer = args.issuer.issuer.is_some();
     let directory = match sandbox {
+        Some(_) if outside_issuer => DirectoryOverrides::default(),
         Some(sandbox) => {
             sandbox
                 .directory
@@ -179,6 +199,7 @@ fn overrides(args: &RunArgs, sandbox: Option<&SandboxAddress<'_>>, seed: u64) ->
         concurrency: args.concurrency,
         mode: args.mode.map(Into::into),
         users_from: args.users_from.clone(),
+        outside_issuer,
         create_users: args.auto_register,
         seed: Some(seed),
         timeout: args.target.timeout,

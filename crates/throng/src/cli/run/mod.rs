@@ -175,7 +175,16 @@ async fn start_sandbox(
     narrator: &Narrator,
 ) -> Result<SandboxProcess, CommandError> {
     let kind = settings::SandboxKind::of(args);
+    let issuer = args.issuer.issuer.as_deref();
+    if let Some(issuer) = issuer {
+        narrator.say(&format!(
+            "Users are those of {issuer}: the scenario's directory, and what it sends after logins, are left out"
+        ));
+    }
     narrator.say(match kind {
+        settings::SandboxKind::Nextcloud if issuer.is_some() => {
+            "Starting a sandbox: a Nextcloud and its MCP server..."
+        }
         settings::SandboxKind::Nextcloud => {
             "Starting a sandbox: a Nextcloud, its OpenID provider and its MCP server..."
         }
@@ -183,7 +192,7 @@ async fn start_sandbox(
     });
     let knobs = args.target.sandbox_knobs.as_deref();
     let bugs = args.target.sandbox_bugs.as_ref();
-    let sandbox = SandboxProcess::start(kind, knobs, bugs, prepared.seed)
+    let sandbox = SandboxProcess::start(kind, knobs, bugs, &args.issuer, prepared.seed)
         .await
         .map_err(CommandError::failed)?;
     let ready = &sandbox.ready;

@@ -69,6 +69,7 @@ impl<'j> Prepared<'j> {
         job: &'j dyn Job,
     ) -> Result<Self, CommandError> {
         let place = settings::place(args);
+        settings::check_issuer(args).map_err(CommandError::usage)?;
         if let Some(knobs) = &args.target.sandbox_knobs {
             // Here and not only by the sandbox itself: nothing has been started yet.
             sandbox::check_knobs(knobs).map_err(CommandError::usage)?;
