@@ -199,6 +199,32 @@ pub async fn clean_run(
     Ok(report)
 }
 
+/// The same for a run that creates nobody: takes its client registration back.
+///
+/// # Errors
+/// Where the ledger cannot be read or written.
+pub async fn clean_clients(
+    run: &RunId,
+    registration: Option<(&Client, &Registration)>,
+    ledger: &Ledger,
+    options: &CleanupOptions,
+    cancel: &CancellationToken,
+) -> Result<CleanupReport, CleanupError> {
+    let started = Instant::now();
+    let of = run.clone();
+    let entries = ledger
+        .run(move |ledger| ledger.open_entries_of(&of))
+        .await?;
+    let mut report = CleanupReport::default();
+    for entry in entries.iter().filter(|entry| entry.kind == Kind::Client) {
+        unregister(entry, registration, ledger, options, cancel, &mut report).await?;
+    }
+    let of = run.clone();
+    ledger.run(move |ledger| ledger.end_run(&of)).await?;
+    report.took = started.elapsed();
+    Ok(report)
+}
+
 /// Removes what earlier runs left in a directory.
 pub async fn reap(
     scope: &ReapScope,

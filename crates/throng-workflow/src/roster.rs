@@ -147,6 +147,10 @@ pub(crate) fn fill(
     }
     if own.is_empty() {
         let count = &mut scenario.users.count;
+        // The file's number is that of the file's users, and not of those whom a flag brings instead.
+        if mark.flag.is_some() && count.mark.flag.is_none() && !problems.reported_in(count.mark) {
+            count.mark = Mark::default();
+        }
         take(&mut roster.users, count, &path, problems);
     }
     problems.absorb(own);

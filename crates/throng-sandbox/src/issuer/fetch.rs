@@ -69,15 +69,17 @@ impl Fetch {
         form: &[(&str, &str)],
         (id, secret): (&str, &Secret),
     ) -> Result<Value, IssuerError> {
-        let encoded = |text: &str| -> String {
-            form_urlencoded::byte_serialize(text.as_bytes()).collect()
-        };
+        let encoded =
+            |text: &str| -> String { form_urlencoded::byte_serialize(text.as_bytes()).collect() };
         let pair = format!("{}:{}", encoded(id), encoded(secret.expose()));
         let body = form_urlencoded::Serializer::new(String::new())
             .extend_pairs(form)
             .finish();
         let request = Request::post(path(url))
-            .header(header::AUTHORIZATION, format!("Basic {}", STANDARD.encode(pair)))
+            .header(
+                header::AUTHORIZATION,
+                format!("Basic {}", STANDARD.encode(pair)),
+            )
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
         self.ask(url, request, body.into()).await
     }
@@ -112,7 +114,10 @@ impl Fetch {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let port = url.port_or_known_default().ok_or("it has no port")?;
         let request = request
-            .header(header::HOST, &url[url::Position::BeforeHost..url::Position::AfterPort])
+            .header(
+                header::HOST,
+                &url[url::Position::BeforeHost..url::Position::AfterPort],
+            )
             .header(header::ACCEPT, "application/json")
             .body(Full::new(body))
             .map_err(|error| error.to_string())?;
@@ -146,7 +151,9 @@ async fn converse(
         let response = sender.send_request(request).await;
         let response = response.map_err(|error| error.to_string())?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), MOST_BYTES).collect().await;
+        let body = Limited::new(response.into_body(), MOST_BYTES)
+            .collect()
+            .await;
         let body = body.map_err(|error| error.to_string())?.to_bytes();
         Ok((status, body))
     };

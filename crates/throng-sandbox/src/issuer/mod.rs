@@ -2,14 +2,14 @@
 //!
 //! Who checks tokens by their signature does it here with the published keys; who was given a client at the provider asks there
 //! about each token (RFC 7662), so that opaque tokens are understood and revocations are noticed. Users log in and are created
-//! elsewhere: of a user that is new, the Nextcloud makes an account at first sight.
+//! elsewhere: the Nextcloud makes an account of whoever calls or gets a share for the first time.
 
 mod fetch;
 mod jwt;
 mod token;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -97,8 +97,11 @@ pub(crate) struct OutsideIssuer {
     jwks_uri: Option<Url>,
     introspection_endpoint: Option<Url>,
     keys: AsyncMutex<FetchedKeys>,
-    remembered: Mutex<HashMap<[u8; 32], (Instant, Arc<Value>)>>,
+    remembered: Mutex<Answers>,
 }
+
+/// What was said about tokens, by their digests, and when.
+type Answers = HashMap<[u8; 32], (Instant, Arc<Value>)>;
 
 struct FetchedKeys {
     keys: Arc<Keys>,
@@ -159,7 +162,11 @@ impl OutsideIssuer {
     ///
     /// # Errors
     /// Why it is not accepted, or [`TokenError::Issuer`] where the provider could not be asked.
-    pub(crate) async fn verify(&self, token: &str, resource: &str) -> Result<Principal, TokenError> {
+    pub(crate) async fn verify(
+        &self,
+        token: &str,
+        resource: &str,
+    ) -> Result<Principal, TokenError> {
         let claims = match &self.config.introspection {
             Some(client) => self.introspected(token, client).await?,
             None => Arc::new(self.signed(token).await?),
@@ -222,7 +229,7 @@ impl OutsideIssuer {
         Ok(said)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], (Instant, Arc<Value>)>> {
+    fn lock(&self) -> MutexGuard<'_, Answers> {
         // Each change is a single call: nothing can be half done.
         self.remembered
             .lock()
@@ -247,7 +254,9 @@ async fn metadata(fetch: &Fetch, base: &Url, issuer: &str) -> Result<(Value, Url
         url.set_query(None);
         match fetch.get(&url).await {
             Ok(document) => return Ok((document, url)),
-            Err(IssuerError::Unreachable { url, problem }) => tried.push(format!("{url}: {problem}")),
+            Err(IssuerError::Unreachable { url, problem }) => {
+                tried.push(format!("{url}: {problem}"))
+            }
             Err(error) => return Err(error),
         }
     }

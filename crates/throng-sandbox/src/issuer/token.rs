@@ -40,7 +40,10 @@ pub(super) fn principal(
     if expires <= now {
         return Err(TokenError::Expired);
     }
-    if claims["nbf"].as_f64().is_some_and(|from| from > now + AHEAD) {
+    if claims["nbf"]
+        .as_f64()
+        .is_some_and(|from| from > now + AHEAD)
+    {
         return Err(TokenError::Unknown);
     }
     if !words(&claims["aud"]).any(|audience| audience == expected.audience) {
@@ -51,7 +54,9 @@ pub(super) fn principal(
         .filter(|user| !user.is_empty())
         .ok_or(TokenError::NoUser)?;
     // `scope` is a text with blanks between (RFC 9068 section 2.2.3); some providers write a list under `scp`.
-    let scopes = ["scope", "scp"].into_iter().flat_map(|name| words(&claims[name]));
+    let scopes = ["scope", "scp"]
+        .into_iter()
+        .flat_map(|name| words(&claims[name]));
     let scopes = scopes.flat_map(str::split_whitespace);
     Ok(Principal {
         user: user.to_owned(),
@@ -104,7 +109,8 @@ mod tests {
         let principal = asked(json!({})).unwrap();
         assert_eq!((&*principal.user, principal.expires_at), ("ann", 1000));
         assert_eq!(principal.scopes, ["notes.read", "notes.write"]);
-        let several = json!({ "aud": ["x", "http://mcp.test/mcp"], "scope": null, "scp": ["a", "b"] });
+        let several =
+            json!({ "aud": ["x", "http://mcp.test/mcp"], "scope": null, "scp": ["a", "b"] });
         assert_eq!(asked(several).unwrap().scopes, ["a", "b"]);
         assert!(asked(json!({ "scope": null })).unwrap().scopes.is_empty());
         assert!(asked(json!({ "nbf": 930 })).is_ok());

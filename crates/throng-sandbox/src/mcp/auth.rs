@@ -101,9 +101,7 @@ async fn caller(state: &AppState, token: Option<&str>) -> Result<Caller, Respons
 
 /// An outside provider's users have an account here from the first time that they are seen.
 fn known(state: &AppState, principal: Principal) -> Result<Principal, StoreError> {
-    if state.store.account(&principal.user)?.is_none() {
-        state.store.ensure_user(&principal.user)?;
-    }
+    state.store.ensure_known(&principal.user)?;
     Ok(principal)
 }
 

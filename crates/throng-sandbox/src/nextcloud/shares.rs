@@ -99,6 +99,10 @@ pub(crate) fn share(state: &AppState, user: &str, new: &NewShare<'_>) -> Answer 
         3 => return not_found("Public link sharing is disabled by the administrator"),
         _ => return bad("Unknown share type"),
     }
+    if state.issuer.is_some() {
+        // Whoever the outside provider may have, though nobody of that name was seen here yet.
+        state.store.ensure_known(new.share_with)?;
+    }
     let Some(recipient) = state.store.account(new.share_with)? else {
         return not_found("Please specify a valid user");
     };

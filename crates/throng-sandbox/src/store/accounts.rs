@@ -85,6 +85,14 @@ impl Store {
         Ok(())
     }
 
+    /// As [`Self::ensure_user`], and cheap where there is one, which is nearly always.
+    pub(crate) fn ensure_known(&self, id: &str) -> Result<(), StoreError> {
+        if self.account(id)?.is_none() {
+            self.ensure_user(id)?;
+        }
+        Ok(())
+    }
+
     /// Creates a user.
     pub(crate) fn create_account(&self, new: &NewAccount<'_>) -> Result<CreateAccount, StoreError> {
         let (salt, hash) = salted(new.password);

@@ -170,7 +170,10 @@ async fn signed_tokens_of_an_outside_issuer_let_their_users_in() {
     assert_eq!(users(&sandbox).await, ["admin", "ann"]);
 
     for (change, says) in [
-        (json!({ "aud": "http://127.0.0.1:9/mcp" }), "for another audience"),
+        (
+            json!({ "aud": "http://127.0.0.1:9/mcp" }),
+            "for another audience",
+        ),
         (json!({ "iss": "http://127.0.0.1:9" }), "of another issuer"),
         (json!({ "exp": now() - 1 }), "has expired"),
         (json!({ "sub": null }), "names no user"),
@@ -181,7 +184,11 @@ async fn signed_tokens_of_an_outside_issuer_let_their_users_in() {
         assert!(challenge.contains(says), "{challenge}");
         assert!(challenge.contains("/.well-known/oauth-protected-resource"));
     }
-    let forged = signed(&key(), 1, &json!({ "iss": provider.origin, "aud": sandbox.mcp_url(), "exp": now() + 60, "sub": "eve" }));
+    let forged = signed(
+        &key(),
+        1,
+        &json!({ "iss": provider.origin, "aud": sandbox.mcp_url(), "exp": now() + 60, "sub": "eve" }),
+    );
     let unsigned = format!("{}.", good.rsplit_once('.').expect("a signature").0);
     let own = "a-token-of-the-sandboxs-own-provider";
     for token in [forged.as_str(), unsigned.as_str(), own] {
@@ -202,7 +209,11 @@ async fn keys_are_fetched_when_they_are_needed_and_claims_named_as_the_provider_
     })
     .await;
     // Published after the sandbox has started.
-    provider.keys.lock().expect("no panic while locked").push(key());
+    provider
+        .keys
+        .lock()
+        .expect("no panic while locked")
+        .push(key());
     let change = json!({ "aud": ["x", "mcp"], "preferred_username": "ben" });
     let reply = ping(&sandbox, &provider.token(&sandbox, change)).await;
     assert_eq!(reply.status, 200, "{}", reply.body);
@@ -217,7 +228,8 @@ async fn opaque_tokens_are_asked_about_and_the_answer_is_remembered_for_a_moment
         ..provider.config()
     })
     .await;
-    let answer = json!({ "active": true, "sub": "cid", "aud": sandbox.mcp_url(), "exp": now() + 60 });
+    let answer =
+        json!({ "active": true, "sub": "cid", "aud": sandbox.mcp_url(), "exp": now() + 60 });
     provider.said.lock().expect("no panic while locked").0 = answer;
     for _ in 0..3 {
         let reply = ping(&sandbox, "opaque").await;
@@ -243,7 +255,10 @@ async fn opaque_tokens_are_asked_about_and_the_answer_is_remembered_for_a_moment
 async fn an_issuer_that_is_none_keeps_the_sandbox_from_starting() {
     let provider = Provider::start().await;
     for (issuer, says) in [
-        ("mcp".to_owned(), "the issuer mcp is no http(s) URL".to_owned()),
+        (
+            "mcp".to_owned(),
+            "the issuer mcp is no http(s) URL".to_owned(),
+        ),
         (
             format!("{}/", provider.origin),
             format!(
@@ -253,12 +268,18 @@ async fn an_issuer_that_is_none_keeps_the_sandbox_from_starting() {
         ),
         (
             format!("{}/realms/x", provider.origin),
-            format!("no metadata of the issuer {}/realms/x found (tried ", provider.origin),
+            format!(
+                "no metadata of the issuer {}/realms/x found (tried ",
+                provider.origin
+            ),
         ),
     ] {
         let mut config = throng_sandbox::NextcloudConfig::default();
         config.mcp.auth = McpAuth::Outside(IssuerConfig::new(issuer));
-        let error = NextcloudSandbox::start(config).await.err().expect("a refusal");
+        let error = NextcloudSandbox::start(config)
+            .await
+            .err()
+            .expect("a refusal");
         assert!(matches!(error, SandboxError::Issuer(_)), "{error}");
         assert!(error.to_string().starts_with(&says), "{error}");
     }

@@ -95,14 +95,15 @@ impl Narrator {
         }
     }
 
-    /// Tells of `users` users being made ready, from whichever task it happens on.
-    pub(crate) fn teller(&self, users: u32) -> Teller {
+    /// Tells of `users` users being made ready, from whichever task it happens on; `creates` says whether they are created.
+    pub(crate) fn teller(&self, users: u32, creates: bool) -> Teller {
         Teller {
             bar: self.bar.clone(),
             terminal: self.terminal,
             each: self.names_users(users),
             quiet: self.detail == Detail::Quiet,
             users,
+            creates,
         }
     }
 
@@ -176,6 +177,7 @@ pub(crate) struct Teller {
     each: bool,
     quiet: bool,
     users: u32,
+    creates: bool,
 }
 
 impl Teller {
@@ -185,8 +187,15 @@ impl Teller {
             match event {
                 ProvisionEvent::Started(user) => {
                     self.line(&format!(
-                        "  [{}/{}] Creating user '{}'...",
-                        user.n, self.users, user.name
+                        "  [{}/{}] {} user '{}'...",
+                        user.n,
+                        self.users,
+                        if self.creates {
+                            "Creating"
+                        } else {
+                            "Logging in"
+                        },
+                        user.name
                     ));
                 }
                 ProvisionEvent::Ready(user) => {

@@ -36,7 +36,12 @@ pub(crate) fn place(args: &RunArgs) -> Place {
         ..
     } = &args.target;
     let bare = args.scenario.is_none() && url.is_none() && host.is_none();
-    if args.issuer.issuer.is_some() || *sandbox || sandbox_knobs.is_some() || sandbox_bugs.is_some() || bare {
+    if args.issuer.issuer.is_some()
+        || *sandbox
+        || sandbox_knobs.is_some()
+        || sandbox_bugs.is_some()
+        || bare
+    {
         Place::Sandbox
     } else {
         Place::Target
@@ -56,7 +61,9 @@ pub(crate) fn check_issuer(args: &RunArgs) -> anyhow::Result<()> {
         );
     }
     if SandboxKind::of(args) != SandboxKind::Nextcloud {
-        bail!("--issuer is for scenarios with `protocol: mcp`: nobody logs in by OAuth at the sandbox of this one");
+        bail!(
+            "--issuer is for scenarios with `protocol: mcp`: nobody logs in by OAuth at the sandbox of this one"
+        );
     }
     Ok(())
 }

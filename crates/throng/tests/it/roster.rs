@@ -35,7 +35,7 @@ async fn users_of_a_file_work_and_nobody_is_created_or_deleted() {
     let names: Vec<&str> = users.keys().map(String::as_str).collect();
     assert_eq!(names, ["ann", "ben"]);
     assert!(report["steps"]["note_share/read_shared_note"]["count"].as_u64() > Some(0));
-    assert_eq!(report["cleanup"]["created"], 0, "{text}");
+    assert_eq!(report["cleanup"]["users"]["created"], 0, "{text}");
     assert_eq!(world.users().await, ["ann", "ben", "cid"]);
     let (status, _) = request(
         world.sandbox.url(),

@@ -9,6 +9,7 @@ mod django;
 mod jupyter;
 mod logins;
 mod nextcloud_mcp;
+mod outside;
 mod programs;
 mod providers;
 mod served;

@@ -342,7 +342,7 @@ pub(crate) async fn log_users_in(
         "(Running concurrently, up to {concurrency} at once)"
     ));
     let plan = plan(wanted, made, login)?;
-    let tell = narrator.teller(users);
+    let tell = narrator.teller(users, made.directory.is_some());
     let (created, reused) = (made.created.clone(), made.reused.clone());
     let ready = AtomicU32::new(0);
     let provisioned = provision(

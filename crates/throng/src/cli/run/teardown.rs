@@ -1,10 +1,14 @@
 //! After the load: sessions closed by whoever opened them, users and registrations removed, whatever happened before.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use throng_identity::cleanup::{CleanupEvent, CleanupOptions, CleanupReport, clean_run};
+use throng_identity::cleanup::{
+    CleanupEvent, CleanupOptions, CleanupReport, clean_clients, clean_run,
+};
+use throng_identity::directory::Directory;
 use throng_identity::ledger::{Kind, State};
 use throng_metrics::{Cleanup, CleanupCount};
 use tokio_util::sync::CancellationToken;
@@ -28,14 +32,8 @@ pub(crate) async fn clean_up(
     narrator: &Narrator,
 ) -> Cleanup {
     let created = u64::from(made.created.load(Ordering::Relaxed));
-    let Some(directory) = &made.directory else {
-        // No user can have been created; a registration may be left.
-        return match end_without_directory(made).await {
-            Ok(()) => Cleanup::default(),
-            Err(error) => failed(created, &error.to_string(), narrator),
-        };
-    };
-    if created > 0 && directory.can_delete() {
+    let deletes = |directory: &Arc<dyn Directory>| directory.can_delete();
+    if created > 0 && made.directory.as_ref().is_some_and(deletes) {
         narrator.say(&format!("Cleaning up: deleting {created} users..."));
     }
     let oauth_client = made.oauth_client();
@@ -53,15 +51,17 @@ pub(crate) async fn clean_up(
         }
     };
     let spent = CancellationToken::new();
-    let cleaning = clean_run(
-        &made.run,
-        directory,
-        registration,
-        &made.ledger,
-        &options,
-        &spent,
-        &on_event,
-    );
+    let (run, ledger) = (&made.run, &made.ledger);
+    let cleaning = async {
+        match &made.directory {
+            Some(directory) => {
+                let client = registration;
+                clean_run(run, directory, client, ledger, &options, &spent, &on_event).await
+            }
+            // No user can have been created.
+            None => clean_clients(run, registration, ledger, &options, &spent).await,
+        }
+    };
     let users = made.created.load(Ordering::Relaxed);
     let time = async {
         let span = |(base, each): (Duration, Duration)| base + each * users;

@@ -376,7 +376,7 @@ async fn open_sessions(
     }
     narrator.step(&format!("Opening {users} MCP sessions..."));
     let server = Server::new(&Url::parse(&scenario.target.url)?, ServerOptions::default())?;
-    let teller = narrator.teller(users);
+    let teller = narrator.teller(users, false);
     let opening = Crowd::open(people, server, options, |open| {
         teller.count(open as u32, "have a session")
     });
