@@ -13,6 +13,7 @@
 //! | `THRONG_TEST_CONFORMANCE` | `conformance/node_modules/@modelcontextprotocol/conformance/dist/index.js` |
 //! | `THRONG_TEST_OIDC_PROVIDER` | `oidc-provider/node_modules/oidc-provider/lib/index.js` |
 //! | `THRONG_TEST_CANAILLE` | `canaille/bin/python`, the interpreter that has it |
+//! | `THRONG_TEST_SCIM2_SERVER` | `scim2-server/bin/scim2-server` |
 
 mod debian;
 mod npm;
@@ -34,7 +35,7 @@ use crate::process;
 use crate::workspace::Workspace;
 
 /// What comes from PyPI.
-const PACKAGES: [Package; 4] = [
+const PACKAGES: [Package; 5] = [
     Package {
         name: "nextcloud-mcp-server",
         works: &["nextcloud-mcp-server", "--help"],
@@ -52,8 +53,12 @@ const PACKAGES: [Package; 4] = [
         works: &[
             "python",
             "-c",
-            "import canaille.oidc.provider, hypercorn.asyncio",
+            "import canaille.oidc.provider, canaille.scim.endpoints, hypercorn.asyncio",
         ],
+    },
+    Package {
+        name: "scim2-server",
+        works: &["scim2-server", "--help"],
     },
 ];
 
@@ -71,6 +76,7 @@ pub(crate) struct Installed {
     conformance: PathBuf,
     oidc_provider: PathBuf,
     canaille: PathBuf,
+    scim2_server: PathBuf,
 }
 
 impl Installed {
@@ -87,11 +93,12 @@ impl Installed {
                 .join("oidc-provider/node_modules")
                 .join(OIDC_PROVIDER),
             canaille: third_party.join("canaille/bin/python"),
+            scim2_server: third_party.join("scim2-server/bin/scim2-server"),
         }
     }
 
     /// The variables that tests look for, with their values.
-    pub(crate) fn environment(&self) -> [(&'static str, &Path); 7] {
+    pub(crate) fn environment(&self) -> [(&'static str, &Path); 8] {
         [
             ("THRONG_TEST_NEXTCLOUD_MCP", &self.nextcloud_mcp),
             ("THRONG_TEST_DJANGO", &self.django),
@@ -100,6 +107,7 @@ impl Installed {
             ("THRONG_TEST_CONFORMANCE", &self.conformance),
             ("THRONG_TEST_OIDC_PROVIDER", &self.oidc_provider),
             ("THRONG_TEST_CANAILLE", &self.canaille),
+            ("THRONG_TEST_SCIM2_SERVER", &self.scim2_server),
         ]
     }
 

@@ -74,6 +74,7 @@ pub fn keycloak(client: &Client, realm: &Realm, timeout: Duration) -> Declared {
         request: hook("list", Method::GET, &search(false)),
         exact: Some(hook("find", Method::GET, &search(true))),
         whole: None,
+        next: None,
         users: "$".to_owned(),
         name: "$.username".to_owned(),
         id: Some("$.id".to_owned()),

@@ -20,8 +20,6 @@ use crate::secret::Secret;
 
 /// The media type of SCIM (RFC 7644 section 8.1).
 const MEDIA_TYPE: &str = "application/scim+json";
-/// Users asked for at once when listing, unless the server gives fewer.
-const PAGE: u32 = 100;
 
 /// How an administrator is known to a SCIM server.
 #[derive(Debug, Clone)]
@@ -105,14 +103,15 @@ impl Scim {
             save: Vec::new(),
             csrf: None,
         };
-        let pages = format!("startIndex={{start}}&count={PAGE}");
-        let filter = |operator: &str| {
-            format!("/Users?filter=userName%20{operator}%20%22{{search}}%22&{pages}")
-        };
+        let filter =
+            |operator: &str| format!("/Users?filter=userName%20{operator}%20%22{{search}}%22");
         let listing = Listing {
             request: hook("list", Method::GET, &filter("sw")),
             exact: Some(hook("find", Method::GET, &filter("eq"))),
-            whole: Some(hook("list", Method::GET, &format!("/Users?{pages}"))),
+            whole: Some(hook("list", Method::GET, "/Users")),
+            // The length of a page is the server's: there are some that fall over a `count`, or over a first page that is asked
+            // for as such.
+            next: Some("startIndex={start}".to_owned()),
             users: "$.Resources".to_owned(),
             name: "$.userName".to_owned(),
             id: Some("$.id".to_owned()),
@@ -134,7 +133,8 @@ impl Scim {
                 "familyName": "{family_name}",
             },
             "displayName": "{display_name}",
-            "emails": [{ "value": "{email}", "type": "work", "primary": true }],
+            // Whoever has one address has a primary one; there are servers that refuse to be told.
+            "emails": [{ "value": "{email}" }],
             "password": "{password}",
             "active": true,
         }));

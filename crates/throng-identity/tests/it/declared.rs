@@ -148,6 +148,7 @@ fn directory(url: &Url, key: &str) -> Declared {
             request: hook("list", Method::GET, list, HookBody::None),
             exact: None,
             whole: None,
+            next: None,
             users: "$.data.items".to_owned(),
             name: "$.profile.login".to_owned(),
             id: Some("$.uid".to_owned()),

@@ -275,6 +275,7 @@ fn requests(
             request: places.hook("list", &list.request())?,
             exact: None,
             whole: None,
+            next: None,
             users: path(&list.users),
             name: path(&list.name),
             id: list.id.as_ref().map(|id| id.value.clone()),

@@ -1,4 +1,4 @@
-//! With programs that nobody here wrote: the Nextcloud MCP server, Django, Jupyter Server and the OpenID provider Canaille from
+//! With programs that nobody here wrote: the Nextcloud MCP server, Django, Jupyter Server, the OpenID provider Canaille and scim2-server from
 //! PyPI, and the official MCP conformance suite and the OpenID provider `oidc-provider` from npm.
 //!
 //! `cargo xtask setup` installs them. A test whose program is missing fails and says so; it is never skipped.
@@ -12,5 +12,6 @@ mod nextcloud_mcp;
 mod outside;
 mod programs;
 mod providers;
+mod provisioning;
 mod served;
 mod workloads;

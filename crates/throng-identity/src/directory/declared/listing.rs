@@ -31,6 +31,8 @@ pub struct Listing {
     pub exact: Option<Hook>,
     /// What lists everybody where the directory refuses to search.
     pub whole: Option<Hook>,
+    /// What the query of all pages but the first has besides, such as `startIndex={start}`.
+    pub next: Option<String>,
     /// Where the list is in the answer, as in [`SaveFrom::Path`](crate::hooks::SaveFrom::Path); `$` is the answer itself.
     pub users: String,
     /// Where a user's name is in its element; `$` is the element itself.
@@ -145,7 +147,7 @@ async fn pages(
     until: Option<&str>,
 ) -> Result<Pages, DirectoryError> {
     let paged = ["{page}", "{offset}", "{start}"];
-    let paged = paged.iter().any(|word| hook.url.contains(word));
+    let paged = listing.next.is_some() || paged.iter().any(|word| hook.url.contains(word));
     let (mut found, mut seen) = (Vec::new(), HashSet::new());
     // What came, whoever it was: where the next page begins.
     let mut offset = 0;
@@ -189,8 +191,12 @@ fn at(listing: &Listing, hook: &Hook, search: &str, page: u64, offset: u64) -> H
     if listing.quoted {
         search = search.replace('\\', r"\\").replace('"', r#"\""#);
     }
-    let url = hook
-        .url
+    let mut url = hook.url.clone();
+    if let Some(next) = listing.next.as_ref().filter(|_| page > 1) {
+        url.push(if url.contains('?') { '&' } else { '?' });
+        url.push_str(next);
+    }
+    let url = url
         .replace("{search}", &hooks::percent_encoded(&search))
         .replace("{page}", &page.to_string())
         .replace("{offset}", &offset.to_string())
@@ -250,6 +256,7 @@ mod tests {
             },
             exact: None,
             whole: None,
+            next: Some("from={start}".to_owned()),
             users: users.to_owned(),
             name: name.to_owned(),
             id: id.map(str::to_owned),

@@ -18,6 +18,7 @@ pub(super) enum Program {
     OidcProvider,
     /// The interpreter that has Canaille.
     Canaille,
+    Scim2Server,
 }
 
 impl Program {
@@ -46,6 +47,7 @@ impl Program {
                 "oidc-provider/node_modules/oidc-provider/lib/index.js",
             ),
             Self::Canaille => ("THRONG_TEST_CANAILLE", "canaille/bin/python"),
+            Self::Scim2Server => ("THRONG_TEST_SCIM2_SERVER", "scim2-server/bin/scim2-server"),
         }
     }
 
