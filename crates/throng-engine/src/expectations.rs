@@ -115,6 +115,11 @@ pub struct StepClock {
 }
 
 impl StepClock {
+    /// Whether what is intended is what happens.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.chain.is_none()
+    }
+
     pub(crate) fn closed(expectations: Arc<Expectations>) -> Self {
         Self {
             chain: None,

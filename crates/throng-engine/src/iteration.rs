@@ -134,6 +134,7 @@ fn rebase(event: &mut Event, origin: Duration) {
         Event::Wait(it) => &mut [&mut it.started],
         Event::Stream(it) => &mut [&mut it.started],
         Event::Count(it) => &mut [&mut it.at],
+        Event::TokenWait(it) => &mut [&mut it.at],
         Event::Start(it) => &mut [&mut it.due, &mut it.started],
         Event::Dropped(it) => &mut [&mut it.due],
     };
@@ -459,6 +460,16 @@ impl InFlight<'_> {
     /// Notes the HTTP status of the answer.
     pub fn answered(&mut self, status: Option<u16>) {
         self.status = status;
+    }
+
+    /// Takes time out of the step in which it did not wait for the target, but for something of the generator's own, such as
+    /// a new token between two attempts. It leaves the service time; in an open model it stays in the response time, since
+    /// whoever wanted the step done had to wait.
+    pub fn set_aside(&mut self, waited: Duration) {
+        self.started += waited;
+        if self.clock.is_closed() {
+            self.intended += waited;
+        }
     }
 
     /// How long the step may take at most. When the run's own end cuts it off before that, it is no failure.

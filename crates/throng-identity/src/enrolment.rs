@@ -110,7 +110,7 @@ impl Enrolment {
         let request = RegistrationRequest {
             client_name: self.client_name.clone(),
             redirect_uri: self.redirect_uri.clone(),
-            scopes: scopes.to_vec(),
+            scopes: scopes::to_register(scopes, &authorization.resource_scopes),
         };
         let entered = (&self.ledger, &self.run);
         let (http, timeout) = (&self.http, self.timeout);

@@ -64,6 +64,21 @@ pub fn choose(known: &Known<'_>) -> Vec<String> {
     chosen
 }
 
+/// What a client is registered for: what is asked for, and what else the resource lists, since a step-up may have to ask for it
+/// later, and a provider grants no more than that (RFC 7591 section 2).
+pub fn to_register(chosen: &[String], resource: &[String]) -> Vec<String> {
+    let mut all = chosen.to_vec();
+    // Nothing said is nothing limited.
+    if !chosen.is_empty() {
+        for scope in resource {
+            if !all.contains(scope) {
+                all.push(scope.clone());
+            }
+        }
+    }
+    all
+}
+
 /// The union for a step-up after 403 `insufficient_scope`; nothing if the challenge asks for no more than what was asked for
 /// already, because a further login would then change nothing.
 pub fn step_up(asked: &[String], challenged: &[String]) -> Option<Vec<String>> {
@@ -107,6 +122,13 @@ mod tests {
             };
             assert_eq!(choose(&known), list(chosen));
         }
+    }
+
+    #[test]
+    fn a_client_is_registered_for_what_may_be_asked_for_later() {
+        let all = to_register(&list("a b"), &list("b c"));
+        assert_eq!(all, list("a b c"));
+        assert_eq!(to_register(&[], &list("b c")), list(""));
     }
 
     #[test]

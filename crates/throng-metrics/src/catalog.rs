@@ -54,6 +54,60 @@ pub struct CounterInfo {
     pub name: String,
 }
 
+/// The counters of what became of the users' tokens. Every scenario has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenCounters {
+    /// Tokens renewed by a refresh token.
+    pub refreshes: CounterId,
+    /// Tokens renewed by a full login.
+    pub logins: CounterId,
+    /// Tokens renewed by another grant of the kind that brought the first one.
+    pub grants: CounterId,
+    /// Logins for more scopes.
+    pub step_ups: CounterId,
+    /// Renewals and step-ups that failed.
+    pub failures: CounterId,
+    /// Calls that the target refused for their token: 401, or 403 `insufficient_scope`.
+    pub refusals: CounterId,
+    /// Those of them that were sent again.
+    pub retries: CounterId,
+}
+
+impl TokenCounters {
+    /// Their names in reports and thresholds.
+    pub const NAMES: [&str; 7] = [
+        "token_refreshes",
+        "token_logins",
+        "token_grants",
+        "token_step_ups",
+        "token_failures",
+        "token_refusals",
+        "token_retries",
+    ];
+
+    /// Adds them to a catalog.
+    pub fn add(catalog: &mut Catalog) -> Self {
+        let [
+            refreshes,
+            logins,
+            grants,
+            step_ups,
+            failures,
+            refusals,
+            retries,
+        ] = Self::NAMES.map(|name| catalog.counter(name));
+        Self {
+            refreshes,
+            logins,
+            grants,
+            step_ups,
+            failures,
+            refusals,
+            retries,
+        }
+    }
+}
+
 impl Catalog {
     /// Adds a workflow and returns its index.
     pub fn add_workflow(&mut self, name: impl Into<String>, role: WorkflowRole) -> WorkflowId {

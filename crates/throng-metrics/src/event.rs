@@ -34,6 +34,8 @@ pub enum Event {
     Wait(WaitSample),
     /// A named counter went up (`lost_updates`, `conflicts`, `token_refreshes`, ...).
     Count(CountSample),
+    /// A step waited for a new token, before or between its attempts. In no latency of the target's.
+    TokenWait(TokenWaitSample),
     /// An event stream was listened to.
     Stream(Box<crate::StreamSample>),
     /// A start of the open model was taken up by a user. The engine records it.
@@ -226,6 +228,17 @@ pub struct CountSample {
     pub at: Duration,
     /// By how much.
     pub by: u64,
+}
+
+/// A step waited until its user had a token that was good.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenWaitSample {
+    /// Who waited.
+    pub user: UserId,
+    /// When it was over.
+    pub at: Duration,
+    /// How long it took.
+    pub waited: Duration,
 }
 
 /// A start of the open model that a user took up.

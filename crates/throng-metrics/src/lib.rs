@@ -18,12 +18,12 @@ pub mod threshold;
 mod timeline;
 mod verdict;
 
-pub use catalog::{Catalog, CounterInfo, StepInfo, WorkflowInfo, WorkflowRole};
+pub use catalog::{Catalog, CounterInfo, StepInfo, TokenCounters, WorkflowInfo, WorkflowRole};
 pub use errors::{ErrorGroup, ErrorGroups, OTHER_CAUSES, Silence, SilentTail};
 pub use event::{
     CountSample, CounterId, DropReason, DroppedStart, Event, Failure, FailureKind,
-    IterationOutcome, IterationSample, Outcome, Sample, StartSample, StepId, UserId, WaitSample,
-    WorkflowId,
+    IterationOutcome, IterationSample, Outcome, Sample, StartSample, StepId, TokenWaitSample,
+    UserId, WaitSample, WorkflowId,
 };
 pub use generator::GeneratorHealth;
 pub use http::{Statuses, StreamEnd, StreamSample, StreamTally};
@@ -34,7 +34,8 @@ pub use report::{
     Cleanup, CleanupCount, EndpointReport, ErrorReport, FindingReport, GeneratorReport,
     GroundTruth, LagReport, Measured, MonkeyReport, OperationsReport, PhaseReport,
     PropagationReport, Report, RunInfo, SCHEMA_VERSION, StepReport, StreamReport, Summary,
-    ThresholdReport, TimelineReport, UserReport, VerdictReport, WorkflowReport, clean,
+    ThresholdReport, TimelineReport, TokenWaitReport, UserReport, VerdictReport, WorkflowReport,
+    clean,
 };
 pub use table::Table;
 pub use tally::{StartTally, StepTally, Tally, UserStep, UserTally, WaitTally, WorkflowTally};

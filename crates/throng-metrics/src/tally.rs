@@ -21,6 +21,7 @@ pub struct Tally {
     timeline: Timeline,
     silence: Silence,
     starts: StartTally,
+    token_waits: Latencies,
 }
 
 /// What is known about one step.
@@ -267,6 +268,8 @@ pub struct UserTally {
     pub steps: Vec<(StepId, UserStep)>,
     /// Response times of the good ones.
     pub response: CompactLatencies,
+    /// Counters that went up on this user's behalf.
+    pub counters: Vec<(CounterId, u64)>,
 }
 
 /// One user's doings at one step.
@@ -318,6 +321,22 @@ impl UserTally {
             self.step(*id).merge(step);
         }
         self.response.merge(&other.response);
+        for (counter, by) in &other.counters {
+            self.count(*counter, *by);
+        }
+    }
+
+    fn count(&mut self, counter: CounterId, by: u64) {
+        match self.counters.binary_search_by_key(&counter, |(id, _)| *id) {
+            Ok(at) => self.counters[at].1 += by,
+            Err(at) => self.counters.insert(at, (counter, by)),
+        }
+    }
+
+    /// A counter's value for this user.
+    pub fn counter(&self, counter: CounterId) -> u64 {
+        let found = self.counters.iter().find(|(id, _)| *id == counter);
+        found.map_or(0, |(_, count)| *count)
     }
 }
 
@@ -388,6 +407,7 @@ impl Tally {
             timeline: Timeline::default(),
             silence: Silence::default(),
             starts: StartTally::default(),
+            token_waits: Latencies::default(),
         }
     }
 
@@ -406,7 +426,13 @@ impl Tally {
                 .streams
                 .get_or_insert_default()
                 .add(stream),
-            Event::Count(count) => *slot(&mut self.counters, count.counter.0) += count.by,
+            Event::Count(count) => {
+                *slot(&mut self.counters, count.counter.0) += count.by;
+                slot(&mut self.users, count.user.0)
+                    .get_or_insert_default()
+                    .count(count.counter, count.by);
+            }
+            Event::TokenWait(wait) => self.token_waits.record(wait.waited),
             Event::Start(start) => {
                 self.starts.taken += 1;
                 self.starts.lag.record(start.lag);
@@ -456,6 +482,7 @@ impl Tally {
         self.timeline.merge(&other.timeline);
         self.silence.merge(&other.silence);
         self.starts.merge(&other.starts);
+        self.token_waits.merge(&other.token_waits);
     }
 
     /// Forgets everything but keeps the memory of what is bounded by the catalog.
@@ -468,6 +495,7 @@ impl Tally {
         self.timeline.clear();
         self.silence.clear();
         self.starts.clear();
+        self.token_waits.clear();
     }
 
     /// Each step's tally, by [`StepId`].
@@ -520,6 +548,11 @@ impl Tally {
     /// The open model's starts.
     pub fn starts(&self) -> &StartTally {
         &self.starts
+    }
+
+    /// How long steps waited for new tokens.
+    pub fn token_waits(&self) -> &Latencies {
+        &self.token_waits
     }
 
     /// Steps measured.

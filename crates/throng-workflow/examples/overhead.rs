@@ -15,8 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use serde_json::json;
 use throng_engine::{Load, StopSignals};
-use throng_metrics::Failure;
-use throng_workflow::run::{Driver, Performed, Prepared, UserNames};
+use throng_workflow::run::{Driver, Performed, Prepared, Readied, UserNames};
 use throng_workflow::{Environment, Overrides, ScenarioFile, YamlScenario};
 
 const SCENARIO: &str = r#"
@@ -49,8 +48,8 @@ impl Driver for Nobody {
         "run"
     }
 
-    async fn ready(&self, _: u32) -> Result<u32, Failure> {
-        Ok(0)
+    async fn ready(&self, _: u32) -> Readied {
+        Readied::default()
     }
 
     async fn perform(&self, _: u32, task: &Prepared<'_>) -> Performed {
@@ -67,7 +66,8 @@ impl Driver for Nobody {
             stream: None,
             result: Ok(value.into()),
             retries: 0,
-            token_refreshes: 0,
+            denied: None,
+            tokens: None,
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
@@ -18,13 +18,11 @@ use throng_identity::provision::Identity;
 use throng_identity::{Secret, TokenCell};
 use throng_metrics::{Failure, FailureKind};
 
-use crate::http_session::{Sender, carries_token, hide_saved, mask, secret_headers};
+use crate::http_session::{Sender, hide_saved, mask, secret_headers};
 use crate::logout::Logout;
-use crate::mcp_session::{Sent, send};
+use crate::renewal::{Told, Way, options};
 use crate::run::failure::failure;
-use crate::run::{Driver, Performed, Prepared, Reply, Task, UserNames};
-
-const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
+use crate::run::{Driver, Performed, Prepared, Readied, Task, UserNames};
 
 /// How sessions are opened and used.
 #[derive(Clone, Debug)]
@@ -91,17 +89,18 @@ impl From<Identity> for Person {
     }
 }
 
-struct Member {
+pub(crate) struct Member {
     name: String,
     display_name: String,
     email: String,
-    tokens: Option<TokenCell>,
+    pub(crate) tokens: Option<TokenCell>,
     /// What the requests of the login saved, by name; without the names.
-    saved: Box<[Secret]>,
+    pub(crate) saved: Box<[Secret]>,
     logout: Option<Box<Logout>>,
     seat: Seat,
-    /// Renewals of the token that were counted already.
-    renewed: AtomicU32,
+    /// How far [`TokenCell::changes`] were told.
+    pub(crate) changes: AtomicU64,
+    pub(crate) told: Box<Told>,
 }
 
 /// What a member sends by.
@@ -203,12 +202,14 @@ impl Crowd {
                 name: person.name,
                 display_name: person.display_name,
                 email: person.email,
-                renewed: AtomicU32::new(person.tokens.as_ref().map_or(0, renewals)),
                 tokens: person.tokens,
                 saved: person.saved.into_values().collect(),
                 logout: person.logout,
                 seat: Seat::Http(person.client),
+                changes: AtomicU64::new(0),
+                told: Box::default(),
             })
+            .inspect(Member::forget_token_history)
             .collect();
         Ok(Self {
             members,
@@ -330,21 +331,19 @@ async fn open_one(
     let session = Session::open(server, client, authorize, &options)
         .await
         .map_err(|source| error(source.into()))?;
-    Ok(Member {
+    let member = Member {
         name,
         display_name,
         email,
-        renewed: AtomicU32::new(tokens.as_ref().map_or(0, renewals)),
         tokens,
         saved: saved.into_values().collect(),
         logout: None,
         seat: Seat::Mcp(session),
-    })
-}
-
-fn renewals(tokens: &TokenCell) -> u32 {
-    let stats = tokens.stats();
-    stats.refreshes + stats.logins + stats.grants
+        changes: AtomicU64::new(0),
+        told: Box::default(),
+    };
+    member.forget_token_history();
+    Ok(member)
 }
 
 impl Member {
@@ -364,63 +363,6 @@ impl Member {
         };
         Some(SessionError { name, what, source })
     }
-
-    /// Renewals since somebody last asked. Each is told to one who asks.
-    fn newly_renewed(&self) -> u32 {
-        let Some(tokens) = &self.tokens else {
-            return 0;
-        };
-        let now = renewals(tokens);
-        now.saturating_sub(self.renewed.fetch_max(now, Ordering::Relaxed))
-    }
-
-    /// An HTTP request, with a second try where the token had to be renewed.
-    async fn request(&self, client: &Client, base: &Base, task: &Prepared<'_>) -> Performed {
-        let token = self.tokens.as_ref().map(|tokens| (tokens, tokens.header()));
-        let sender = |authorization| Sender {
-            client,
-            base,
-            timeout: task.timeout,
-            wants_value: task.wants_value,
-            authorization,
-            saved: &self.saved,
-            baggage: task.baggage,
-        };
-        let first = sender(token.as_ref().map(|(_, header)| header));
-        let performed = exchange(first, &task.task).await;
-        // Only of a token that was sent, and not where the step is there to be refused.
-        let unexpected = performed.result.as_ref().err().is_some_and(|failure| {
-            !task
-                .refused
-                .is_some_and(|refused| refused.is_match(&failure.example))
-        });
-        let carried = task.task.http().is_some_and(carries_token);
-        let refused = performed.status == Some(401) && unexpected && carried;
-        let Some((tokens, stale)) = token.as_ref().filter(|_| refused) else {
-            return Performed {
-                token_refreshes: self.newly_renewed(),
-                ..performed
-            };
-        };
-        // Once: a token that was renewed just now and is refused again will not get better.
-        if let Err(error) = tokens.renew(stale).await {
-            return Performed {
-                ended: None,
-                result: Err(failure(FailureKind::Auth, &error.to_string())),
-                token_refreshes: self.newly_renewed(),
-                ..performed
-            };
-        }
-        let renewed = tokens.header();
-        let again = exchange(sender(Some(&renewed)), &task.task).await;
-        Performed {
-            sent: again.sent.saturating_add(performed.sent),
-            received: again.received.saturating_add(performed.received),
-            retries: 1 + performed.retries + again.retries,
-            token_refreshes: self.newly_renewed(),
-            ..again
-        }
-    }
 }
 
 /// The compiler lets no step of one protocol into a scenario of the other; a driver may be given any.
@@ -431,12 +373,12 @@ pub(crate) fn misfit() -> Failure {
     )
 }
 
-async fn exchange(sender: Sender<'_>, task: &Task<'_>) -> Performed {
+pub(crate) async fn exchange(sender: Sender<'_>, task: &Task<'_>) -> Performed {
     match task {
         Task::Request(task) => sender.request(task).await,
         // Rare beside requests, and large: it must not make every step's future so.
         Task::Listen(task) => Box::pin(sender.listen(task)).await,
-        Task::Call(..) | Task::Resource(_) => Performed::failed(misfit()),
+        Task::Call(..) | Task::Resource(_) | Task::Token(_) => Performed::failed(misfit()),
     }
 }
 
@@ -463,15 +405,8 @@ impl Driver for Crowd {
         &self.options.run_id
     }
 
-    async fn ready(&self, user: u32) -> Result<u32, Failure> {
-        let member = self.member(user);
-        let Some(tokens) = &member.tokens else {
-            return Ok(0);
-        };
-        match tokens.ensure_fresh().await {
-            Ok(()) => Ok(member.newly_renewed()),
-            Err(error) => Err(failure(FailureKind::Auth, &error.to_string())),
-        }
+    async fn ready(&self, user: u32) -> Readied {
+        self.member(user).ready().await
     }
 
     fn conceal(&self, user: u32, task: &Prepared<'_>, text: String) -> String {
@@ -486,62 +421,15 @@ impl Driver for Crowd {
 
     async fn perform(&self, user: u32, task: &Prepared<'_>) -> Performed {
         let member = self.member(user);
-        match (&member.seat, &self.target) {
-            (Seat::Mcp(session), Target::Mcp(_)) => self.call(member, session, task).await,
-            (Seat::Http(client), Target::Http(base)) => member.request(client, base, task).await,
-            _ => Performed::failed(misfit()),
-        }
-    }
-}
-
-impl Crowd {
-    /// An MCP call, with a second try where the token had to be renewed.
-    async fn call(&self, member: &Member, session: &Session, task: &Prepared<'_>) -> Performed {
-        let mut headers = Vec::with_capacity(self.options.headers.len() + 1);
-        headers.extend(task.baggage.map(|value| (BAGGAGE, value.clone())));
-        headers.extend_from_slice(&self.options.headers);
-        let options = CallOptions {
-            timeout: task.timeout,
-            headers,
+        let way = match (&member.seat, &self.target, &task.task) {
+            // Rare beside calls.
+            (_, _, Task::Token(action)) => return Box::pin(member.act(*action, task)).await,
+            (Seat::Mcp(session), Target::Mcp(_), _) => {
+                Way::Mcp(session, options(task, &self.options.headers))
+            }
+            (Seat::Http(client), Target::Http(base), _) => Way::Http(client, base),
+            _ => return Performed::failed(misfit()),
         };
-        let token = member
-            .tokens
-            .as_ref()
-            .map(|tokens| (tokens, tokens.header()));
-        let mut sent = send(session, &task.task, &options, task.wants_value).await;
-        let mut retries = 0;
-        if sent.unauthorized
-            && let Some((tokens, stale)) = token
-        {
-            // Once: a token that was renewed just now and is refused again will not get better.
-            let (before, received) = (sent.sent, sent.received);
-            let resent = u32::from(sent.resent);
-            sent = match tokens.renew(&stale).await {
-                Ok(_) => {
-                    retries = 1 + resent;
-                    let again = send(session, &task.task, &options, task.wants_value).await;
-                    Sent {
-                        sent: again.sent + before,
-                        received: again.received + received,
-                        ..again
-                    }
-                }
-                Err(error) => Sent {
-                    ended: None,
-                    result: Err(failure(FailureKind::Auth, &error.to_string())),
-                    ..sent
-                },
-            };
-        }
-        Performed {
-            ended: sent.ended,
-            sent: sent.sent,
-            received: sent.received,
-            status: None,
-            stream: None,
-            result: sent.result.map(Reply::from),
-            retries: retries + u32::from(sent.resent),
-            token_refreshes: member.newly_renewed(),
-        }
+        member.perform(way, task).await
     }
 }

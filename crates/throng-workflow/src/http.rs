@@ -100,6 +100,21 @@ impl Decode for RawJson {
     }
 }
 
+/// Knobs of the embedded sandbox. What they mean is the sandbox's to say, which this crate doesn't know.
+#[derive(Clone, Debug, Default)]
+pub struct Knobs(pub Value);
+
+schema!(Knobs, "Knobs", { "type": "object", "description": "knobs of the embedded sandbox" });
+
+impl Decode for Knobs {
+    fn decode(node: &Node, problems: &mut Problems) -> Self {
+        if !matches!(node.kind, Kind::Map(_)) {
+            problems.wrong_kind(node, "a map of knobs, such as { token_lifetime_s: 2 }");
+        }
+        Self(raw(node))
+    }
+}
+
 /// Any JSON, braces as they stand.
 pub(crate) fn raw(node: &Node) -> Value {
     match &node.kind {

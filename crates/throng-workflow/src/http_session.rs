@@ -17,6 +17,7 @@ use throng_metrics::{Failure, FailureKind, StreamEnd};
 use crate::http::Redirects;
 use crate::markup;
 use crate::program::Request;
+use crate::renewal::refusal;
 use crate::run::failure::{cut, failure_with, names_a_secret, shown};
 use crate::run::{HttpReply, HttpTask, ListenTask, Performed, Reply, Streamed};
 
@@ -96,7 +97,11 @@ impl Sender<'_> {
         let status = listener.status().as_u16();
         if !task.request.request.expects(status) {
             let failure = unexpected(status, "an event stream");
-            return performed_on(&listener, Err(failure), None);
+            let denied = refusal(listener.status(), listener.headers());
+            return Performed {
+                denied,
+                ..performed_on(&listener, Err(failure), None)
+            };
         }
         let head = listener.head();
         task.head_is_there();
@@ -194,6 +199,7 @@ impl Sender<'_> {
 
     fn answered(&self, request: &Request, message: &Message<'_>, exchange: Exchange) -> Performed {
         let status = exchange.status.as_u16();
+        let denied = refusal(exchange.status, &exchange.headers);
         let result = if request.expects(status) {
             self.value(&exchange)
         } else {
@@ -215,7 +221,8 @@ impl Sender<'_> {
                 })),
             }),
             retries: exchange.resent.into(),
-            token_refreshes: 0,
+            denied,
+            tokens: None,
         }
     }
 
@@ -368,7 +375,8 @@ fn performed_on(
         stream,
         result,
         retries: listener.resent().into(),
-        token_refreshes: 0,
+        denied: None,
+        tokens: None,
     }
 }
 

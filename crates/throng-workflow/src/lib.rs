@@ -27,6 +27,7 @@ pub mod playbook;
 pub mod problem;
 pub mod program;
 pub mod property;
+mod renewal;
 pub mod roster;
 pub mod run;
 pub mod scalar;

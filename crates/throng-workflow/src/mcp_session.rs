@@ -6,6 +6,7 @@ use serde_json::Value;
 use throng_client::mcp::{
     Call, CallError, CallOptions, ResourceResult, Session, ToolCall, ToolResult,
 };
+use throng_identity::tokens::Refusal;
 use throng_metrics::{Failure, FailureKind};
 
 use crate::crowd::misfit;
@@ -36,13 +37,13 @@ pub(crate) async fn send(
                 Value::Null
             })
         }),
-        Task::Request(_) | Task::Listen(_) => Sent {
+        Task::Request(_) | Task::Listen(_) | Task::Token(_) => Sent {
             ended: None,
             sent: 0,
             received: 0,
             resent: false,
             result: Err(misfit()),
-            unauthorized: false,
+            denied: None,
         },
     }
 }
@@ -54,7 +55,7 @@ pub(crate) struct Sent {
     pub(crate) received: u32,
     pub(crate) resent: bool,
     pub(crate) result: Result<Value, Failure>,
-    pub(crate) unauthorized: bool,
+    pub(crate) denied: Option<Box<Refusal>>,
 }
 
 impl Sent {
@@ -64,11 +65,12 @@ impl Sent {
             sent: call.sent,
             received: call.received,
             resent: call.resent,
-            unauthorized: call
+            denied: call
                 .result
                 .as_ref()
                 .err()
-                .is_some_and(CallError::is_unauthorized),
+                .and_then(Refusal::of_call)
+                .map(Box::new),
             result: call
                 .result
                 .map_err(|error| failed_call(&error))

@@ -1,10 +1,11 @@
 //! What a scenario file may say: its keys, their types and defaults. Reading, the JSON Schema and this page are one
 //! declaration; what the names in it refer to is checked in [`crate::compile()`].
 
+use throng_identity::tokens::TokenAction;
 use throng_metrics::WorkflowRole;
 
 use crate::decode::{At, Named, OneOrMany, record, words};
-use crate::http::{Capture, Csrf, Part, Plain, RawJson, Redirects, Tls};
+use crate::http::{Capture, Csrf, Knobs, Part, Plain, RawJson, Redirects, Tls};
 use crate::path::Path;
 use crate::problem::Mark;
 use crate::scalar::{Pattern, RateText, SecretText, Span};
@@ -46,6 +47,8 @@ record! {
         "properties" properties: Named<Property>;
         /// What the monkey swarm keeps to.
         "monkey" monkey: Monkey = Monkey::with_defaults();
+        /// What the embedded sandbox does for this scenario; means nothing on another target.
+        "sandbox" sandbox: Option<SandboxPart>;
     }
 }
 
@@ -57,6 +60,14 @@ words! {
         /// Plain HTTP/1.1 or HTTP/2, with cookies and server-sent events.
         Http = "http",
     } default Mcp
+}
+
+record! {
+    /// What the embedded sandbox does when the scenario runs on it.
+    SandboxPart ("the sandbox") {
+        /// Its knobs, as in a knobs file. Those of `--sandbox-knobs` beat them, one by one.
+        "knobs" knobs: At<Knobs>;
+    }
 }
 
 record! {
@@ -290,6 +301,11 @@ record! {
         "within" within: Option<At<Span>>;
         /// After how many events `listen` ends.
         "events" events: Option<At<u64>>;
+        /// Do this with the actor's own token, at the authorization server.
+        "token" token: Option<At<TokenWord>>;
+        /// Whether a token that is over or refused is renewed for this step. With `false` it uses the token that its actor has,
+        /// whatever that is worth, and a 401 is its answer.
+        "renew" renew: Option<At<bool>>;
         /// Query parameters, added to those in the path; a list repeats the name.
         "query" query: Named<OneOrMany<Plain>>;
         /// Headers.
@@ -328,6 +344,38 @@ record! {
         "save" save: Named<Capture>;
         /// Values added to a list of this execution: list -> value.
         "append_to" append_to: Named<JsonTemplate>;
+    }
+}
+
+words! {
+    /// What a step may do with its actor's token.
+    TokenWord {
+        /// Renew it by the refresh token.
+        Refresh = "refresh",
+        /// Log in anew.
+        Login = "login",
+        /// Revoke the access token.
+        Revoke = "revoke",
+        /// Revoke the refresh token.
+        RevokeRefresh = "revoke_refresh",
+    } default Refresh
+}
+
+impl From<TokenWord> for TokenAction {
+    fn from(word: TokenWord) -> Self {
+        match word {
+            TokenWord::Refresh => Self::Refresh,
+            TokenWord::Login => Self::LogIn,
+            TokenWord::Revoke => Self::Revoke,
+            TokenWord::RevokeRefresh => Self::RevokeRefresh,
+        }
+    }
+}
+
+impl Step {
+    /// Whether a token that is over or refused is renewed for it.
+    pub fn renews(&self) -> bool {
+        self.renew.as_ref().is_none_or(|renew| renew.value)
     }
 }
 
@@ -413,6 +461,8 @@ condition_record! {
 condition_record! {
     /// What is waited for.
     Until ("an until") {
+        /// Until the call is refused with an error that matches this, in place of a condition on its result.
+        "refused" refused: Option<At<Pattern>>;
         /// Time between two calls; it bounds the error of the measured propagation.
         "every" every: At<Span> = given(Span::milliseconds(50));
         /// How long it is waited for.

@@ -67,6 +67,11 @@ impl Decode for Path {
 }
 
 impl Path {
+    /// Whether it's the default: the whole result.
+    pub fn is_whole(&self) -> bool {
+        self.source == "$"
+    }
+
     /// Reads a path; mistakes are reported at their place.
     pub fn parse(text: &str, mark: Mark, problems: &mut Problems) -> Self {
         let before = problems.len();

@@ -14,8 +14,8 @@ use serde_json::Value;
 use throng_client::mcp::ToolName;
 use throng_engine::{IterCx, Phase, StepClock};
 use throng_metrics::{
-    Catalog, CountSample, CounterId, Event, Failure, FailureKind, Outcome, StepId, UserId,
-    WaitSample, WorkflowId,
+    Catalog, CountSample, CounterId, Event, Failure, FailureKind, Outcome, StepId, TokenWaitSample,
+    UserId, WaitSample, WorkflowId,
 };
 
 use crate::Crowd;
@@ -24,7 +24,8 @@ use crate::compile::baggage;
 use crate::model::Role;
 use crate::program::{Baggage, Counters, Program, ToolUse};
 use crate::run::failure::{failure_with, shorten, violation};
-use crate::run::{Driver, Performed, Prepared, Task, draw};
+use crate::run::step::counted;
+use crate::run::{Driver, Performed, Prepared, Task, TokenUse, draw};
 
 /// The workflows and steps of a Rust scenario.
 #[derive(Clone, Debug)]
@@ -51,10 +52,7 @@ impl Playbook {
     /// Nothing declared yet. One call may take 30 s.
     pub fn new() -> Self {
         let mut catalog = Catalog::default();
-        let counters = Counters {
-            token_refreshes: catalog.counter("token_refreshes"),
-            retries: catalog.counter("retries"),
-        };
+        let counters = Counters::add(&mut catalog);
         Self {
             catalog,
             counters,
@@ -429,20 +427,22 @@ impl<'a> Play<'a> {
             }),
             wants_value: true,
             refused: None,
+            renew: true,
         };
-        let renewed = self.crowd.ready(actor.user).await;
+        let readied = self.crowd.ready(actor.user).await;
         // Waited for before the step begins: it's no part of the target's time.
         let permit = self.cx.permit().await;
         let abort = &self.cx.stop().abort;
         if abort.is_cancelled() && !self.finally {
             bail!("the run was aborted");
         }
+        self.tokens(actor.user, readied.tokens.as_deref());
         let mut flight = self.cx.begin(id, UserId(actor.user), &mut self.clock);
         flight.may_take(task.timeout);
-        let (renewed, performed) = match renewed {
-            Ok(renewed) => {
+        let performed = match readied.result {
+            Ok(()) => {
                 let performed = self.crowd.perform(actor.user, &task);
-                let performed = if self.finally {
+                if self.finally {
                     performed.await
                 } else {
                     tokio::select! {
@@ -451,10 +451,9 @@ impl<'a> Play<'a> {
                         // Dropping the flight records it as unfinished.
                         () = abort.cancelled() => bail!("the run was aborted"),
                     }
-                };
-                (renewed, performed)
+                }
             }
-            Err(failure) => (0, Performed::failed(failure)),
+            Err(failure) => Performed::failed(failure),
         };
         drop(permit);
         let Performed {
@@ -465,8 +464,12 @@ impl<'a> Play<'a> {
             stream: _,
             result,
             retries,
-            token_refreshes,
+            denied: _,
+            tokens,
         } = performed;
+        if let Some(waited) = tokens.as_ref().and_then(|tokens| tokens.waited) {
+            flight.set_aside(waited);
+        }
         let ended = ended.map_or_else(|| self.cx.now(), |at| self.cx.offset_of(at));
         let assessed = assess(result.map(|reply| reply.value));
         let (outcome, taken) = match assessed {
@@ -481,12 +484,22 @@ impl<'a> Play<'a> {
         };
         flight.finish_at(ended, sent, received, outcome);
         self.record_count(self.book.counters.retries, actor.user, retries.into());
-        self.record_count(
-            self.book.counters.token_refreshes,
-            actor.user,
-            (renewed + token_refreshes).into(),
-        );
+        self.tokens(actor.user, tokens.as_deref());
         taken
+    }
+
+    fn tokens(&self, user: u32, tokens: Option<&TokenUse>) {
+        let Some(tokens) = tokens else { return };
+        for (counter, by) in counted(&self.book.counters.tokens, tokens) {
+            self.record_count(counter, user, by);
+        }
+        if let Some(waited) = tokens.waited {
+            self.cx.record(Event::TokenWait(TokenWaitSample {
+                user: UserId(user),
+                at: self.cx.now(),
+                waited,
+            }));
+        }
     }
 
     fn record_count(&self, counter: CounterId, user: u32, by: u64) {

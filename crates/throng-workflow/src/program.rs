@@ -12,7 +12,8 @@ use regex::Regex;
 use serde_json::Value;
 use throng_client::mcp::ToolName;
 use throng_client::{Base, DoubleSubmit};
-use throng_metrics::{Catalog, CounterId, StepId, WorkflowId};
+use throng_identity::tokens::TokenAction;
+use throng_metrics::{Catalog, CounterId, StepId, TokenCounters, WorkflowId};
 
 use crate::blocks::ActorCount;
 use crate::http::Redirects;
@@ -74,8 +75,8 @@ pub struct Property {
 /// The counters that every scenario has.
 #[derive(Clone, Copy, Debug)]
 pub struct Counters {
-    /// Access tokens that were renewed because the target refused them.
-    pub token_refreshes: CounterId,
+    /// What became of the users' tokens.
+    pub tokens: TokenCounters,
     /// Calls that were sent again.
     pub retries: CounterId,
 }
@@ -105,15 +106,46 @@ pub struct Workflow {
     pub finally: Vec<Statement>,
 }
 
+impl Counters {
+    /// Adds them to a catalog.
+    pub fn add(catalog: &mut Catalog) -> Self {
+        Self {
+            tokens: TokenCounters::add(catalog),
+            retries: catalog.counter("retries"),
+        }
+    }
+}
+
 impl Program {
+    /// The steps of the workload that use a token as it is: a 401 is their answer.
+    pub fn not_renewing(&self) -> Vec<StepId> {
+        self.those(|step| !step.renew)
+    }
+
+    /// Whether a step of the workload revokes a token.
+    pub fn revokes(&self) -> bool {
+        let revoking = |step: &Step| {
+            matches!(
+                step.action,
+                Action::Token(TokenAction::Revoke | TokenAction::RevokeRefresh)
+            )
+        };
+        !self.those(revoking).is_empty()
+    }
+
     /// The steps of the workload that must be refused.
     pub fn must_be_refused(&self) -> Vec<StepId> {
+        self.those(|step| step.refused.as_ref().is_some_and(|refused| refused.must))
+    }
+
+    /// Those steps of the workload that are of a kind.
+    fn those(&self, is: impl Fn(&Step) -> bool) -> Vec<StepId> {
         let mut found = Vec::new();
         for (id, _) in &self.mix {
             let workflow = &self.workflows[id.0 as usize];
             for statements in [&workflow.steps, &workflow.finally] {
                 each_step(statements, &mut |step| {
-                    if step.refused.as_ref().is_some_and(|refused| refused.must) {
+                    if is(step) {
                         found.push(step.id);
                     }
                 });
@@ -213,6 +245,8 @@ pub struct Step {
     pub appends: Vec<(usize, Pieces)>,
     /// What is done when it was refused.
     pub or_else: Vec<Statement>,
+    /// Whether a token that is over or refused is renewed for it.
+    pub renew: bool,
     /// Whether the file says which answers it expects.
     pub expects: bool,
     /// The values that it cannot do without: in `finally`, it is left out when one was never saved.
@@ -263,6 +297,8 @@ pub enum Action {
     Request(Box<Request>),
     /// Server-sent events are listened to.
     Listen(Box<Listen>),
+    /// Something is done with the user's token.
+    Token(TokenAction),
 }
 
 /// An HTTP request.
@@ -513,8 +549,10 @@ pub enum Expected {
 /// What is waited for.
 #[derive(Clone, Debug)]
 pub struct Until {
-    /// It.
+    /// It; nothing where a refusal is waited for.
     pub condition: Condition,
+    /// The refusal that is waited for, by its words.
+    pub refused: Option<Regex>,
     /// Time between two calls.
     pub every: Duration,
     /// How long it is waited for.

@@ -3,13 +3,14 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use rand::RngCore;
 use throng_engine::{Executor, Load, Phase, Stage, StopSignals, run};
 use throng_metrics::{
-    CountSample, CounterId, Event, Failure, FailureKind, Outcome, StepId, Tally, Violations,
-    WorkflowId, WorkflowRole,
+    CountSample, CounterId, Distribution, Event, Failure, FailureKind, Outcome, StepId, Tally,
+    Violations, WorkflowId, WorkflowRole,
 };
 
 use crate::support::{Script, catalog, ms, one_step, run_script, seconds};
@@ -262,4 +263,43 @@ async fn in_real_time_a_thread_keeps_the_schedule() {
     assert_eq!(outcome.tally.iterations(), starts.taken);
     assert!(outcome.tally.errors().is_empty());
     assert!(!outcome.generator.cpu.is_zero());
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_set_aside_is_no_service_time_and_in_an_open_model_still_a_response_time() {
+    let open = Executor::ConstantArrivalRate {
+        rate: "10/s".parse().unwrap(),
+        max_queue: 100,
+    };
+    for (executor, response) in [(Executor::ConstantVus, 60), (open, 100)] {
+        let script = Script {
+            iterate: Box::new(|cx| {
+                Box::pin(async move {
+                    let mut clock = cx.step_clock();
+                    let mut step = cx.begin(StepId(0), cx.user(), &mut clock);
+                    tokio::time::sleep(ms(100)).await;
+                    step.set_aside(ms(40));
+                    assert_eq!(step.finish(0, 0, Outcome::Success), ms(60));
+                    Ok(())
+                })
+            }),
+            ..Script::default()
+        };
+        let load = Load {
+            executor,
+            users: 5,
+            ..load()
+        };
+        let outcome = run_script(&load, script).await;
+        let step = outcome.tally.step(StepId(0));
+        assert!(step.succeeded > 0);
+        // To the histogram's three digits.
+        let near = |found: Duration, expected: u64| found.abs_diff(ms(expected)) <= ms(1);
+        assert!(near(step.service.max(), 60), "{:?}", step.service.max());
+        assert!(
+            near(step.response.max(), response),
+            "{:?}",
+            step.response.max()
+        );
+    }
 }

@@ -1,6 +1,6 @@
 //! What a step may want of an identity's token, as an action of its own that is measured.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
@@ -27,7 +27,9 @@ pub type MoreHeaders = Vec<(HeaderName, HeaderValue)>;
 /// What an action came to, for whoever measures it.
 #[derive(Debug, Clone)]
 pub struct TokenAnswer {
-    /// When its first request began: an earlier renewal of the same identity was waited for until then.
+    /// How long other work on the same tokens was waited for.
+    pub waited: Duration,
+    /// When its first request began.
     pub started: Instant,
     /// When the answer was there.
     pub ended: Instant,
@@ -44,6 +46,7 @@ pub struct TokenAnswer {
 impl TokenAnswer {
     pub(super) fn of(exchange: &Exchange, result: Result<Value, String>) -> Self {
         Self {
+            waited: Duration::ZERO,
             started: exchange.timings.started,
             ended: exchange.timings.ended,
             sent: exchange.sent,
@@ -57,6 +60,7 @@ impl TokenAnswer {
         let mut value = shown(&login.tokens);
         value["hops"] = login.hops.len().into();
         Self {
+            waited: Duration::ZERO,
             started,
             ended: started + login.took,
             sent: 0,

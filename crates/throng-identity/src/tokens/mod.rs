@@ -342,6 +342,7 @@ impl TokenCell {
             TokenAction::Revoke => return self.0.revoke(false, more).await,
             TokenAction::RevokeRefresh => return self.0.revoke(true, more).await,
         };
+        let mut waited = Duration::ZERO;
         loop {
             let (own, flight) = {
                 let mut state = self.0.state();
@@ -350,12 +351,15 @@ impl TokenCell {
                     None => (true, self.0.launch(&mut state, work.clone())),
                 }
             };
+            let begun = Instant::now();
             let landed = flight.await;
             if own {
-                return landed?.ok_or_else(|| TokenError::Lost {
+                let answer = landed?.ok_or_else(|| TokenError::Lost {
                     user: self.0.user.clone(),
-                });
+                })?;
+                return Ok(TokenAnswer { waited, ..answer });
             }
+            waited += begun.elapsed();
         }
     }
 

@@ -6,8 +6,8 @@ use crate::{
     Catalog, Cleanup, Distribution, EndpointReport, Entry, ErrorReport, GeneratorHealth,
     GeneratorReport, LagReport, Latencies, Limits, Measured, OperationsReport, PhaseReport,
     PhaseTally, PropagationReport, Report, RunInfo, SCHEMA_VERSION, StepReport, StepTally,
-    StreamReport, Summary, Table, Tally, ThresholdReport, TimelineReport, UserId, VerdictReport,
-    Verdicts, WorkflowId, WorkflowReport, WorkflowRole, unhealthy_reasons,
+    StreamReport, Summary, Table, Tally, ThresholdReport, TimelineReport, TokenWaitReport, UserId,
+    VerdictReport, Verdicts, WorkflowId, WorkflowReport, WorkflowRole, unhealthy_reasons,
 };
 
 impl Report {
@@ -54,6 +54,10 @@ impl Report {
                     )
                 })
                 .collect(),
+            token_wait: (tally.token_waits().count() > 0).then(|| TokenWaitReport {
+                waits: tally.token_waits().count(),
+                latency: tally.token_waits().summary(),
+            }),
             errors: errors(catalog, tally),
             timeline: timeline(tally, generator.wall),
             generator: generator_report(generator, limits),
@@ -183,6 +187,13 @@ fn users(catalog: &Catalog, tally: &Tally) -> Table<OperationsReport> {
                         *report.errors_breakdown.entry(&name) += step.bad;
                     }
                 }
+                // In the catalog's order, whatever came first.
+                for (id, counter) in catalog.counters.iter().enumerate() {
+                    let count = user.counter(crate::CounterId(id as u32));
+                    if count > 0 {
+                        *report.counters.entry(&counter.name) += count;
+                    }
+                }
             }
             (name.as_str(), report)
         })
@@ -208,6 +219,7 @@ fn baseline(catalog: &Catalog, tally: &Tally) -> OperationsReport {
         latency: all.response.summary(),
         operations_breakdown: Table::new(),
         errors_breakdown: Table::new(),
+        counters: Table::new(),
     };
     for (info, step) in catalog.steps.iter().zip(tally.steps()) {
         if is_baseline(catalog, info.workflow) {

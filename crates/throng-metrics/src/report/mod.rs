@@ -66,6 +66,9 @@ pub struct Report {
     pub streams: Table<StreamReport>,
     /// Counters of the scenario.
     pub counters: Table<u64>,
+    /// How long steps waited for new tokens; only where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_wait: Option<TokenWaitReport>,
     /// Failures by kind and cause, most frequent first.
     pub errors: Vec<ErrorReport>,
     /// By the second.
@@ -244,6 +247,9 @@ pub struct OperationsReport {
     pub operations_breakdown: Table<u64>,
     /// Failed steps by name; only those that failed.
     pub errors_breakdown: Table<u64>,
+    /// Counters that went up on this user's behalf; none for the baseline.
+    #[serde(default, skip_serializing_if = "Table::is_empty")]
+    pub counters: Table<u64>,
 }
 
 /// One user: the same as the baseline.
@@ -340,6 +346,15 @@ pub struct PropagationReport {
     pub latency: Latency,
     /// The polling interval in seconds: it was met up to so much earlier.
     pub polling_error: f64,
+}
+
+/// Waits of steps for new tokens: no latency of the target's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TokenWaitReport {
+    /// Waits.
+    pub waits: u64,
+    /// How long they took.
+    pub latency: Latency,
 }
 
 /// The event streams of one step. How long they lasted is in no latency.

@@ -3,7 +3,7 @@
 
 use super::console::{COLUMNS, Page};
 use super::text::{self, cell, wrap};
-use crate::{Latency, Report, StepReport, StreamReport, clean};
+use crate::{Latency, Report, StepReport, StreamReport, TokenCounters, clean};
 
 /// More users than this are only in the document.
 const MOST_USERS: usize = 50;
@@ -315,8 +315,23 @@ impl Page {
             return;
         }
         self.heading("COUNTERS");
-        for (name, count) in report.counters.iter() {
+        // One that is always there stands for the tokens of a run in which nothing became of them.
+        let quiet = &TokenCounters::NAMES[1..];
+        let shown = report.counters.iter();
+        for (name, count) in shown.filter(|(name, count)| **count > 0 || !quiet.contains(name)) {
             self.row(name, "", NAMES, &format!(" {count:>10}"));
+        }
+        if let Some(wait) = &report.token_wait {
+            self.wrapped(
+                &format!(
+                    "Steps waited {} times for a new token: p50 {}, p95 {}, max {} (in no latency of a step)",
+                    wait.waits,
+                    text::seconds(wait.latency.p50),
+                    text::seconds(wait.latency.p95),
+                    text::seconds(wait.latency.max),
+                ),
+                "",
+            );
         }
     }
 }

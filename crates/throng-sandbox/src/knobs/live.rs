@@ -36,6 +36,7 @@ struct Active {
     set: Instant,
     endpoints: Vec<EndpointState>,
     appends: Mutex<SmallRng>,
+    revocations: Mutex<SmallRng>,
 }
 
 #[derive(Debug)]
@@ -55,6 +56,7 @@ impl Active {
         };
         Self {
             appends: random(0),
+            revocations: random(u64::MAX),
             endpoints: (1..)
                 .zip(&knobs.endpoints)
                 .map(|(stream, _)| EndpointState {
@@ -104,9 +106,33 @@ impl LiveKnobs {
         Duration::from_millis(self.active().knobs.share_propagation_ms)
     }
 
-    /// How long a new access token is valid, in seconds.
-    pub(crate) fn token_lifetime_s(&self) -> u64 {
-        self.active().knobs.token_lifetime_s
+    /// When an access token ends that is given out at `now`, both in seconds since 1970, and how long its client is told that
+    /// it is valid.
+    pub(crate) fn token_end(&self, now: i64) -> (i64, i64) {
+        let knobs = &self.active().knobs;
+        let whole = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX / 2);
+        let end = match knobs.token_expiry_grid_s.map(whole) {
+            None => now.saturating_add(whole(knobs.token_lifetime_s)),
+            Some(grid) => {
+                let next = (now / grid + 1).saturating_mul(grid);
+                // With a grid of 1 s every second is the last one.
+                if next - now <= 1 { next + grid } else { next }
+            }
+        };
+        let told = knobs.token_lifetime_told_s.map(whole);
+        (end, told.unwrap_or(end - now))
+    }
+
+    /// How long a token that is revoked now goes on being taken.
+    pub(crate) fn draw_revocation_lag(&self) -> Option<Duration> {
+        let active = self.active();
+        let lag = active.knobs.revocation_lag?;
+        Some(sample(lag, &active.revocations))
+    }
+
+    /// Whether missing scopes are told by a challenge.
+    pub(crate) fn scope_challenges(&self) -> bool {
+        self.active().knobs.scope_challenges
     }
 
     /// Whether refresh tokens are given out and accepted.

@@ -24,6 +24,20 @@ pub struct Knobs {
     pub share_propagation_ms: u64,
     /// How long an access token is valid, in seconds.
     pub token_lifetime_s: u64,
+    /// How long a client is told that it is valid (`expires_in`), where that is not the truth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_lifetime_told_s: Option<u64>,
+    /// Access tokens all end together, at full multiples of so many seconds since 1970, instead of each after its lifetime. The
+    /// last second before one is no time to give out a token: it then lasts until the next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_expiry_grid_s: Option<u64>,
+    /// How long the MCP server goes on taking access tokens that were revoked at the provider's revocation endpoint, as one does
+    /// that remembers what it was told of a token. The provider itself knows at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revocation_lag: Option<Latency>,
+    /// Whether a tool whose scope was not granted is refused with 403 `insufficient_scope`, as the MCP specification has it, and
+    /// not by a tool's error.
+    pub scope_challenges: bool,
     /// Whether refresh tokens are given out and accepted.
     pub refresh: bool,
     /// The fraction of acknowledged appends that are silently lost, 0 to 1.
@@ -37,6 +51,10 @@ impl Default for Knobs {
             endpoints: Vec::new(),
             share_propagation_ms: 0,
             token_lifetime_s: 900,
+            token_lifetime_told_s: None,
+            token_expiry_grid_s: None,
+            revocation_lag: None,
+            scope_challenges: false,
             refresh: true,
             lost_appends: 0.0,
         }
@@ -74,6 +92,19 @@ pub struct Latency {
     /// The random part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jitter: Option<Jitter>,
+}
+
+impl Latency {
+    /// Its figures, by their paths in the file.
+    fn parts(&self) -> [(&'static str, f64); 2] {
+        let random = match self.jitter {
+            None => ("jitter", 0.0),
+            Some(Jitter::Uniform { max_ms }) => ("jitter.max_ms", max_ms),
+            Some(Jitter::Normal { deviation_ms }) => ("jitter.deviation_ms", deviation_ms),
+            Some(Jitter::Exponential { mean_ms }) => ("jitter.mean_ms", mean_ms),
+        };
+        [("fixed_ms", self.fixed_ms), random]
+    }
 }
 
 /// The random part of a latency. The sum is never below zero.
@@ -182,12 +213,26 @@ impl Knobs {
             self.lost_appends.to_string(),
             FRACTION,
         );
-        fault(
-            (1..=31_536_000).contains(&self.token_lifetime_s),
-            "token_lifetime_s".to_owned(),
-            self.token_lifetime_s.to_string(),
-            "seconds from 1 to a year",
-        );
+        for (name, seconds) in [
+            ("token_lifetime_s", Some(self.token_lifetime_s)),
+            ("token_lifetime_told_s", self.token_lifetime_told_s),
+            ("token_expiry_grid_s", self.token_expiry_grid_s),
+        ] {
+            fault(
+                seconds.is_none_or(|seconds| (1..=31_536_000).contains(&seconds)),
+                name.to_owned(),
+                seconds.unwrap_or_default().to_string(),
+                "seconds from 1 to a year",
+            );
+        }
+        for (name, value) in self.revocation_lag.iter().flat_map(Latency::parts) {
+            fault(
+                milliseconds(value),
+                format!("revocation_lag.{name}"),
+                value.to_string(),
+                MILLISECONDS,
+            );
+        }
         for (index, knob) in self.endpoints.iter().enumerate() {
             let field = |name: &str| format!("endpoints[{index}].{name}");
             fault(
@@ -213,19 +258,10 @@ impl Knobs {
                 );
             }
             if let Some(latency) = knob.latency {
-                let (name, random) = match latency.jitter {
-                    None => ("", 0.0),
-                    Some(Jitter::Uniform { max_ms }) => ("max_ms", max_ms),
-                    Some(Jitter::Normal { deviation_ms }) => ("deviation_ms", deviation_ms),
-                    Some(Jitter::Exponential { mean_ms }) => ("mean_ms", mean_ms),
-                };
-                for (name, value) in [
-                    ("latency.fixed_ms".to_owned(), latency.fixed_ms),
-                    (format!("latency.jitter.{name}"), random),
-                ] {
+                for (name, value) in latency.parts() {
                     fault(
                         milliseconds(value),
-                        field(&name),
+                        field(&format!("latency.{name}")),
                         value.to_string(),
                         MILLISECONDS,
                     );
@@ -271,6 +307,8 @@ mod tests {
         let knobs: Knobs = serde_json::from_value(json!({
             "lost_appends": 2,
             "token_lifetime_s": 0,
+            "token_expiry_grid_s": 0,
+            "revocation_lag": { "fixed_ms": -1 },
             "endpoints": [{ "match": " ", "error_rate": -1, "error": { "http": 200 },
                 "latency": { "fixed_ms": -5 } }],
         }))
@@ -282,6 +320,8 @@ mod tests {
             [
                 "lost_appends",
                 "token_lifetime_s",
+                "token_expiry_grid_s",
+                "revocation_lag.fixed_ms",
                 "endpoints[0].match",
                 "endpoints[0].error_rate",
                 "endpoints[0].error.http",

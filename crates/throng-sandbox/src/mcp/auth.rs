@@ -58,7 +58,9 @@ pub(super) async fn authorized(
     if let Some(note) = request.extensions().get::<Note>() {
         note.user(&caller.user);
     }
-    if state.config.mcp.scope_errors == ScopeErrors::Forbidden && request.method() == Method::POST {
+    let challenges =
+        state.config.mcp.scope_errors == ScopeErrors::Forbidden || state.knobs.scope_challenges();
+    if challenges && request.method() == Method::POST {
         request = match check_scope(&state, &caller, request).await {
             Ok(request) => request,
             Err(response) => return response,

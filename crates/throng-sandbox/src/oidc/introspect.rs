@@ -109,9 +109,14 @@ async fn revoke(
     form: Result<Form<AboutToken>, FormRejection>,
 ) -> Result<StatusCode, OAuthError> {
     let (token, client) = AboutToken::read(&state, &headers, form).await?;
-    state
+    let ended = state
         .store
         .revoke_token(&digest(token.expose()), &client.id)?;
+    for token in ended {
+        if let Some(lag) = state.knobs.draw_revocation_lag() {
+            state.oidc.linger(token, lag);
+        }
+    }
     Ok(StatusCode::OK)
 }
 

@@ -123,6 +123,8 @@ pub(super) struct AccessToken {
     pub(super) audience: String,
     pub(super) issued_at: i64,
     pub(super) expires_at: i64,
+    /// What the client is told.
+    pub(super) expires_in: i64,
 }
 
 /// Makes an access token: a JWT (RFC 9068) where a resource was asked for or the client wants it,
@@ -134,8 +136,7 @@ pub(super) fn access_token(
     jwt: bool,
 ) -> Result<AccessToken, OAuthError> {
     let issued_at = unix_now();
-    let lifetime = i64::try_from(state.knobs.token_lifetime_s()).unwrap_or(i64::MAX / 2);
-    let expires_at = issued_at.saturating_add(lifetime);
+    let (expires_at, expires_in) = state.knobs.token_end(issued_at);
     let audience = if grant.resource.is_empty() {
         grant.client_id.clone()
     } else {
@@ -162,6 +163,7 @@ pub(super) fn access_token(
         audience,
         issued_at,
         expires_at,
+        expires_in,
     })
 }
 

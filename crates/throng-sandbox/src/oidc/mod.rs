@@ -20,10 +20,12 @@ mod token;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 
 use crate::issuer::IssuerError;
+use crate::secret::digest;
 use crate::state::AppState;
 use crate::store::{StoreError, unix_now};
 
@@ -36,6 +38,8 @@ pub(crate) use store::SCHEMA;
 pub(crate) struct Provider {
     pub(crate) key: keys::SigningKey,
     codes: Mutex<HashMap<[u8; 32], issue::Code>>,
+    /// Revoked access tokens that are taken until then, by their digests.
+    lingering: Mutex<HashMap<[u8; 32], Instant>>,
     registrations: registration::Limiter,
 }
 
@@ -45,8 +49,31 @@ impl Provider {
         Ok(Self {
             key: keys::SigningKey::load_or_generate(data)?,
             codes: Mutex::default(),
+            lingering: Mutex::default(),
             registrations: registration::Limiter::default(),
         })
+    }
+
+    /// Lets a token that was revoked be taken for so long.
+    fn linger(&self, token: [u8; 32], lag: Duration) {
+        let mut lingering = self
+            .lingering
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if lingering.len() == lingering.capacity() {
+            lingering.retain(|_, until| now < *until);
+        }
+        lingering.insert(token, now + lag);
+    }
+
+    fn lingers(&self, token: &str) -> bool {
+        let lingering = self
+            .lingering
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let until = lingering.get(&digest(token));
+        until.is_some_and(|until| Instant::now() < *until)
     }
 
     /// The authorization codes given out, by their digests.
@@ -122,7 +149,7 @@ pub(crate) fn verify_access_token(
     token: &str,
     resource: &str,
 ) -> Result<Principal, TokenError> {
-    let token = valid_token(state, token)?;
+    let token = known_token(state, token, state.oidc.lingers(token))?;
     let origin = resource.strip_suffix("/mcp").unwrap_or(resource);
     let audience = token.audience.trim_end_matches('/');
     if audience != resource && audience != origin {
@@ -138,11 +165,20 @@ pub(crate) fn verify_access_token(
 
 /// An access token that is known, not revoked and not over, for whatever audience.
 fn valid_token(state: &AppState, token: &str) -> Result<store::StoredToken, TokenError> {
+    known_token(state, token, false)
+}
+
+/// The same for one who may not know yet that it was revoked.
+fn known_token(
+    state: &AppState,
+    token: &str,
+    even_revoked: bool,
+) -> Result<store::StoredToken, TokenError> {
     let token = state
         .store
         .access_token(token)?
         .ok_or(TokenError::Unknown)?;
-    if token.revoked {
+    if token.revoked && !even_revoked {
         return Err(TokenError::Revoked);
     }
     if token.expires_at <= unix_now() {

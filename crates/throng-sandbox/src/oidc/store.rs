@@ -327,9 +327,22 @@ impl Store {
         self.with(|connection| revoke_grant(connection, id))
     }
 
-    /// Revokes an access token, or by a refresh token its grant, if it is one of this client's.
-    pub(super) fn revoke_token(&self, token: &[u8; 32], client: &str) -> Result<(), StoreError> {
+    /// Revokes an access token, or by a refresh token its grant, if it is one of this client's. Gives back the digests of the
+    /// access tokens that end by it.
+    pub(super) fn revoke_token(
+        &self,
+        token: &[u8; 32],
+        client: &str,
+    ) -> Result<Vec<[u8; 32]>, StoreError> {
         self.transaction(|transaction| {
+            let ended = transaction
+                .prepare_cached(
+                    "SELECT t.digest FROM oidc_access_tokens t JOIN oidc_grants g ON g.id = t.grant_id
+                     WHERE g.client = ?2 AND NOT t.revoked AND NOT g.revoked AND (t.digest = ?1
+                         OR g.id = (SELECT grant_id FROM oidc_refresh_tokens WHERE digest = ?1))",
+                )?
+                .query_map(params![token, client], |row| row.get(0))?
+                .collect::<Result<Vec<[u8; 32]>, _>>()?;
             transaction
                 .prepare_cached(
                     "UPDATE oidc_access_tokens SET revoked = 1 WHERE digest = ?1
@@ -342,7 +355,7 @@ impl Store {
                      AND id = (SELECT grant_id FROM oidc_refresh_tokens WHERE digest = ?1)",
                 )?
                 .execute(params![token, client])?;
-            Ok(())
+            Ok(ended)
         })
     }
 

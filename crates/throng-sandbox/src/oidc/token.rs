@@ -237,7 +237,7 @@ pub(super) fn issue(
     let mut body = json!({
         "access_token": access.value,
         "token_type": "Bearer",
-        "expires_in": access.expires_at - access.issued_at,
+        "expires_in": access.expires_in,
         "scope": scope,
     });
     if let Some(id) = id {

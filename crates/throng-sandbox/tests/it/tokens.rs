@@ -1,7 +1,7 @@
 //! The OpenID Connect provider: the token endpoint, and what may be asked about tokens.
 
 use serde_json::json;
-use throng_sandbox::{Knobs, PreregisteredClient, Secret};
+use throng_sandbox::{Knobs, Latency, PreregisteredClient, Secret};
 
 use crate::support::*;
 
@@ -355,4 +355,64 @@ async fn userinfo_shows_what_the_scopes_allow() {
     let reply = userinfo(&mut http, "nonsense").await;
     assert_eq!(reply.status, 401);
     assert!(reply.header("www-authenticate").contains("invalid_token"));
+}
+
+#[tokio::test]
+async fn a_client_may_be_told_another_lifetime_and_tokens_may_end_together() {
+    let sandbox = sandbox(|config| {
+        config.consent = false;
+        config.knobs.token_lifetime_told_s = Some(3600);
+        config.knobs.token_expiry_grid_s = Some(1_000_000);
+    })
+    .await;
+    let mut http = Http::new(&sandbox);
+    let mut application = Application::register(&mut http, json!({})).await;
+    application.resource = Some(sandbox.mcp_url().to_owned());
+    let issued = tokens(&mut http, &application).await;
+    assert_eq!(issued["expires_in"], 3600);
+    let access = issued["access_token"].as_str().unwrap();
+    let end = application.introspect(&mut http, access).await["exp"]
+        .as_i64()
+        .unwrap();
+    assert_eq!(end % 1_000_000, 0, "{end}");
+}
+
+#[tokio::test]
+async fn the_mcp_server_takes_a_revoked_token_for_as_long_as_the_lag_says() {
+    let lag = |fixed_ms| Knobs {
+        revocation_lag: Some(Latency {
+            fixed_ms,
+            jitter: None,
+        }),
+        ..Knobs::default()
+    };
+    let sandbox = sandbox(|config| {
+        config.consent = false;
+        config.knobs = lag(86_400_000.0);
+    })
+    .await;
+    let mut http = Http::new(&sandbox);
+    let mut mcp = Http::to(sandbox.mcp_url().strip_suffix("/mcp").unwrap());
+    let mut application = Application::register(&mut http, json!({})).await;
+    application.resource = Some(sandbox.mcp_url().to_owned());
+    for (fixed_ms, hint, taken) in [
+        (86_400_000.0, "access_token", true),
+        (86_400_000.0, "refresh_token", true),
+        (0.0, "access_token", false),
+        (0.0, "refresh_token", false),
+    ] {
+        sandbox.knobs().set(lag(fixed_ms)).unwrap();
+        let issued = tokens(&mut http, &application).await;
+        let access = issued["access_token"].as_str().unwrap();
+        let bearer = format!("Bearer {access}");
+        let headers = [("authorization", bearer.as_str())];
+        assert_ne!(mcp.get_with("/mcp", &headers).await.status, 401);
+        let mut form = vec![("token", issued[hint].as_str().unwrap())];
+        form.extend(application.credentials());
+        assert_eq!(http.post("/apps/oidc/revoke", &form).await.status, 200);
+        // The provider knows at once.
+        assert_eq!(userinfo(&mut http, access).await.status, 401);
+        let status = mcp.get_with("/mcp", &headers).await.status;
+        assert_eq!(status != 401, taken, "{fixed_ms} {hint}: {status}");
+    }
 }

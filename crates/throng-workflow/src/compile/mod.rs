@@ -8,6 +8,7 @@ mod login;
 mod mix;
 mod names;
 mod property;
+mod token;
 mod value;
 
 use std::sync::Arc;
@@ -24,8 +25,8 @@ use crate::encode::percent_text;
 use crate::model::{self, Protocol, Scenario};
 use crate::problem::Problems;
 use crate::program::{
-    Action, Baggage, Counters, ForEach, Program, Refused, Save, Statement, Step, ToolUse, Until,
-    Workflow,
+    Action, Baggage, Condition, Counters, ForEach, PathProgram, Place, Program, Refused, Save,
+    Statement, Step, ToolUse, Until, Workflow,
 };
 use crate::scalar::Span;
 use crate::template::JsonTemplate;
@@ -41,10 +42,7 @@ pub fn compile(scenario: &Scenario, problems: &mut Problems) -> Program {
         users: crate::users::names(&scenario.users, problems),
         ..Catalog::default()
     };
-    let counters = Counters {
-        token_refreshes: catalog.counter("token_refreshes"),
-        retries: catalog.counter("retries"),
-    };
+    let counters = Counters::add(&mut catalog);
     login::check(scenario, problems);
     // A file may have properties alone.
     let nothing = scenario.workflows.0.is_empty() && scenario.properties.0.is_empty();
@@ -72,6 +70,7 @@ pub fn compile(scenario: &Scenario, problems: &mut Problems) -> Program {
                 workflow: name,
                 target: &scenario.target,
                 http: http.as_ref(),
+                login: scenario.login.kind,
                 catalog: &mut catalog,
                 names: Names::new(workflow, scenario.login.saved(), incomplete),
                 incomplete,
@@ -100,6 +99,8 @@ struct Compiler<'a> {
     target: &'a model::Target,
     /// What the target says of each request, where it speaks HTTP.
     http: Option<&'a HttpTarget>,
+    /// How users log in: only OAuth brings tokens that a step could do something with.
+    login: model::LoginKind,
     catalog: &'a mut Catalog,
     names: Names,
     /// Whether a part of it could not be read, so that what seems to be missing may be there.
@@ -271,16 +272,33 @@ impl Compiler<'_> {
         let unless = step.unless.as_ref().map(|template| values.text(template));
         // A condition may look at what was never saved: that is what it is for.
         values.used.clear();
-        let (mut action, endpoint) = match self.http {
-            Some(http) => http.action(name, step, &mut values),
+        token::check_renewal(step, self.login, values.problems);
+        let (mut action, endpoint) = match (&step.token, self.http) {
+            (Some(token), _) => token::action(name, step, token, self.login, values.problems),
+            (None, Some(http)) => http.action(name, step, &mut values),
             // Said enough.
-            None if http::refuse_http(step, values.problems) => (http::nothing(), String::new()),
-            None => action(name, step, &mut values, self.tools),
+            (None, None) if http::refuse_http(step, values.problems) => {
+                (http::nothing(), String::new())
+            }
+            (None, None) => action(name, step, &mut values, self.tools),
         };
-        let until = step.until.as_ref().map(|until| Until {
-            condition: values.condition(&until.condition(), self.catalog),
-            every: positive(&until.every, "every", values.problems),
-            within: until.within.value.0,
+        let until = step.until.as_ref().map(|until| {
+            token::check_until(name, step, until, values.problems);
+            Until {
+                condition: match &until.refused {
+                    None => values.condition(&until.condition(), self.catalog),
+                    Some(_) => Condition {
+                        place: Place::Path(PathProgram {
+                            path: Default::default(),
+                            sources: Vec::new(),
+                        }),
+                        tests: Vec::new(),
+                    },
+                },
+                refused: until.refused.as_ref().map(|refused| refused.0.clone()),
+                every: positive(&until.every, "every", values.problems),
+                within: until.within.value.0,
+            }
         });
         let until = match &mut action {
             // Events are looked at as they come; nothing is polled.
@@ -371,6 +389,7 @@ impl Compiler<'_> {
             saves,
             appends,
             or_else,
+            renew: step.renews(),
             expects: !step.expect.0.is_empty() || step.refused.is_some(),
             needs,
         }

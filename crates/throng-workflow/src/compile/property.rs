@@ -27,10 +27,7 @@ pub fn properties(scenario: &Scenario, problems: &mut Problems) -> Properties {
         users: crate::users::names(&scenario.users, &mut Problems::new("", "")),
         ..Catalog::default()
     };
-    let counters = Counters {
-        token_refreshes: catalog.counter("token_refreshes"),
-        retries: catalog.counter("retries"),
-    };
+    let counters = Counters::add(&mut catalog);
     let http = (scenario.target.protocol == Protocol::Http)
         .then(|| HttpTarget::new(&scenario.target, &mut Problems::new("", "")));
     let mut workflows = Vec::new();
@@ -48,6 +45,7 @@ pub fn properties(scenario: &Scenario, problems: &mut Problems) -> Properties {
             workflow: name,
             target: &scenario.target,
             http: http.as_ref(),
+            login: scenario.login.kind,
             catalog: &mut catalog,
             names: Names::new(&workflow, scenario.login.saved(), incomplete),
             incomplete,

@@ -11,6 +11,7 @@ use regex::Regex;
 use serde_json::Value;
 use throng_client::mcp::ToolName;
 use throng_engine::{Head, Permit};
+use throng_identity::tokens::{Refusal, TokenAction};
 use throng_metrics::{Failure, StreamEnd};
 
 use super::scope::lock;
@@ -29,8 +30,8 @@ pub trait Driver: Send + Sync + 'static {
     /// A text that is unique to this run.
     fn run_id(&self) -> &str;
 
-    /// Makes a user ready for a step, off the measured path: renews a token that is due. Returns how many were renewed.
-    fn ready(&self, user: u32) -> impl Future<Output = Result<u32, Failure>> + Send;
+    /// Makes a user ready for a step, off the measured path: renews a token that is due.
+    fn ready(&self, user: u32) -> impl Future<Output = Readied> + Send;
 
     /// A message about a step without what only this user may know: cookies, tokens, keys.
     fn conceal(&self, _user: u32, _task: &Prepared<'_>, text: String) -> String {
@@ -65,6 +66,48 @@ pub struct Prepared<'a> {
     pub wants_value: bool,
     /// The refusal that the step expects: it says nothing against the user's token.
     pub refused: Option<&'a Regex>,
+    /// Whether a token that is refused is renewed and the call sent again.
+    pub renew: bool,
+}
+
+/// What making a user ready came to.
+#[derive(Debug)]
+pub struct Readied {
+    /// What became of the user's token.
+    pub tokens: Option<Box<TokenUse>>,
+    /// Whether the step can begin.
+    pub result: Result<(), Failure>,
+}
+
+impl Default for Readied {
+    /// Nothing had to be done.
+    fn default() -> Self {
+        Self {
+            tokens: None,
+            result: Ok(()),
+        }
+    }
+}
+
+/// What became of a user's token since it was last told, and what a step met of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TokenUse {
+    /// Renewals by the refresh token.
+    pub refreshes: u32,
+    /// Renewals by a login.
+    pub logins: u32,
+    /// Renewals by another grant of the kind that brought the first token.
+    pub grants: u32,
+    /// Logins for more scopes.
+    pub step_ups: u32,
+    /// Renewals and step-ups that failed.
+    pub failures: u32,
+    /// Answers that refused the call for its token.
+    pub refusals: u32,
+    /// How often the call was sent again with another token.
+    pub retries: u32,
+    /// How long the step waited for a token, before its start or between its attempts.
+    pub waited: Option<Duration>,
 }
 
 /// What is done.
@@ -78,6 +121,8 @@ pub enum Task<'a> {
     Request(HttpTask<'a>),
     /// Server-sent events are listened to.
     Listen(ListenTask<'a>),
+    /// Something is done with the user's token.
+    Token(TokenAction),
 }
 
 impl<'a> Task<'a> {
@@ -86,7 +131,7 @@ impl<'a> Task<'a> {
         match self {
             Self::Request(task) => Some(task),
             Self::Listen(task) => Some(&task.request),
-            Self::Call(..) | Self::Resource(_) => None,
+            Self::Call(..) | Self::Resource(_) | Self::Token(_) => None,
         }
     }
 }
@@ -201,8 +246,10 @@ pub struct Performed {
     pub result: Result<Reply, Failure>,
     /// Calls that were sent again.
     pub retries: u32,
-    /// Tokens that were renewed.
-    pub token_refreshes: u32,
+    /// Why the call was refused, where another token may help.
+    pub denied: Option<Box<Refusal>>,
+    /// What became of the user's token. Time waited for it between two attempts is no part of the step's own.
+    pub tokens: Option<Box<TokenUse>>,
 }
 
 impl Performed {
@@ -216,7 +263,8 @@ impl Performed {
             stream: None,
             result: Err(failure),
             retries: 0,
-            token_refreshes: 0,
+            denied: None,
+            tokens: None,
         }
     }
 }

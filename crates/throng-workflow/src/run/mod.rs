@@ -13,7 +13,7 @@ mod lease;
 mod pattern;
 mod render;
 mod scope;
-mod step;
+pub(crate) mod step;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -27,7 +27,8 @@ use lease::Leases;
 use scope::{Execution, Scope};
 
 pub use driver::{
-    Driver, HttpReply, HttpTask, ListenTask, Performed, Prepared, Reply, Streamed, Task, UserNames,
+    Driver, HttpReply, HttpTask, ListenTask, Performed, Prepared, Readied, Reply, Streamed, Task,
+    TokenUse, UserNames,
 };
 pub use example::{Answer, Played, Sent, play};
 pub use failure::{Halt, fold};

@@ -203,7 +203,7 @@ impl<D: Driver> Execution<'_, D> {
         let (request, listens) = match &step.action {
             Action::Request(request) => (&**request, None),
             Action::Listen(listen) => (&listen.request, Some(listen.within)),
-            Action::Call { .. } | Action::Resource { .. } => return None,
+            Action::Call { .. } | Action::Resource { .. } | Action::Token(_) => return None,
         };
         marks.stale.store(false, Ordering::Relaxed);
         marks.on.store(true, Ordering::Relaxed);

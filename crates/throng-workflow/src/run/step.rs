@@ -7,12 +7,13 @@ use std::time::Duration;
 use serde_json::Value;
 use throng_engine::{Permit, Phase};
 use throng_metrics::{
-    CountSample, CounterId, Event, Failure, FailureKind, Outcome, UserId, WaitSample,
+    CountSample, CounterId, Event, Failure, FailureKind, Outcome, TokenCounters, TokenWaitSample,
+    UserId, WaitSample,
 };
 
 use super::block::{Branch, Mode};
 use super::check::Verdict;
-use super::driver::{Driver, Performed, Prepared, Reply, Task};
+use super::driver::{Driver, Performed, Prepared, Readied, Reply, Task, TokenUse};
 use super::example::Asked;
 use super::failure::{Halt, failure_with, shown, violation};
 use super::http::{heard, undecodable};
@@ -23,8 +24,7 @@ use crate::program::{Action, Refused, SaveFrom, Step, Until};
 
 /// A user who may make a call now.
 struct Ready {
-    /// Tokens that were renewed.
-    renewed: Result<u32, Failure>,
+    readied: Readied,
     permit: Option<Permit>,
 }
 
@@ -75,7 +75,7 @@ impl<D: Driver> Execution<'_, D> {
         let mut prepared = self.prepare(step, branch, &ends).map_err(untried)?;
         let answer = match &step.until {
             None => {
-                let ready = self.ready(user, branch.mode).await?;
+                let ready = self.ready(step, user, branch.mode).await?;
                 self.attempt(step, user, &prepared, ready, branch, None)
                     .await
                     .map_err(untried)?
@@ -116,6 +116,7 @@ impl<D: Driver> Execution<'_, D> {
             Action::Resource { uri } => Task::Resource(self.text(uri, branch.scope)?),
             Action::Request(request) => Task::Request(self.request(request, branch.scope)?),
             Action::Listen(listen) => Task::Listen(self.listening(listen, branch.scope, ends)?),
+            Action::Token(action) => Task::Token(*action),
         };
         let baggage = step
             .baggage
@@ -131,6 +132,7 @@ impl<D: Driver> Execution<'_, D> {
             baggage,
             wants_value: step.reads_result(),
             refused: step.refused.as_ref().map(|refused| &refused.error),
+            renew: step.renew,
         })
     }
 
@@ -144,7 +146,7 @@ impl<D: Driver> Execution<'_, D> {
         branch: &mut Branch<'_>,
         untried: &(dyn Fn(Missing) -> Halt + Send + Sync),
     ) -> Result<Answer, Halt> {
-        let mut ready = self.ready(user, branch.mode).await?;
+        let mut ready = self.ready(step, user, branch.mode).await?;
         let began = self.cx.now();
         let mut deadline = began + until.within;
         // Who has to wait for a permit looks later: the target isn't held to that, and the error grows by it.
@@ -165,7 +167,7 @@ impl<D: Driver> Execution<'_, D> {
             // On a grid, so that the interval bounds the error however long the calls take.
             let rest = (asked + until.every).saturating_sub(self.cx.now());
             self.pause(rest, branch).await;
-            ready = self.ready(user, branch.mode).await?;
+            ready = self.ready(step, user, branch.mode).await?;
             deadline += ready.waited();
             longest = longest.max(ready.waited());
         };
@@ -186,13 +188,19 @@ impl<D: Driver> Execution<'_, D> {
     ///
     /// Who gets his permit because an abort dropped the calls of others begins none: nothing of it would be sent any more, and
     /// it would be counted as one that was. `finally` goes on after an abort.
-    async fn ready(&self, user: u32, mode: Mode) -> Result<Ready, Halt> {
-        let renewed = self.driver.ready(user).await;
+    async fn ready(&self, step: &Step, user: u32, mode: Mode) -> Result<Ready, Halt> {
+        // Who says what is done with the token, or that it's used as it is, wants it as it is.
+        let as_it_is = !step.renew || matches!(step.action, Action::Token(_));
+        let readied = if as_it_is {
+            Readied::default()
+        } else {
+            self.driver.ready(user).await
+        };
         let permit = self.cx.permit().await;
         if mode == Mode::Steps && self.cx.stop().abort.is_cancelled() {
             return Err(Halt::Aborted);
         }
-        Ok(Ready { renewed, permit })
+        Ok(Ready { readied, permit })
     }
 
     /// Makes one call and records it. With `until`, its deadline tells whether there is time for another.
@@ -224,18 +232,16 @@ impl<D: Driver> Execution<'_, D> {
             });
             listen.hold(permit.take());
         }
-        let performed = match ready.renewed {
-            Ok(renewed) => {
-                self.count(
-                    self.program.counters.token_refreshes,
-                    user,
-                    u64::from(renewed),
-                );
-                self.driver.perform(user, prepared).await
-            }
+        self.tokens(user, ready.readied.tokens.as_deref());
+        let performed = match ready.readied.result {
+            Ok(()) => self.driver.perform(user, prepared).await,
             Err(failure) => Performed::failed(failure),
         };
         drop(permit);
+        self.tokens(user, performed.tokens.as_deref());
+        if let Some(waited) = performed.tokens.as_ref().and_then(|tokens| tokens.waited) {
+            flight.set_aside(waited);
+        }
         if let Task::Listen(listen) = &prepared.task {
             listen.head_is_there();
         }
@@ -310,11 +316,6 @@ impl<D: Driver> Execution<'_, D> {
             user,
             u64::from(performed.retries),
         );
-        self.count(
-            self.program.counters.token_refreshes,
-            user,
-            u64::from(performed.token_refreshes),
-        );
         Ok(answer)
     }
 
@@ -336,6 +337,16 @@ impl<D: Driver> Execution<'_, D> {
             return Ok(failed(self.violation(step, refused, &value, user)));
         }
         let http = http.as_deref();
+        if let Some((until, last)) = until
+            && let Some(refused) = &until.refused
+        {
+            let message = format!("no refusal with /{}/", refused.as_str());
+            return Ok(if last {
+                failed(not_met(until, &message))
+            } else {
+                (Outcome::Success, Answer::NotYet)
+            });
+        }
         if let Some((until, last)) = until
             && let Verdict::Fails { message, .. } =
                 self.judge(&until.condition, &value, http, scope)?
@@ -394,7 +405,7 @@ impl<D: Driver> Execution<'_, D> {
         let done = match &step.action {
             Action::Call { tool, .. } => format!("called {}", tool.as_str()),
             Action::Resource { uri } => format!("read {}", uri.template()),
-            Action::Request(_) | Action::Listen(_) => {
+            Action::Request(_) | Action::Listen(_) | Action::Token(_) => {
                 format!(
                     "sent {}",
                     self.program.catalog.steps[step.id.0 as usize].endpoint
@@ -422,6 +433,13 @@ impl<D: Driver> Execution<'_, D> {
             failure.kind,
             FailureKind::Tool | FailureKind::Rpc | FailureKind::Http
         );
+        if let Some((until, _)) = until
+            && let Some(refused) = &until.refused
+            && answered
+            && refused.is_match(&failure.example)
+        {
+            return (Outcome::Refused, Answer::Met);
+        }
         match step
             .refused
             .as_ref()
@@ -442,6 +460,21 @@ impl<D: Driver> Execution<'_, D> {
         }
     }
 
+    /// Records what became of a user's token.
+    fn tokens(&self, user: u32, tokens: Option<&TokenUse>) {
+        let Some(tokens) = tokens else { return };
+        for (counter, by) in counted(&self.program.counters.tokens, tokens) {
+            self.count(counter, user, by);
+        }
+        if let Some(waited) = tokens.waited {
+            self.cx.record(Event::TokenWait(TokenWaitSample {
+                user: UserId(user),
+                at: self.cx.now(),
+                waited,
+            }));
+        }
+    }
+
     fn count(&self, counter: CounterId, user: u32, by: u64) {
         if by > 0 {
             self.cx.record(Event::Count(CountSample {
@@ -452,6 +485,20 @@ impl<D: Driver> Execution<'_, D> {
             }));
         }
     }
+}
+
+/// What goes up by how much.
+pub(crate) fn counted(counters: &TokenCounters, tokens: &TokenUse) -> [(CounterId, u64); 7] {
+    [
+        (counters.refreshes, tokens.refreshes),
+        (counters.logins, tokens.logins),
+        (counters.grants, tokens.grants),
+        (counters.step_ups, tokens.step_ups),
+        (counters.failures, tokens.failures),
+        (counters.refusals, tokens.refusals),
+        (counters.retries, tokens.retries),
+    ]
+    .map(|(counter, by)| (counter, by.into()))
 }
 
 fn failed(failure: Failure) -> (Outcome, Answer) {

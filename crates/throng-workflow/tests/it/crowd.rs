@@ -32,9 +32,9 @@ use url::Url;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-struct Stage {
-    sandbox: NextcloudSandbox,
-    file: ScenarioFile,
+pub(crate) struct Stage {
+    pub(crate) sandbox: NextcloudSandbox,
+    pub(crate) file: ScenarioFile,
     crowd: Arc<Crowd>,
 }
 
@@ -72,13 +72,13 @@ async fn identities(sandbox: &NextcloudSandbox, file: &ScenarioFile) -> Vec<Iden
         challenged: &authorization.challenged_scopes,
         resource: &authorization.resource_scopes,
         server: &authorization.server_scopes,
-        wanted: None,
+        wanted: file.scenario.login.scopes.as_deref(),
     });
     let redirect_uri = Url::parse(DEFAULT_REDIRECT_URI).unwrap();
     let request = RegistrationRequest {
         client_name: "test".to_owned(),
         redirect_uri: redirect_uri.clone(),
-        scopes: scopes.clone(),
+        scopes: scopes::to_register(&scopes, &authorization.resource_scopes),
     };
     let oauth_client = register(
         &client,
@@ -155,7 +155,7 @@ async fn identities(sandbox: &NextcloudSandbox, file: &ScenarioFile) -> Vec<Iden
     provisioned.identities
 }
 
-async fn stage(users: u32, scenario: &str, workload: &str, knobs: Knobs) -> Stage {
+pub(crate) async fn stage(users: u32, scenario: &str, workload: &str, knobs: Knobs) -> Stage {
     let sandbox = NextcloudSandbox::start(NextcloudConfig {
         knobs,
         ..NextcloudConfig::default()
@@ -369,10 +369,28 @@ impl Stage {
         self.run_scenario(Arc::new(scenario), duration).await
     }
 
+    /// Without a warm-up: all that happens counts.
+    pub(crate) async fn run_cold(&self, duration: Duration) -> RunOutcome {
+        let users = self.crowd.len() as u32;
+        let scenario = YamlScenario::<Crowd>::new(self.file.program.clone(), users);
+        self.run_warm(Arc::new(scenario), Duration::ZERO, duration)
+            .await
+    }
+
     async fn run_scenario(&self, scenario: Arc<impl Scenario>, duration: Duration) -> RunOutcome {
+        self.run_warm(scenario, Duration::from_millis(200), duration)
+            .await
+    }
+
+    async fn run_warm(
+        &self,
+        scenario: Arc<impl Scenario>,
+        warmup: Duration,
+        duration: Duration,
+    ) -> RunOutcome {
         let load = Load {
             users: self.crowd.len() as u32,
-            warmup: Duration::from_millis(200),
+            warmup,
             duration,
             pause: Duration::from_millis(5),
             seed: 42,
@@ -426,7 +444,7 @@ impl Stage {
         calls
     }
 
-    async fn close(self) {
+    pub(crate) async fn close(self) {
         let crowd = Arc::into_inner(self.crowd).expect("the run is over");
         let errors = crowd.close().await;
         assert!(errors.is_empty(), "{errors:?}");
@@ -434,7 +452,7 @@ impl Stage {
     }
 }
 
-fn errors(outcome: &RunOutcome) -> Vec<String> {
+pub(crate) fn errors(outcome: &RunOutcome) -> Vec<String> {
     outcome
         .tally
         .errors()

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use throng_engine::{Executor, Load, RunOutcome, StopSignals};
 use throng_metrics::{Failure, FailureKind, StepId};
-use throng_workflow::run::{Driver, Performed, Prepared, Reply, Task, UserNames};
+use throng_workflow::run::{Driver, Performed, Prepared, Readied, Reply, Task, UserNames};
 use throng_workflow::{Environment, Overrides, Program, ScenarioFile, YamlScenario};
 
 /// What the fake is asked.
@@ -63,8 +63,8 @@ impl Driver for Fake {
         "run"
     }
 
-    async fn ready(&self, _: u32) -> Result<u32, Failure> {
-        Ok(0)
+    async fn ready(&self, _: u32) -> Readied {
+        Readied::default()
     }
 
     async fn perform(&self, user: u32, task: &Prepared<'_>) -> Performed {
@@ -74,7 +74,9 @@ impl Driver for Fake {
                 serde_json::from_slice(arguments).expect("valid JSON"),
             ),
             Task::Resource(uri) => (uri.clone(), Value::Null),
-            Task::Request(_) | Task::Listen(_) => panic!("the fake speaks no HTTP"),
+            Task::Request(_) | Task::Listen(_) | Task::Token(_) => {
+                panic!("the fake speaks no HTTP")
+            }
         };
         let baggage = task
             .baggage
@@ -101,7 +103,8 @@ impl Driver for Fake {
             stream: None,
             result: result.map(Reply::from),
             retries: 0,
-            token_refreshes: 0,
+            denied: None,
+            tokens: None,
         }
     }
 }

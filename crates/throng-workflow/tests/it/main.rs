@@ -7,3 +7,4 @@ mod http;
 mod problems;
 mod roster;
 mod run;
+mod tokens;

@@ -525,3 +525,23 @@ login:
 {workflow}"
     )));
 }
+
+snapshot!(tokens, {
+    let mut all = steps(
+        "[me]",
+        "      - both: { call: t, token: refresh }
+      - json: { token: login, json: { a: 1 } }
+      - word: { token: refrsh }
+      - renews: { token: revoke, renew: false }
+      - waits: { token: refresh, until: { refused: invalid_grant } }
+      - twice: { call: t, until: { refused: \"401\", equals: 5 } }
+      - saves: { call: t, until: { refused: \"401\" }, save: { a: $.id }, check: { exists: true }, refused: { error: no } }
+",
+    );
+    for login in ["kind: none", "kind: request, request: { post: /login }"] {
+        all.push_str(&problems(&format!(
+            "name: t\ntarget: {{ protocol: http, url: \"http://localhost\" }}\nlogin: {{ {login} }}\nusers: {{ password: p }}\nworkflows:\n  w:\n    actors: [me]\n    steps:\n      - a: {{ token: refresh }}\n      - b: {{ get: /, renew: false }}\n",
+        )));
+    }
+    all
+});

@@ -37,6 +37,11 @@ pub(crate) fn check(args: &CheckArgs, output: Output) -> Result<ExitCode, Comman
             super::tell(&format!("error: {}\n", wrong.join("\nerror: ")));
             continue;
         }
+        if let Err(error) = super::sandbox::knobs_of(&file, None) {
+            mistakes = true;
+            super::tell(&format!("error: {error:#}\n"));
+            continue;
+        }
         if !connects {
             super::print(&format!("{}{}", sound(name, &file), unset(&file)))?;
             continue;

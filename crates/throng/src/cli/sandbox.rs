@@ -12,6 +12,7 @@ use throng_sandbox::{
     Admin, EndpointKnob, IssuerConfig, Jitter, Knobs, Latency, McpAuth, McpConfig, NextcloudConfig,
     NextcloudSandbox, Secret,
 };
+use throng_workflow::ScenarioFile;
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -175,6 +176,57 @@ fn validate(knobs: &Knobs) -> anyhow::Result<()> {
 /// Where it can't be read, or says what makes no sense.
 pub(crate) fn check_knobs(path: &Path) -> anyhow::Result<()> {
     validate(&read_knobs(path)?)
+}
+
+/// The knobs of a scenario, those of a file put over them one by one; none where neither says any.
+///
+/// # Errors
+/// With the place in the scenario file where its part makes no sense, or the name of the knobs file.
+pub(crate) fn knobs_of(file: &ScenarioFile, flag: Option<&Path>) -> anyhow::Result<Option<Knobs>> {
+    let Some(part) = &file.scenario.sandbox else {
+        return flag.map(read_knobs).transpose();
+    };
+    let mark = part.knobs.mark;
+    let said = |error: &dyn std::fmt::Display| {
+        anyhow!(
+            "{}:{}:{}: the knobs in `sandbox` make no sense: {error}",
+            file.origin,
+            mark.line,
+            mark.column
+        )
+    };
+    let mut knobs = part.knobs.0.clone();
+    let own: Knobs = serde_json::from_value(knobs.clone()).map_err(|error| said(&error))?;
+    own.validate().map_err(|faults| {
+        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        said(&faults.join(", "))
+    })?;
+    let over = match flag {
+        // All its mistakes first: put over the others, only the key would be known.
+        Some(path) => {
+            read_knobs(path)?;
+            read_value(path)?
+        }
+        None => serde_json::Value::Null,
+    };
+    if let (Some(knobs), serde_json::Value::Object(over)) = (knobs.as_object_mut(), over) {
+        knobs.extend(over);
+    }
+    let knobs: Knobs = serde_json::from_value(knobs)?;
+    validate(&knobs)?;
+    Ok(Some(knobs))
+}
+
+fn read_value(path: &Path) -> anyhow::Result<serde_json::Value> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("reading the knobs file {}", path.display()))?;
+    serde_saphyr::from_str(&text).map_err(|error| {
+        anyhow!(
+            "the knobs file {}: {}",
+            path.display(),
+            error.without_snippet()
+        )
+    })
 }
 
 fn read_knobs(path: &Path) -> anyhow::Result<Knobs> {

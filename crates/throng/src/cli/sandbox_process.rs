@@ -3,13 +3,13 @@
 //! The child is this same executable (`throng sandbox NAME --stop-at-eof --json`). It holds the read end of a
 //! pipe whose write end is here: when this process ends, however it ends, the pipe closes and the child stops.
 
-use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
-use throng_sandbox::{Bug, Bugs};
+use tempfile::NamedTempFile;
+use throng_sandbox::{Bug, Bugs, Knobs};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -62,6 +62,13 @@ impl Ready {
     }
 }
 
+/// Knobs as a file, which goes when it's dropped.
+fn write(knobs: &Knobs) -> anyhow::Result<NamedTempFile> {
+    let file = NamedTempFile::new().context("making a file for the sandbox's knobs")?;
+    serde_json::to_writer(file.as_file(), knobs).context("writing the sandbox's knobs")?;
+    Ok(file)
+}
+
 /// A running sandbox; dropping it kills it.
 pub(crate) struct SandboxProcess {
     child: Child,
@@ -75,7 +82,7 @@ impl SandboxProcess {
     /// Where the child can't be started, ends early or doesn't come up in time; with what it said.
     pub(crate) async fn start(
         kind: SandboxKind,
-        knobs: Option<&Path>,
+        knobs: Option<&Knobs>,
         bugs: Option<&Bugs>,
         issuer: &IssuerArgs,
         seed: u64,
@@ -91,8 +98,10 @@ impl SandboxProcess {
         if kind == SandboxKind::Nextcloud {
             command.args(["--mcp-port", "0"]);
         }
-        if let Some(knobs) = knobs {
-            command.arg("--knobs").arg(knobs);
+        // Read by the time that it says where it is.
+        let written = knobs.map(write).transpose()?;
+        if let Some(file) = &written {
+            command.arg("--knobs").arg(file.path());
         }
         // The secret, if there is one, is in the environment, which the child inherits.
         let IssuerArgs {

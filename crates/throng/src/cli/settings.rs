@@ -8,7 +8,7 @@ use anyhow::{anyhow, bail};
 use throng_client::Trust;
 use throng_identity::secret::Secret;
 use throng_workflow::model::Protocol;
-use throng_workflow::{DirectoryOverrides, Environment, Overrides, Problem, ScenarioFile};
+use throng_workflow::{DirectoryOverrides, Environment, Overrides, Problem, ScenarioFile, builtin};
 
 use super::args::{ClientArgs, RunArgs, TargetArgs};
 use super::run::job::Job;
@@ -25,7 +25,8 @@ pub(crate) enum Place {
     Sandbox,
 }
 
-/// Where the run goes: a bare `throng run` takes the sandbox, and says so.
+/// Where the run goes: a bare `throng run` takes the sandbox, and says so; so does a built-in scenario that is about what the
+/// sandbox plants.
 pub(crate) fn place(args: &RunArgs) -> Place {
     let TargetArgs {
         sandbox,
@@ -35,7 +36,11 @@ pub(crate) fn place(args: &RunArgs) -> Place {
         host,
         ..
     } = &args.target;
-    let bare = args.scenario.is_none() && url.is_none() && host.is_none();
+    let at_home = args
+        .scenario
+        .as_deref()
+        .is_none_or(builtin::is_at_home_in_the_sandbox);
+    let bare = at_home && url.is_none() && host.is_none();
     if args.issuer.issuer.is_some()
         || *sandbox
         || sandbox_knobs.is_some()

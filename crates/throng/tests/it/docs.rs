@@ -222,7 +222,8 @@ fn every_key_of_a_report_is_in_the_reference_and_the_reference_has_no_other() {
     // With planted errors, so that the lists of errors and reasons are not empty.
     fs::write(
         file("knobs.yaml"),
-        "endpoints: [{ match: nc_*, error_rate: 0.3, error: tool_error }]",
+        // And with tokens that end, so that somebody waits for one.
+        "endpoints: [{ match: nc_*, error_rate: 0.3, error: tool_error }]\ntoken_lifetime_s: 1",
     )
     .expect("written");
     let output = throng(
@@ -230,7 +231,7 @@ fn every_key_of_a_report_is_in_the_reference_and_the_reference_has_no_other() {
         &[
             "run",
             "-d",
-            "1",
+            "3",
             "-w",
             "0",
             "-q",
@@ -340,6 +341,9 @@ fn every_knob_is_in_the_reference() {
             knob(Jitter::Normal { deviation_ms: 1.0 }),
             knob(Jitter::Exponential { mean_ms: 1.0 }),
         ],
+        token_lifetime_told_s: Some(1),
+        token_expiry_grid_s: Some(1),
+        revocation_lag: Some(Latency::default()),
         ..Knobs::default()
     };
     let mut found = BTreeSet::new();

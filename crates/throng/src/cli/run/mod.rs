@@ -131,8 +131,9 @@ async fn execute(
     if let (Some(sandbox), Some(outcome)) = (&sandbox, &worked.outcome) {
         let catalog = worked.catalog.as_ref();
         let catalog = catalog.unwrap_or(&prepared.file.program.catalog);
-        match ground_truth::compare(&made.client, &sandbox.ready.url, catalog, &outcome.tally).await
-        {
+        let not_renewing = prepared.file.program.not_renewing();
+        let (client, url) = (&made.client, &sandbox.ready.url);
+        match ground_truth::compare(client, url, catalog, &outcome.tally, &not_renewing).await {
             Ok(compared) => truth = Some(compared),
             Err(error) => narrator.warn(&format!("{error:#}")),
         }
@@ -190,8 +191,8 @@ async fn start_sandbox(
         }
         settings::SandboxKind::Integr8scode => "Starting a sandbox: Integr8sCode's API...",
     });
-    let knobs = args.target.sandbox_knobs.as_deref();
     let bugs = args.target.sandbox_bugs.as_ref();
+    let knobs = prepared.knobs.as_ref();
     let sandbox = SandboxProcess::start(kind, knobs, bugs, &args.issuer, prepared.seed)
         .await
         .map_err(CommandError::failed)?;

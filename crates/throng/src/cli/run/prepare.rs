@@ -12,6 +12,7 @@ use throng_engine::{Executor, InFlightLimit, Load, Rate};
 use throng_fuzz::shell;
 use throng_identity::ledger::Ledger;
 use throng_metrics::Threshold;
+use throng_sandbox::Knobs;
 use throng_workflow::ScenarioFile;
 use throng_workflow::decode::Named;
 use throng_workflow::model::{DirectoryKind, LoginKind, Mode, Protocol, Registering};
@@ -41,6 +42,8 @@ const DEFAULT_QUEUE: u32 = 10_000;
 pub(crate) struct Prepared<'j> {
     pub(crate) job: &'j dyn Job,
     pub(crate) file: ScenarioFile,
+    /// What a sandbox that is started for the run plants.
+    pub(crate) knobs: Option<Knobs>,
     pub(crate) place: Place,
     pub(crate) load: Load,
     pub(crate) thresholds: Vec<Threshold>,
@@ -80,6 +83,8 @@ impl<'j> Prepared<'j> {
         let pending = (place == Place::Sandbox).then(|| SandboxKind::of(args).pending());
         let file =
             settings::scenario(job, args, pending.as_ref(), seed).map_err(CommandError::usage)?;
+        let knobs = sandbox::knobs_of(&file, args.target.sandbox_knobs.as_deref())
+            .map_err(CommandError::usage)?;
         check_login(&file, place).map_err(CommandError::usage)?;
         check_stays_in(&file, place).map_err(CommandError::usage)?;
         let load = load(&file, args, seed).map_err(CommandError::usage)?;
@@ -115,6 +120,7 @@ impl<'j> Prepared<'j> {
         Ok(Self {
             job,
             file,
+            knobs,
             place,
             load,
             thresholds,

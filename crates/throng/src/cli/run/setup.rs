@@ -81,6 +81,8 @@ pub(crate) struct Wanted<'a> {
     /// What removes users that are left; none where nothing can.
     pub(crate) cleanup_command: Option<String>,
     pub(crate) stop: &'a StopSignals,
+    /// Whether a step revokes tokens.
+    pub(crate) revokes: bool,
 }
 
 /// Finds out how to log in, makes a client where one is needed, and the users, and logs them in. Says how further ones log in.
@@ -142,6 +144,12 @@ async fn oauth(
     let enrolment = Arc::new(enrolment(wanted, made)?);
     made.enrolment = Some(enrolment.clone());
     let authorization = discover_login(wanted, &enrolment, narrator).await?;
+    if wanted.revokes && authorization.revocation_endpoint.is_none() {
+        bail!(
+            "a step of the workload revokes tokens (`token: revoke`), and {} offers no revocation (no revocation_endpoint in its metadata); take another --workload",
+            authorization.issuer
+        );
+    }
     let scopes = enrolment.choose_scopes(&authorization);
     if wanted.scenario.users.create {
         check_directory(wanted, made, narrator).await?;

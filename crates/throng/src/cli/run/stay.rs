@@ -70,6 +70,7 @@ async fn identities(
         phases: "",
         cleanup_command: prepared.cleanup_command(),
         stop,
+        revokes: false,
     };
     let (_, identities) = set_up(&wanted, made, narrator).await?;
     Ok(identities)

@@ -224,6 +224,7 @@ fn wanted<'a>(
         phases: if monkeys && both { "monkey_" } else { "" },
         cleanup_command: prepared.cleanup_command(),
         stop,
+        revokes: !monkeys && prepared.file.program.revokes(),
     })
 }
 
