@@ -96,7 +96,7 @@ async fn knobs_mean_a_sandbox_and_are_read_before_it_is_started() {
     std::fs::write(home.path().join("bad.yaml"), "lost_appends: 7\n").expect("a file");
     std::fs::write(home.path().join("good.yaml"), "seed: 1\n").expect("a file");
     assert_refused!(run(&["--sandbox-knobs", "missing.yaml"]).await, @"error: reading the knobs file missing.yaml: No such file or directory (os error 2)");
-    assert_refused!(run(&["--sandbox-knobs", "wrong.yaml"]).await, @"error: the knobs file wrong.yaml: unknown field `endpoint`, expected one of seed, endpoints, share_propagation_ms, token_lifetime_s, refresh, lost_appends at line 1, column 1");
+    assert_refused!(run(&["--sandbox-knobs", "wrong.yaml"]).await, @"error: the knobs file wrong.yaml: unknown field `endpoint`, expected one of seed, endpoints, share_propagation_ms, token_lifetime_s, token_lifetime_told_s, token_expiry_grid_s, revocation_lag, scope_challenges, refresh, lost_appends at line 1, column 1");
     assert_refused!(run(&["--sandbox-knobs", "bad.yaml"]).await, @"
     error: the knobs don't make sense:
       `lost_appends` is 7, expected a fraction from 0 to 1
@@ -315,7 +315,7 @@ async fn every_template_is_written_sound_and_never_over_a_file() {
 
 #[tokio::test]
 async fn an_unknown_template_is_met_with_the_known_ones() {
-    assert_refused!(alone(&["init", "--template", "nextclod"]).await, @"error: there's no template `nextclod`; there are mcp-oauth, nextcloud, integr8scode, permission-escalation");
+    assert_refused!(alone(&["init", "--template", "nextclod"]).await, @"error: there's no template `nextclod`; there are mcp-oauth, nextcloud, integr8scode, permission-escalation, token_expiry, refresh_storm, revocation_lag, session_over_refresh");
 }
 
 #[tokio::test]
