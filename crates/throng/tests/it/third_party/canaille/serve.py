@@ -89,7 +89,14 @@ app = canaille.create_app(
         "SECRET_KEY": "of-no-use-elsewhere-0123456789-0123456789",
         "SERVER_NAME": origin,
         "PREFERRED_URL_SCHEME": "http",
-        "CANAILLE": {"DATABASE": "memory", "ENABLE_INTRUDER_LOCKOUT": False, "CAPTCHA_ENABLED": False},
+        "CANAILLE": {
+            "DATABASE": "memory",
+            "ENABLE_INTRUDER_LOCKOUT": False,
+            "CAPTCHA_ENABLED": False,
+            # With it a field is sent for validation half a second after it was filled in, and whoever sent the form meanwhile is
+            # forgotten by the answer's cookie: on a slow machine that fails logins at random.
+            "HTMX": False,
+        },
         "CANAILLE_OIDC": {"DYNAMIC_CLIENT_REGISTRATION_OPEN": True, "TRUSTED_DOMAINS": []},
         "OAUTH2_TOKEN_EXPIRES_IN": {"authorization_code": wanted.get("lifetime", 60)},
     }
