@@ -110,18 +110,23 @@ fn mcp(args: &SandboxArgs) -> anyhow::Result<McpConfig> {
     })
 }
 
+/// The secret of the client that may ask an outside provider about tokens.
+///
+/// # Errors
+/// Where it is nowhere.
+pub(crate) fn issuer_secret() -> anyhow::Result<Secret> {
+    let secret = std::env::var(ISSUER_SECRET).ok();
+    let secret = secret.filter(|secret| !secret.is_empty());
+    let missing = || format!("--issuer-client: its secret isn't in {ISSUER_SECRET}");
+    Ok(Secret::new(secret.with_context(missing)?))
+}
+
 fn outside_issuer(args: &IssuerArgs) -> anyhow::Result<Option<IssuerConfig>> {
     let Some(issuer) = &args.issuer else {
         return Ok(None);
     };
     let introspection = match &args.issuer_client {
-        Some(client) => {
-            let secret = std::env::var(ISSUER_SECRET)
-                .ok()
-                .filter(|secret| !secret.is_empty())
-                .with_context(|| format!("--issuer-client: its secret isn't in {ISSUER_SECRET}"))?;
-            Some((client.clone(), Secret::new(secret)))
-        }
+        Some(client) => Some((client.clone(), issuer_secret()?)),
         None => None,
     };
     let plain = IssuerConfig::new(issuer);

@@ -70,6 +70,9 @@ pub(crate) fn check_issuer(args: &RunArgs) -> anyhow::Result<()> {
             "--issuer is for scenarios with `protocol: mcp`: nobody logs in by OAuth at the sandbox of this one"
         );
     }
+    if args.issuer.issuer_client.is_some() {
+        super::sandbox::issuer_secret()?;
+    }
     Ok(())
 }
 

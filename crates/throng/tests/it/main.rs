@@ -8,6 +8,7 @@ mod directories;
 mod docs;
 mod eras;
 mod http;
+mod issuer;
 mod journal;
 mod killed;
 mod modes;

@@ -11,7 +11,7 @@ use http::{Request, StatusCode, header};
 use serde_json::Value;
 use throng_client::{Client, Connector, ConnectorOptions};
 use throng_identity::discovery::{Authorization, Flow, discover_issuer};
-use throng_identity::login::{DEFAULT_REDIRECT_URI, Login, LoginError, LoginPlan, Problem, log_in};
+use throng_identity::login::{DEFAULT_REDIRECT_URI, Login, LoginError, LoginPlan, log_in};
 use throng_identity::pkce::Pkce;
 use throng_identity::registration::{
     OAuthClient, RegistrationRequest, TokenAuth, Unregistered, register, unregister,
