@@ -26,7 +26,7 @@ use throng_client::{
 use throng_identity::assertion::AssertionKey;
 use throng_identity::discovery::{Authorization, Flow, discover_for, discover_issuer};
 use throng_identity::enrolment::{Enrolment, Moved};
-use throng_identity::login::grant::{Given, Subject, TokenKind};
+use throng_identity::login::grant::{Subject, TokenKind};
 use throng_identity::login::{
     DEFAULT_REDIRECT_URI, Grant, GrantClient, GrantPlan, LoginPlan, Whom, log_in, log_in_by_grant,
 };
@@ -191,9 +191,9 @@ async fn insist<T>(
 /// The user that the suite's servers let in without a page.
 fn somebody() -> Whom {
     Whom {
-        n: 1,
         name: "somebody".to_owned(),
         password: Secret::new("not asked for"),
+        token: None,
     }
 }
 
@@ -225,7 +225,7 @@ async fn log_in_for(
             "auth/enterprise-managed-authorization" => {
                 enterprise_managed(&http, &authorization, &need).await?
             }
-            "auth/wif-jwt-bearer" => Grant::Assertion(Given::Shared(need("valid_jwt")?.into())),
+            "auth/wif-jwt-bearer" => Grant::Assertion(given(need("valid_jwt")?, TokenKind::Jwt)),
             _ => Grant::ClientCredentials,
         };
         let plan = Arc::new(GrantPlan {
@@ -264,6 +264,7 @@ async fn log_in_for(
         client_name: "throng conformance".to_owned(),
         run: ledger.begin_run()?,
         ledger,
+        flow: Flow::Code,
         timeout: TIMEOUT,
         moved: Moved::default(),
     });
@@ -281,6 +282,15 @@ async fn log_in_for(
     Ok(TokenCell::new(login.tokens, plan, &client, &name, password))
 }
 
+/// A token that the scenario's context gives.
+fn given(token: String, kind: TokenKind) -> Subject {
+    Subject {
+        kind,
+        shared: Some(token.into()),
+        login: None,
+    }
+}
+
 /// The exchange of an id token at an identity provider, of which the scenario's context tells.
 async fn enterprise_managed(
     http: &Client,
@@ -290,9 +300,8 @@ async fn enterprise_managed(
     let issuer = need("idp_issuer")?;
     let resource = authorization.resource.as_deref();
     let provider = discover_issuer(Flow::Direct, http, &issuer, resource, TIMEOUT).await?;
-    let id_token = Given::Shared(need("idp_id_token")?.into());
     Ok(Grant::EnterpriseManaged {
-        subject: Subject::Given(id_token, TokenKind::Id),
+        subject: given(need("idp_id_token")?, TokenKind::Id),
         provider_client: Arc::new(proven(&need("idp_client_id")?, &Proof::Public, &provider)),
         provider: Arc::new(provider),
     })

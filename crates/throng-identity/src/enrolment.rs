@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::discovery::{self, Authorization, DiscoveryError, Flow};
-use crate::ledger::{Kind, Ledger, LedgerError, RunId, State};
+use crate::ledger::{Kind, Ledger, LedgerError, Place, RunId, State};
 use crate::login::{Keys, LoginPlan};
 use crate::provision::{ClientError, oauth_client};
 use crate::registration::{self, ClientSource, OAuthClient, RegistrationRequest, Unregistered};
@@ -41,6 +41,8 @@ pub struct Enrolment {
     pub ledger: Ledger,
     /// The run.
     pub run: RunId,
+    /// What tokens are got by.
+    pub flow: Flow,
     /// Time allowed for each request.
     pub timeout: Duration,
     /// What has changed since the run began.
@@ -85,17 +87,21 @@ pub enum FollowError {
 }
 
 impl Enrolment {
-    /// Finds out where users log in.
+    /// Finds out where users log in, or where else their tokens come from.
     ///
     /// # Errors
     /// See [`DiscoveryError`].
     pub async fn discover(&self) -> Result<Authorization, DiscoveryError> {
-        discovery::discover_for(Flow::Code, &self.http, &self.target, self.timeout).await
+        discovery::discover_for(self.flow, &self.http, &self.target, self.timeout).await
     }
 
     /// The scopes to ask for.
     pub fn choose_scopes(&self, authorization: &Authorization) -> Vec<String> {
-        scopes::choose(&scopes::Known::of(authorization, self.scopes.as_deref()))
+        let known = scopes::Known::of(authorization, self.scopes.as_deref());
+        match self.flow {
+            Flow::Code => scopes::choose(&known),
+            Flow::Direct => scopes::choose_for_machine(&known),
+        }
     }
 
     /// Takes the run's OAuth client.
@@ -183,7 +189,7 @@ impl Enrolment {
             ..used.clone()
         });
         if let Some(before) = before {
-            self.retire(&before)
+            self.retire(&before, from)
                 .await
                 .map_err(|error| client(error.into()))?;
         }
@@ -192,8 +198,8 @@ impl Enrolment {
         Ok(Some(plan))
     }
 
-    /// Takes the registration back that nobody uses any more. The one at the end of the run will be another.
-    async fn retire(&self, client: &OAuthClient) -> Result<(), LedgerError> {
+    /// Takes the registration at `issuer` back, which nobody uses any more. The one at the end of the run will be another.
+    async fn retire(&self, client: &OAuthClient, issuer: &str) -> Result<(), LedgerError> {
         let Some(registration) = &client.registration else {
             return Ok(());
         };
@@ -211,11 +217,12 @@ impl Enrolment {
                 State::Stays
             }
         };
-        let (run, id) = (self.run.clone(), client.id.clone());
+        let (run, id, place) = (self.run.clone(), client.id.clone(), Place::issuer(issuer));
         self.ledger
             .run(move |ledger| {
                 for entry in ledger.open_entries_of(&run)? {
-                    if entry.kind == Kind::Client && entry.name == id {
+                    // Two authorization servers may call their clients the same.
+                    if entry.kind == Kind::Client && entry.name == id && entry.place == place {
                         ledger.set_state(entry.id, state)?;
                     }
                 }

@@ -421,6 +421,7 @@ fn check_users_are_somewhere(scenario: &Scenario, problems: &mut Problems) {
     let (login, users) = (&scenario.login, &scenario.users);
     let password = users.password.as_ref();
     let known = password.is_some_and(|password| !password.0.expose().is_empty());
+    check_tokens_are_somewhere(scenario, problems);
     if matches!(login.kind, LoginKind::Request | LoginKind::Form)
         && users.create
         && scenario.directory.is_none()
@@ -432,6 +433,47 @@ fn check_users_are_somewhere(scenario: &Scenario, problems: &mut Problems) {
             login.mark,
             "users that log in must be created somewhere, and there is no `directory`",
             "add a `directory`; or name users who are there already in `users.from`; or give `users.password` if they are there already, or share one password; or `login: { kind: none }` if the target asks nobody who he is",
+        );
+    }
+}
+
+/// Users who bring their own tokens, or are clients of their own, are there already or are created somewhere.
+fn check_tokens_are_somewhere(scenario: &Scenario, problems: &mut Problems) {
+    let (login, users) = (&scenario.login, &scenario.users);
+    if problems.lost_between(Mark::default(), None) || users.from.is_some() {
+        return;
+    }
+    let nobody = users.create && scenario.directory.is_none();
+    match login.kind {
+        LoginKind::Bearer if login.token.is_none() => problems.add_with_help(
+            login.mark,
+            "a login of kind `bearer` needs a token for each user",
+            "give `token`, where all have the same one, or name the users and their tokens in a file: `users.from`",
+        ),
+        LoginKind::ClientCredentials if login.client.is_none() && nobody => problems.add_with_help(
+            login.mark,
+            "without `client` each user is a client of its own, and there is no `directory` to create them in",
+            "give `client`, where all are the same one; or name users who are there already in `users.from`; or add a `directory`",
+        ),
+        LoginKind::TokenExchange if nobody => {
+            let given = login.subject.as_ref().is_some_and(|subject| subject.value.is_some());
+            if !given && users.password.is_none() {
+                problems.add_with_help(
+                    login.mark,
+                    "users log in for the token that is exchanged, and there is no `directory` to create them in",
+                    "add a `directory`; or name users who are there already, or their tokens, in `users.from`; or give `subject.value`, where all have the same token",
+                );
+            }
+        }
+        _ => {}
+    }
+    if let (LoginKind::Bearer, true, Some(directory)) =
+        (login.kind, users.create, &scenario.directory)
+    {
+        problems.add_with_help(
+            directory.mark,
+            "users that are created here would not be those of the tokens",
+            "leave `directory` out, or set `users.create: false`",
         );
     }
 }
@@ -454,7 +496,18 @@ fn check_load(scenario: &Scenario, problems: &mut Problems) {
     // Of a file that could not be read nothing is known.
     let given = scenario.users.mark != Mark::default();
     let listed = scenario.users.from.is_some();
-    if given && !scenario.users.create && !listed && scenario.users.password.is_none() {
+    let login = &scenario.login;
+    let needless = match login.kind {
+        LoginKind::Bearer => true,
+        LoginKind::ClientCredentials => login.client.is_some(),
+        LoginKind::TokenExchange => login
+            .subject
+            .as_ref()
+            .is_some_and(|subject| subject.value.is_some()),
+        _ => false,
+    };
+    if given && !scenario.users.create && !listed && !needless && scenario.users.password.is_none()
+    {
         problems.add_with_help(
             scenario.users.mark,
             "users that are not created need a `password` to log in with",

@@ -11,7 +11,10 @@ use crate::problem::Mark;
 use crate::scalar::{Pattern, RateText, SecretText, Span};
 use crate::template::{JsonTemplate, Template};
 
-pub use crate::accounts::{Client, Login, LoginKind, NamedRequest, Request};
+pub use crate::accounts::{
+    Client, Login, LoginKind, NamedRequest, PrivateKey, Request, SecretWay, Signing, Subject,
+    SubjectToken, Via,
+};
 pub use crate::blocks::{Actor, ActorCount, Block, ForEach, OneOf, Parallel, Sequence};
 pub use crate::directory::{Directory, DirectoryKind, Listing, Registering, SignUp};
 pub use crate::monkey::{Accepted, CheckName, Monkey};

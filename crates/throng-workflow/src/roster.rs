@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use crate::csv;
 use crate::decode::{At, Decode, record};
 use crate::file::Environment;
-use crate::model::{LoginKind, Scenario};
+use crate::model::{Login, LoginKind, Scenario};
 use crate::node::{self, Kind, Node};
 use crate::problem::{Mark, Problems};
 use crate::scalar::SecretText;
@@ -127,7 +127,7 @@ pub(crate) fn fill(
         }
         let shared = scenario.users.password.as_ref();
         let has_shared = shared.is_some_and(|password| !password.0.expose().is_empty());
-        if needs_password(scenario.login.kind) && !has_shared {
+        if needs_password(&scenario.login) && !has_shared {
             for user in listed.iter().filter(|user| user.password.is_none()) {
                 // One whose file could not be read has been told of.
                 if user.password_file.is_none() {
@@ -140,6 +140,19 @@ pub(crate) fn fill(
                         ),
                         "fill in `password` or `password_file`; or give `users.password`, where all have the same",
                     );
+                }
+            }
+        }
+        if scenario.login.kind == LoginKind::Bearer && scenario.login.token.is_none() {
+            for user in listed.iter().filter(|user| user.token.is_none()) {
+                // One whose file could not be read has been told of.
+                if user.token_file.is_none() {
+                    let message = format!(
+                        "`{}` has no token, which `login: {{ kind: bearer }}` needs",
+                        user.name.value
+                    );
+                    let help = "fill in `token` or `token_file`; or give `login.token`, where all have the same";
+                    own.add_with_help(user.mark, message, help);
                 }
             }
         }
@@ -259,9 +272,12 @@ fn take(users: &mut Vec<Listed>, count: &mut At<u32>, path: &Path, problems: &mu
 }
 
 /// Whether users of this login have a password of their own.
-fn needs_password(kind: LoginKind) -> bool {
-    matches!(
-        kind,
-        LoginKind::OAuth | LoginKind::Request | LoginKind::Form
-    )
+fn needs_password(login: &Login) -> bool {
+    match login.kind {
+        LoginKind::OAuth | LoginKind::Request | LoginKind::Form => true,
+        // Each is a client of its own, and that is its secret.
+        LoginKind::ClientCredentials => login.client.is_none(),
+        // A user may bring a token in place of a login.
+        LoginKind::TokenExchange | LoginKind::Bearer | LoginKind::None => false,
+    }
 }

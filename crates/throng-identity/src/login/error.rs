@@ -214,9 +214,16 @@ pub enum Problem {
     /// The token endpoint's answer is no token response.
     #[error("expected a token response, got {0}")]
     Tokens(String),
+    /// There is no token to exchange.
+    #[error(
+        "expected a token to exchange, got none: give one for all, one of each user's own (`users.from`), or an identity provider to log in at"
+    )]
+    NoSubject,
     /// The login at the identity provider did not bring what is to be exchanged.
-    #[error("expected {0} of the login at the identity provider, to exchange it; it brought none")]
-    NoSubject(&'static str),
+    #[error(
+        "expected an id token of the login at the identity provider, to exchange it; it brought none (ask it for the scope openid)"
+    )]
+    NoIdToken,
     /// The id token is not to be trusted.
     #[error("expected a valid id token: {0}")]
     IdToken(#[source] IdTokenError),

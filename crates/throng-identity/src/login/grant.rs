@@ -79,35 +79,26 @@ pub enum Grant {
         /// As which client there.
         provider_client: Arc<OAuthClient>,
     },
-    /// An assertion that somebody else made, such as the workload identity of a machine (RFC 7523 section 2.1).
-    Assertion(Given),
+    /// The token itself as an assertion, made by somebody whom the resource's authorization server trusts, such as the workload
+    /// identity of a machine (RFC 7523 section 2.1).
+    Assertion(Subject),
 }
 
-/// The token that an exchange begins with.
+/// The token that an exchange begins with: the first of these that there is.
 #[derive(Debug, Clone)]
-pub enum Subject {
-    /// One that somebody else cares for.
-    Given(Given, TokenKind),
-    /// What a login of the user at the identity provider brings.
-    Login(Arc<LoginPlan>, TokenKind),
+pub struct Subject {
+    /// What it is.
+    pub kind: TokenKind,
+    /// The same one for all users, and not got by us.
+    pub shared: Option<Secret>,
+    /// What a login of the user at the identity provider brings, where the user has no token of its own ([`Whom::token`]).
+    pub login: Option<Arc<LoginPlan>>,
 }
 
-/// Tokens that are given and not got by us.
-#[derive(Debug, Clone)]
-pub enum Given {
-    /// The same one for all users.
-    Shared(Secret),
-    /// One for each user, by number from 1.
-    Each(Arc<[Secret]>),
-}
-
-impl Given {
-    /// That of the `n`th user, from 1; none if there are fewer.
-    pub fn of(&self, n: u32) -> Option<&Secret> {
-        match self {
-            Self::Shared(one) => Some(one),
-            Self::Each(all) => all.get((n as usize).checked_sub(1)?),
-        }
+impl Subject {
+    /// The token that is given and not got by us.
+    fn given<'a>(&'a self, whom: &'a Whom) -> Option<&'a Secret> {
+        self.shared.as_ref().or(whom.token.as_ref())
     }
 }
 
@@ -136,10 +127,7 @@ impl TokenKind {
     fn among(self, tokens: &Tokens) -> Result<Secret, Problem> {
         match self {
             Self::Access => Ok(tokens.access.clone()),
-            Self::Id | Self::Jwt => tokens
-                .id_token
-                .clone()
-                .ok_or(Problem::NoSubject("an id token")),
+            Self::Id | Self::Jwt => tokens.id_token.clone().ok_or(Problem::NoIdToken),
         }
     }
 }
@@ -147,12 +135,12 @@ impl TokenKind {
 /// Whose tokens.
 #[derive(Debug, Clone)]
 pub struct Whom {
-    /// Number in the name, from 1.
-    pub n: u32,
     /// Login name.
     pub name: String,
     /// Login password; made up and of no use where nobody logs in with it.
     pub password: Secret,
+    /// A token of this user's that somebody else cares for.
+    pub token: Option<Secret>,
 }
 
 impl GrantPlan {
@@ -174,13 +162,10 @@ impl GrantPlan {
     /// The login at the identity provider that stands behind it.
     fn behind(&self) -> Option<&Arc<LoginPlan>> {
         match &self.grant {
-            Grant::TokenExchange { subject, .. } | Grant::EnterpriseManaged { subject, .. } => {
-                match subject {
-                    Subject::Login(plan, _) => Some(plan),
-                    Subject::Given(..) => None,
-                }
-            }
-            Grant::ClientCredentials | Grant::Assertion(_) => None,
+            Grant::TokenExchange { subject, .. }
+            | Grant::EnterpriseManaged { subject, .. }
+            | Grant::Assertion(subject) => subject.login.as_ref(),
+            Grant::ClientCredentials => None,
         }
     }
 }
@@ -231,11 +216,9 @@ async fn attempt(
             let grant = [("grant_type", "client_credentials")];
             for_access(walk, plan, &client, &grant, &[]).await
         }
-        Grant::Assertion(given) => {
-            let assertion = given.of(whom.n).ok_or(Problem::NoSubject("an assertion"))?;
-            present(walk, plan, &client, assertion).await
-        }
-        Grant::TokenExchange { subject, .. } | Grant::EnterpriseManaged { subject, .. } => {
+        Grant::TokenExchange { subject, .. }
+        | Grant::EnterpriseManaged { subject, .. }
+        | Grant::Assertion(subject) => {
             from_subject(walk, plan, &client, subject, whom, before).await
         }
     }
@@ -250,13 +233,11 @@ async fn from_subject(
     whom: &Whom,
     before: Option<&Tokens>,
 ) -> Result<Tokens, Failure> {
-    let (login, kind) = match subject {
-        Subject::Given(given, kind) => {
-            let given = given.of(whom.n).ok_or(Problem::NoSubject("a token"))?;
-            return exchange(walk, plan, client, given, *kind).await;
-        }
-        Subject::Login(login, kind) => (login, *kind),
-    };
+    let kind = subject.kind;
+    if let Some(given) = subject.given(whom) {
+        return exchange(walk, plan, client, given, kind).await;
+    }
+    let login = subject.login.as_ref().ok_or(Problem::NoSubject)?;
     let login = login.latest();
     if let Some(before) = before {
         let token = kind.among(before)?;
@@ -376,9 +357,8 @@ fn exchange<'f>(
                 }
                 for_access(walk, plan, client, &grant, &[token]).await
             }
-            Grant::ClientCredentials | Grant::Assertion(_) => {
-                Err(Problem::NoSubject("a token").into())
-            }
+            Grant::Assertion(_) => present(walk, plan, client, token).await,
+            Grant::ClientCredentials => Err(Problem::NoSubject.into()),
         }
     }
     .boxed()

@@ -25,6 +25,14 @@ pub enum ProvisionError {
     /// The user could not log in.
     #[error(transparent)]
     Login(#[from] LoginError),
+    /// There is no token for the user, and nothing that could bring one.
+    #[error(
+        "{name} has no token: give one for all with `login.token`, or one for each in `users.from`"
+    )]
+    NoToken {
+        /// The user.
+        name: String,
+    },
     /// The declared request of the login failed.
     #[error("logging in {name}: {source}")]
     SignIn {

@@ -24,7 +24,7 @@ use crate::directory::Directory;
 use crate::directory::names::{NameTemplates, Prefix, UserName};
 use crate::hooks::{Hook, Values};
 use crate::ledger::{Ledger, RunId};
-use crate::login::{FormLogin, Hop, LoginPlan};
+use crate::login::{FormLogin, GrantPlan, Hop, LoginPlan};
 use crate::retry::RetryPolicy;
 use crate::secret::Secret;
 use crate::tokens::TokenCell;
@@ -91,6 +91,10 @@ pub struct LoginGrace {
 pub enum LoginWay {
     /// OAuth 2 / OpenID Connect: the session is a token.
     OAuth(Arc<LoginPlan>),
+    /// Requests to token endpoints: client credentials, token exchange, assertions.
+    Grant(Arc<GrantPlan>),
+    /// A token that somebody else cares for: this one for all users, or each one's own ([`KnownUser::token`]). Nothing is sent.
+    Bearer(Option<Secret>),
     /// Declared requests, the last of which logs in: the session is the cookies that their answers set. What one saves, later
     /// ones may use.
     Requests(Arc<[Hook]>),

@@ -16,7 +16,9 @@ use crate::directory::{Creation, Directory, DirectoryError, NewUser, password};
 use crate::hooks::{self, Hook, Values};
 use crate::ledger::{EntryId, Kind, Ledger, LedgerError, Place, State};
 use crate::login::token::Tokens;
-use crate::login::{FormLogin, Hop, LoginError, LoginPlan, log_in, log_in_by_form};
+use crate::login::{
+    FormLogin, GrantPlan, Hop, LoginError, LoginPlan, Whom, log_in, log_in_by_form, log_in_by_grant,
+};
 use crate::secret::Secret;
 use crate::tokens::TokenCell;
 
@@ -35,6 +37,23 @@ enum Came {
         entry: EntryId,
         said: Option<String>,
     },
+}
+
+/// The token that a login brought, and what brings the next one.
+enum Got {
+    Login(Tokens, Arc<LoginPlan>),
+    Grant(Tokens, Arc<GrantPlan>),
+    /// Somebody else brings it.
+    Given(Secret),
+}
+
+impl Got {
+    fn access(&self) -> &Secret {
+        match self {
+            Self::Login(tokens, _) | Self::Grant(tokens, _) => &tokens.access,
+            Self::Given(token) => token,
+        }
+    }
 }
 
 /// What came of one user.
@@ -131,9 +150,7 @@ impl User {
             name: self.names.name.clone(),
             display_name: self.names.display_name.clone(),
             email: self.names.email.clone(),
-            tokens: tokens.map(|(tokens, plan)| {
-                TokenCell::new(tokens, plan, &client, &self.names.name, password.clone())
-            }),
+            tokens: tokens.map(|got| self.cell(got, &client, &password)),
             client,
             password,
             saved: values,
@@ -147,11 +164,13 @@ impl User {
         client: &Client,
         values: &mut Values,
         timings: &mut UserTimings,
-    ) -> Result<Option<(Tokens, Arc<LoginPlan>)>, ProvisionError> {
+    ) -> Result<Option<Got>, ProvisionError> {
         let begun = Instant::now();
         let password = values["password"].clone();
         let logged_in = match &self.plan.login {
             LoginWay::OAuth(plan) => self.log_in(plan, client, &password, timings).await,
+            LoginWay::Grant(plan) => self.ask(plan, client, &password, timings).await,
+            LoginWay::Bearer(shared) => self.given(shared.as_ref()).map(Some),
             LoginWay::Requests(requests) => self
                 .sign_in(requests, client, values, timings)
                 .await
@@ -169,8 +188,8 @@ impl User {
         (self.on_event)(ProvisionEvent::LoggedIn(&self.names, begun.elapsed()));
 
         let begun = Instant::now();
-        if let Some((tokens, _)) = &tokens {
-            values.insert("token".to_owned(), tokens.access.clone());
+        if let Some(got) = &tokens {
+            values.insert("token".to_owned(), got.access().clone());
         }
         let hooks = self.after_login(client, values).await;
         if !self.plan.after_login.is_empty() {
@@ -311,14 +330,63 @@ impl User {
         client: &Client,
         password: &Secret,
         timings: &mut UserTimings,
-    ) -> Result<Option<(Tokens, Arc<LoginPlan>)>, ProvisionError> {
+    ) -> Result<Option<Got>, ProvisionError> {
         let login = log_in(plan, client, &self.names.name, password);
         match self.unless_cancelled(login).await? {
             Ok(login) => {
                 note(timings, login.attempts, login.hops);
-                Ok(Some((login.tokens, plan.clone())))
+                Ok(Some(Got::Login(login.tokens, plan.clone())))
             }
             Err(error) => Err(failed(timings, error)),
+        }
+    }
+
+    async fn ask(
+        &self,
+        plan: &Arc<GrantPlan>,
+        client: &Client,
+        password: &Secret,
+        timings: &mut UserTimings,
+    ) -> Result<Option<Got>, ProvisionError> {
+        let whom = self.whom(password);
+        let login = log_in_by_grant(plan, client, &whom, None);
+        match self.unless_cancelled(login).await? {
+            Ok(login) => {
+                note(timings, login.attempts, login.hops);
+                Ok(Some(Got::Grant(login.tokens, plan.clone())))
+            }
+            Err(error) => Err(failed(timings, error)),
+        }
+    }
+
+    fn given(&self, shared: Option<&Secret>) -> Result<Got, ProvisionError> {
+        let own = || self.known.as_ref()?.token.as_ref();
+        match shared.or_else(own) {
+            Some(token) => Ok(Got::Given(token.clone())),
+            None => Err(ProvisionError::NoToken {
+                name: self.names.name.clone(),
+            }),
+        }
+    }
+
+    fn whom(&self, password: &Secret) -> Whom {
+        Whom {
+            name: self.names.name.clone(),
+            password: password.clone(),
+            token: self.known.as_ref().and_then(|known| known.token.clone()),
+        }
+    }
+
+    fn cell(&self, got: Got, client: &Client, password: &Secret) -> TokenCell {
+        let name = &self.names.name;
+        match got {
+            Got::Login(tokens, plan) => {
+                TokenCell::new(tokens, plan, client, name, password.clone())
+            }
+            Got::Grant(tokens, plan) => {
+                TokenCell::of_grant(tokens, plan, client, self.whom(password))
+            }
+            Got::Given(token) => TokenCell::fixed(name, &token),
         }
     }
 
@@ -395,7 +463,9 @@ impl User {
     /// Only what requests saved is kept.
     fn keep_saved(&self, values: &mut Values) {
         let login: &[Hook] = match &self.plan.login {
-            LoginWay::OAuth(_) | LoginWay::Form(_) => &[],
+            LoginWay::OAuth(_) | LoginWay::Grant(_) | LoginWay::Bearer(_) | LoginWay::Form(_) => {
+                &[]
+            }
             LoginWay::Requests(requests) => requests,
         };
         let requests = || self.plan.after_login.iter().chain(login);

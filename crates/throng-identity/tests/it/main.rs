@@ -10,6 +10,7 @@ mod clean;
 mod declared;
 mod discovery;
 mod forms;
+mod grants;
 mod keycloak;
 mod keys;
 mod login;

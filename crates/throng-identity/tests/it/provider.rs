@@ -82,6 +82,8 @@ pub(crate) struct Config {
     /// `iss` of the authorization response; `{base}` is filled in, empty means none.
     pub(crate) iss: &'static str,
     pub(crate) state: Option<&'static str>,
+    /// Makes the access token of the provider's address.
+    pub(crate) access: Option<MakeToken>,
     /// Merged over the id token's claims.
     pub(crate) claims: Value,
     pub(crate) signer: Option<Arc<Signer>>,
@@ -94,6 +96,8 @@ pub(crate) struct Config {
     /// Each answer to a refresh takes a permit of this, after it was decided.
     pub(crate) gate: Option<Arc<Semaphore>>,
 }
+
+pub(crate) type MakeToken = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refresh {
@@ -113,6 +117,7 @@ impl Default for Config {
             resource: json!({}),
             iss: "{base}",
             state: None,
+            access: None,
             claims: json!({}),
             signer: None,
             lifetime: Some(900),
@@ -696,7 +701,11 @@ impl Inner {
     }
 
     fn issue(&self, nonce: Option<&String>) -> Response {
-        let mut tokens = json!({"access_token": self.next("access"), "token_type": "Bearer", "expires_in": self.config.lifetime});
+        let access = match &self.config.access {
+            Some(make) => make(&self.base),
+            None => self.next("access"),
+        };
+        let mut tokens = json!({"access_token": access, "token_type": "Bearer", "expires_in": self.config.lifetime});
         if self.config.refresh != Refresh::None {
             let refresh = self.next("refresh");
             *self.refresh.lock().unwrap() = Some(refresh.clone());

@@ -10,6 +10,7 @@ mod http;
 mod integr8scode;
 mod issuer;
 mod login;
+mod machine;
 mod mcp;
 mod nextcloud;
 mod oidc;

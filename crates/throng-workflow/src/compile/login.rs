@@ -7,7 +7,7 @@ use ::http::HeaderName;
 
 use crate::decode::Named;
 use crate::http::Capture;
-use crate::model::{Login, LoginKind, Protocol, Request, Scenario};
+use crate::model::{Client, Login, LoginKind, Protocol, Request, Scenario, Subject, Via};
 use crate::problem::{Mark, Problems};
 use crate::template::{Placeholder, Template, is_name};
 
@@ -90,7 +90,19 @@ fn check_keys(login: &Login, problems: &mut Problems) {
     let page = login.page.as_ref().map(|page| page.mark);
     let fields = login.fields.0.first().map(|(name, _)| name.mark);
     let logged_in = login.logged_in.as_ref().map(|request| request.mark);
-    let client = login.client.as_ref().map(|client| client.mark);
+    let client = login.client.as_ref();
+    let token = login.token.as_ref().map(|token| token.mark);
+    let exchange = [
+        ("via", login.via.as_ref().map(|via| via.mark)),
+        (
+            "subject",
+            login.subject.as_ref().map(|subject| subject.mark),
+        ),
+        (
+            "audience",
+            login.audience.as_ref().map(|audience| audience.mark),
+        ),
+    ];
     let logout = login.logout.as_ref().map(|request| request.mark);
     if login.kind == LoginKind::Request {
         wants.needed("request", request);
@@ -105,11 +117,91 @@ fn check_keys(login: &Login, problems: &mut Problems) {
         wants.foreign("fields", fields);
         wants.foreign("logged_in", logged_in);
     }
-    if login.kind != LoginKind::OAuth {
-        wants.foreign("client", client.filter(|_| login.kind != LoginKind::None));
+    if matches!(
+        login.kind,
+        LoginKind::Request | LoginKind::Form | LoginKind::Bearer
+    ) {
+        wants.foreign("client", client.map(|client| client.mark));
     }
-    if matches!(login.kind, LoginKind::OAuth | LoginKind::None) {
+    if login.kind != LoginKind::Bearer {
+        wants.foreign("token", token);
+    }
+    if login.kind != LoginKind::TokenExchange {
+        for (key, mark) in exchange {
+            wants.foreign(key, mark);
+        }
+    }
+    if !matches!(login.kind, LoginKind::Request | LoginKind::Form) {
         wants.foreign("logout", logout);
+    }
+    if let Some(client) = client {
+        check_client(client, login.kind == LoginKind::ClientCredentials, problems);
+    }
+    if let Some(subject) = &login.subject {
+        let via = login.via.as_ref().map_or(Via::Exchange, |via| via.value);
+        check_subject(subject, via, problems);
+    }
+}
+
+fn check_client(client: &Client, has_credentials: bool, problems: &mut Problems) {
+    let key = client.key.as_ref();
+    if let Some(key) = key {
+        if client.secret.is_some() {
+            problems.add(key.mark, "a client has a `secret` or a `key`, not both");
+        }
+        if let Some(auth) = &client.auth {
+            problems.add(
+                auth.mark,
+                "`auth` is for a `secret`: a `key` signs assertions",
+            );
+        }
+        // What could not be read was told of.
+        if !key.pem.expose().is_empty()
+            && let Err(error) = client.proof()
+        {
+            problems.add(key.mark, error.to_string());
+        }
+        return;
+    }
+    let of_key = [
+        client.key_id.as_ref().map(|at| ("key_id", at.mark)),
+        client.algorithm.as_ref().map(|at| ("algorithm", at.mark)),
+    ];
+    for (name, mark) in of_key.into_iter().flatten() {
+        problems.add(mark, format!("`{name}` is for a `key`, and there is none"));
+    }
+    if has_credentials && client.secret.is_none() && !problems.lost_between(client.mark, None) {
+        problems.add_with_help(
+            client.mark,
+            "a client without credentials cannot ask for a token by them",
+            "give its `secret`, better as `${NAME}`, or a `key`",
+        );
+    }
+}
+
+fn check_subject(subject: &Subject, via: Via, problems: &mut Problems) {
+    if let Some(client) = &subject.client {
+        check_client(client, false, problems);
+        if subject.issuer.is_none() {
+            problems.add(
+                client.mark,
+                "`subject.client` is for an `issuer` of its own: without one, `login.client` is the client",
+            );
+        }
+    } else if let Some(issuer) = &subject.issuer
+        && (subject.value.is_none() || via == Via::IdJag)
+        && !problems.lost_between(subject.mark, None)
+    {
+        problems.add(
+            issuer.mark,
+            "an identity provider beside the target's own needs `subject.client`: a client that is registered there",
+        );
+    }
+    if let Some(issuer) = &subject.issuer
+        && !issuer.value.starts_with("http://")
+        && !issuer.value.starts_with("https://")
+    {
+        problems.add(issuer.mark, "expected an http or https URL");
     }
 }
 

@@ -46,7 +46,11 @@ pub(super) fn check_renewal(step: &Step, login: LoginKind, problems: &mut Proble
 }
 
 fn needs_oauth(key: &str, mark: Mark, login: LoginKind, problems: &mut Problems) {
-    if login != LoginKind::OAuth {
+    let has_tokens = matches!(
+        login,
+        LoginKind::OAuth | LoginKind::ClientCredentials | LoginKind::TokenExchange
+    );
+    if !has_tokens {
         problems.add_with_help(
             mark,
             format!(

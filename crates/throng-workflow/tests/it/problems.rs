@@ -417,6 +417,40 @@ login: {{ kind: request, client: {{ id: c }}, request: {{ post: /login, form: {{
 }
 
 #[test]
+fn logins_by_tokens() {
+    let workflow = "workflows: { w: { actors: [a], steps: [{ s: { call: t } }] } }";
+    for login in [
+        "{ kind: client_credential, client: { id: c, secret: s } }",
+        "{ kind: client_credentials, client: { id: c, auth: bsic } }",
+        "{ kind: client_credentials, token: t, via: exchange, logout: { get: /x } }",
+        "{ kind: client_credentials, client: { id: c, key: '-----BEGIN s3cret', secret: s, auth: post } }",
+        "{ kind: client_credentials, client: { id: c, key: no-such-file.pem } }",
+        "{ kind: oauth, client: { id: c, key_id: k, algorithm: ES257 } }",
+        "{ kind: token_exchange, via: id_jagg, subject: { isuer: http://i/, token: id } }",
+        "{ kind: token_exchange, subject: { issuer: ftp://i/ } }",
+        "{ kind: token_exchange, subject: { client: { id: c } } }",
+        "{ kind: bearer, client: { id: c } }",
+        "{ kind: bearer, token: t, audience: a }",
+    ] {
+        let found = problems(&format!(
+            "name: x\ntarget: {{ url: http://t/ }}\nlogin: {login}\n{workflow}"
+        ));
+        assert!(
+            !found.contains("s3cret") || login.contains("BEGIN"),
+            "{found}"
+        );
+        insta::assert_snapshot!(found);
+    }
+    insta::assert_snapshot!(problems(&format!(
+        "name: x
+target: {{ url: http://t/ }}
+directory: {{ kind: nextcloud, url: http://d/, admin: root, password: p }}
+login: {{ kind: bearer, token: t }}
+{workflow}"
+    )));
+}
+
+#[test]
 fn forms_and_logouts() {
     let workflow = "workflows: { w: { actors: [a], steps: [{ s: { get: /x } }] } }";
     insta::assert_snapshot!(problems(&format!(

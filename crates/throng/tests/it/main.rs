@@ -11,6 +11,7 @@ mod http;
 mod issuer;
 mod journal;
 mod killed;
+mod kinds;
 mod modes;
 mod outputs;
 mod property;

@@ -157,7 +157,7 @@ pub(crate) struct Running {
     child: Child,
     stdout: PathBuf,
     stderr: PathBuf,
-    report: Option<PathBuf>,
+    pub(crate) report: Option<PathBuf>,
     begun: Instant,
 }
 

@@ -44,7 +44,11 @@ impl Users {
         connector: &Connector,
     ) -> anyhow::Result<Arc<Self>> {
         let login = match scenario.login.kind {
-            LoginKind::OAuth | LoginKind::None => None,
+            LoginKind::OAuth
+            | LoginKind::ClientCredentials
+            | LoginKind::TokenExchange
+            | LoginKind::Bearer
+            | LoginKind::None => None,
             LoginKind::Request | LoginKind::Form => Some(declared_login(scenario)?),
         };
         let authorization = scenario.monkey.authorization.clone();
@@ -110,7 +114,9 @@ impl Users {
             LoginWay::Form(form) => {
                 log_in_by_form(form, &client, &identity.name, &identity.password, &values).await?;
             }
-            LoginWay::OAuth(_) => anyhow::bail!("this kind of login opens no second session"),
+            LoginWay::OAuth(_) | LoginWay::Grant(_) | LoginWay::Bearer(_) => {
+                anyhow::bail!("this kind of login opens no second session")
+            }
         }
         Ok(Account {
             name: identity.name.clone(),

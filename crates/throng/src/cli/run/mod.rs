@@ -2,6 +2,7 @@
 
 mod export;
 mod findings;
+mod grants;
 mod ground_truth;
 pub(crate) mod hooks;
 pub(crate) mod inspect;
@@ -50,6 +51,7 @@ use super::{CommandError, Output, runtime, sandbox_process::SandboxProcess, sett
 /// Where the file says how to log in, discovery and client fall away; where the users are there already, the directory;
 /// where nobody logs in, the users.
 fn steps(scenario: &Scenario, last: u32) -> u32 {
+    let directory = u32::from(scenario.directory.is_some() && scenario.users.create);
     let before = match scenario.login.kind {
         LoginKind::OAuth if !scenario.users.create => 4,
         LoginKind::OAuth => 5,
@@ -59,6 +61,9 @@ fn steps(scenario: &Scenario, last: u32) -> u32 {
             2
         }
         LoginKind::Request | LoginKind::Form => 3,
+        LoginKind::ClientCredentials => 3 + directory,
+        LoginKind::TokenExchange => 4 + directory,
+        LoginKind::Bearer => 2,
         LoginKind::None => 1,
     };
     before + last

@@ -309,6 +309,22 @@ fn check_login(file: &ScenarioFile, place: Place) -> anyhow::Result<()> {
             "{}: users that log in must be created somewhere: add a `directory`, or `users.from` with users who are there already, or `login: {{ kind: none }}` if the target asks nobody who he is",
             file.origin
         )),
+        (LoginKind::Bearer, _, Place::Sandbox) => Err(anyhow!(
+            "{}: `login: {{ kind: bearer }}` doesn't fit the sandbox that a run starts: nobody can have a token of it yet; give the --url of a server that issued one",
+            file.origin
+        )),
+        (LoginKind::TokenExchange, _, Place::Sandbox)
+            if scenario
+                .login
+                .subject
+                .as_ref()
+                .is_some_and(|subject| subject.issuer.is_some()) =>
+        {
+            Err(anyhow!(
+                "{}: the sandbox doesn't stand in for the identity provider of `subject.issuer`; leave it out, so that the sandbox's own is taken, or run it without --sandbox",
+                file.origin
+            ))
+        }
         (LoginKind::None, _, Place::Sandbox) if scenario.target.protocol == Protocol::Mcp => {
             Err(anyhow!(
                 "{}: `login: {{ kind: none }}` doesn't fit the sandbox, whose MCP server wants a token; give the --url of a server that doesn't",

@@ -14,7 +14,7 @@ use throng_client::{Client, Connector};
 use throng_engine::StopSignals;
 use throng_identity::directory::Directory;
 use throng_identity::directory::names::{NameTemplates, Prefix, UserName};
-use throng_identity::discovery::Authorization;
+use throng_identity::discovery::{Authorization, Flow};
 use throng_identity::enrolment::{Enrolment, Moved};
 use throng_identity::hooks::{self, HookError};
 use throng_identity::ledger::{Ledger, RunId};
@@ -23,12 +23,13 @@ use throng_identity::provision::{
     Identity, KnownUser, LoginGrace, LoginWay, ProvisionError, ProvisionEvent, ProvisionPlan,
     Provisioned, provision,
 };
-use throng_identity::registration::{ClientSource, OAuthClient, Proof};
+use throng_identity::registration::{ClientSource, OAuthClient};
 use throng_identity::retry::RetryPolicy;
 use throng_metrics::PhaseTally;
 use throng_workflow::model::{LoginKind, Scenario};
 use url::Url;
 
+use super::grants;
 use super::hooks::Places;
 use super::logout;
 use crate::cli::directory::{self, password};
@@ -95,18 +96,23 @@ pub(crate) async fn set_up(
     narrator: &mut Narrator,
 ) -> anyhow::Result<(LoginWay, Vec<Identity>)> {
     let scenario = wanted.scenario;
-    let login = if scenario.login.kind == LoginKind::OAuth {
-        LoginWay::OAuth(Arc::new(oauth(wanted, made, narrator).await?))
-    } else {
-        if scenario.users.create && scenario.directory.is_some() {
-            check_directory(wanted, made, narrator).await?;
+    let login = match scenario.login.kind {
+        LoginKind::OAuth => LoginWay::OAuth(Arc::new(oauth(wanted, made, narrator).await?)),
+        LoginKind::ClientCredentials | LoginKind::TokenExchange => {
+            grants::grant(wanted, made, narrator).await?
         }
-        if scenario.login.page.is_some() && scenario.login.logged_in.is_none() {
-            narrator.warn(
-                "login: without `logged_in` nobody knows whether a session holds: whoever gets a cookie for his password passes for logged in",
-            );
+        LoginKind::Bearer => grants::bearer(scenario, narrator),
+        LoginKind::Request | LoginKind::Form | LoginKind::None => {
+            if scenario.users.create && scenario.directory.is_some() {
+                check_directory(wanted, made, narrator).await?;
+            }
+            if scenario.login.page.is_some() && scenario.login.logged_in.is_none() {
+                narrator.warn(
+                    "login: without `logged_in` nobody knows whether a session holds: whoever gets a cookie for his password passes for logged in",
+                );
+            }
+            declared_login(scenario)?
         }
-        declared_login(scenario)?
     };
     let identities = log_users_in(wanted, made, login.clone(), narrator).await?;
     Ok((login, identities))
@@ -141,7 +147,7 @@ async fn oauth(
     made: &mut Made,
     narrator: &mut Narrator,
 ) -> anyhow::Result<LoginPlan> {
-    let enrolment = Arc::new(enrolment(wanted, made)?);
+    let enrolment = Arc::new(enrolment(wanted, made, Flow::Code)?);
     made.enrolment = Some(enrolment.clone());
     let authorization = discover_login(wanted, &enrolment, narrator).await?;
     if wanted.revokes && authorization.revocation_endpoint.is_none() {
@@ -163,7 +169,7 @@ async fn oauth(
 }
 
 /// What the run needs to know in order to become a client.
-fn enrolment(wanted: &Wanted<'_>, made: &Made) -> anyhow::Result<Enrolment> {
+pub(super) fn enrolment(wanted: &Wanted<'_>, made: &Made, flow: Flow) -> anyhow::Result<Enrolment> {
     let login = &wanted.scenario.login;
     let source = match &login.client {
         Some(client) => match Url::parse(&client.id) {
@@ -171,7 +177,7 @@ fn enrolment(wanted: &Wanted<'_>, made: &Made) -> anyhow::Result<Enrolment> {
             Ok(url) if url.scheme() == "https" => ClientSource::MetadataDocument(url),
             _ => ClientSource::PreRegistered {
                 id: client.id.clone(),
-                proof: Proof::of(client.secret.as_ref().map(|secret| secret.0.clone())),
+                proof: client.proof().context("login.client.key")?,
             },
         },
         None => ClientSource::Dynamic,
@@ -185,12 +191,13 @@ fn enrolment(wanted: &Wanted<'_>, made: &Made) -> anyhow::Result<Enrolment> {
         client_name: format!("throng {}", made.run.as_str()),
         ledger: made.ledger.clone(),
         run: made.run.clone(),
+        flow,
         timeout: REQUEST_LIMIT,
         moved: Moved::default(),
     })
 }
 
-async fn discover_login(
+pub(super) async fn discover_login(
     wanted: &Wanted<'_>,
     enrolment: &Enrolment,
     narrator: &mut Narrator,
@@ -200,11 +207,14 @@ async fn discover_login(
     let authorization = unless_stopped(wanted.stop, enrolment.discover())
         .await?
         .with_context(|| format!("finding out how to log in to {target}"))?;
-    narrator.done(&format!("Users log in at {}", authorization.issuer));
+    narrator.done(&match enrolment.flow {
+        Flow::Code => format!("Users log in at {}", authorization.issuer),
+        Flow::Direct => format!("Tokens come from {}", authorization.issuer),
+    });
     Ok(Arc::new(authorization))
 }
 
-async fn check_directory(
+pub(super) async fn check_directory(
     wanted: &Wanted<'_>,
     made: &mut Made,
     narrator: &mut Narrator,
@@ -258,7 +268,7 @@ pub(super) fn known_users(scenario: &Scenario) -> Option<Arc<[KnownUser]>> {
     Some(known.collect())
 }
 
-async fn take_client(
+pub(super) async fn take_client(
     wanted: &Wanted<'_>,
     enrolment: &Enrolment,
     authorization: &Authorization,
@@ -301,7 +311,9 @@ fn plan(wanted: &Wanted<'_>, made: &Made, login: LoginWay) -> anyhow::Result<Pro
         run: made.run.clone(),
     };
     let mistakes = match &plan.login {
-        LoginWay::OAuth(_) => hooks::check(&plan.after_login, true),
+        LoginWay::OAuth(_) | LoginWay::Grant(_) | LoginWay::Bearer(_) => {
+            hooks::check(&plan.after_login, true)
+        }
         // What they save, those after them may use: looked at in one piece.
         LoginWay::Requests(requests) => {
             let all: Vec<_> = requests.iter().chain(&*plan.after_login).cloned().collect();
@@ -342,7 +354,7 @@ pub(crate) async fn log_users_in(
     narrator.step(&match &login {
         _ if made.directory.is_none() => format!("Logging {users} {whom} in..."),
         LoginWay::OAuth(_) => format!("Creating {users} {whom} and acquiring OAuth tokens..."),
-        LoginWay::Requests(_) | LoginWay::Form(_) => {
+        LoginWay::Grant(_) | LoginWay::Bearer(_) | LoginWay::Requests(_) | LoginWay::Form(_) => {
             format!("Creating {users} {whom} and logging them in...")
         }
     });

@@ -1,4 +1,5 @@
-//! The official MCP conformance suite: our client in front of its servers, and the sandbox's MCP server behind its clients.
+//! The official MCP conformance suite: our client in front of its servers, and the sandbox's MCP server and OpenID provider behind
+//! its clients.
 //!
 //! Which scenarios must pass is written down here, scenario by scenario: one that no longer passes fails the test, and so
 //! does a new one that nobody has looked at.
@@ -9,12 +10,16 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::Value;
+use throng_client::{Client, Connector, ConnectorOptions};
+use throng_sandbox::PreregisteredClient;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
 use super::programs::{Group, Program};
-use crate::support;
+use crate::support::{self, World};
 
 /// Either set of scenarios takes a few seconds.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -139,6 +144,12 @@ const SERVER_2025_11_25: &[&str] = &[
 /// real server's streams cannot be resumed, so the sandbox has no use for it.
 const SERVER_NOT_APPLICABLE: &[&str] = &["server-sse-polling"];
 
+/// What an authorization server must pass, whatever the revision: the specification leaves them to others.
+const AUTHORIZATION: &[&str] = &[
+    "authorization-code-grant",
+    "authorization-server-metadata-endpoint",
+];
+
 #[tokio::test]
 async fn our_client_passes_all_scenarios_of_2026_07_28() {
     client("2026-07-28", CLIENT_2026_07_28).await;
@@ -174,6 +185,95 @@ async fn the_sandbox_passes_all_scenarios_of_2026_07_28() {
 #[tokio::test]
 async fn the_sandbox_passes_all_scenarios_of_2025_11_25() {
     server("2025-11-25", SERVER_2025_11_25).await;
+}
+
+#[tokio::test]
+async fn the_sandboxs_provider_passes_all_scenarios_for_authorization_servers() {
+    let world = World::with(|config| {
+        config.consent = false;
+        config.clients.push(PreregisteredClient {
+            id: "conformance".to_owned(),
+            // The suite sends a secret only where a provider knows no client without one.
+            secret: None,
+            // The port of a loopback address may be any.
+            redirect_uris: vec!["http://127.0.0.1:1/callback".to_owned()],
+            jwt_access_tokens: true,
+        });
+    })
+    .await;
+    let port = free_port().await.to_string();
+    let (url, resource) = (world.sandbox.url(), world.sandbox.mcp_url());
+    let mut command = Command::new(Program::Node.path());
+    command
+        .arg(Program::Conformance.path())
+        .args(["authorization", "--url", url, "--resource", resource])
+        .args(["--client-id", "conformance"])
+        .args(["--port", &port])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    let mut child = command.spawn().expect("the program starts");
+    let _group = Group::of(&child);
+    let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+    let mut output = String::new();
+    let (mut address, mut listens, mut visited) = (None, false, false);
+    // It waits for a browser to come by, and says where that shall go before it listens for its return.
+    while let Some(line) = tokio::time::timeout(LIMIT, lines.next_line())
+        .await
+        .unwrap_or_else(|_| panic!("it says nothing more:\n{output}"))
+        .expect("its output")
+    {
+        output += &format!("{line}\n");
+        listens |= line.starts_with("Callback server started");
+        if line.starts_with(url) && line.contains("/authorize?") {
+            address = Some(line);
+        }
+        if let Some(address) = address.take_if(|_| listens) {
+            visit(url, &address).await;
+            visited = true;
+        }
+    }
+    assert!(visited, "it named no address to go to:\n{output}");
+    let expected = AUTHORIZATION.iter().copied().collect();
+    compare(&verdicts(&output), &expected, &output);
+}
+
+/// A port that was free a moment ago: the suite takes none of its own choice.
+async fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// The administrator logs in as in a browser, and goes to an address and on to where that leads.
+async fn visit(origin: &str, address: &str) {
+    let connector = Connector::new(ConnectorOptions::default()).expect("a connector");
+    let browser = Client::with_cookies(&connector);
+    let get = |url: &str| {
+        http::Request::get(url)
+            .body(Bytes::new())
+            .expect("a request")
+    };
+    let send = async |request| browser.send(request, LIMIT).await.expect("an answer");
+    let page = send(get(&format!("{origin}/login"))).await;
+    let page = String::from_utf8_lossy(&page.body).into_owned();
+    let (_, token) = page.split_once("data-requesttoken=\"").expect("a token");
+    let (token, _) = token.split_once('"').expect("the token's end");
+    let form = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("user", "admin")
+        .append_pair("password", support::ADMIN_PASSWORD)
+        .append_pair("requesttoken", token)
+        .finish();
+    let login = http::Request::post(format!("{origin}/login"))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(form.into())
+        .expect("a request");
+    assert_eq!(send(login).await.status, 303);
+    let answer = send(get(address)).await;
+    let location = answer.headers.get("location").expect("a redirect");
+    let back = send(get(location.to_str().expect("an address"))).await;
+    assert_eq!(back.status, 200);
 }
 
 async fn client(revision: &str, only_here: &[&str]) {
