@@ -38,7 +38,7 @@ pub async fn replay(
         status: finding.status,
         message: finding.message.clone(),
     };
-    let mut bench = Bench::new(document, accounts, sending);
+    let mut bench = Bench::new(document, accounts, sending, CancellationToken::new());
     let until = Instant::now() + LONGEST;
     let seen = bench.tries(&finding.probe, &key, until).await;
     Replayed {

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -29,6 +30,8 @@ const TRIES: u32 = 5;
 const TRIES_OF_RACES: u32 = 12;
 /// As much of an answer is shown, in characters.
 const EXCERPT: usize = 200;
+/// So many probes that the end of the run cut off are sent again.
+const CUT_OFF: usize = 16;
 /// What takes as long each time is tried less often.
 const SLOW: Duration = Duration::from_secs(2);
 
@@ -52,6 +55,8 @@ impl Monkey {
                 .into_iter()
                 .map(|(what, count)| (what.to_owned(), count)),
         );
+        let deadline = Instant::now() + budget;
+        self.finish_cut_off(deadline, abort).await;
         let groups = {
             let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
             if groups.beyond > 0 {
@@ -62,7 +67,6 @@ impl Monkey {
             }
             std::mem::take(&mut groups.groups)
         };
-        let deadline = Instant::now() + budget;
         // What takes long, or many tries, must not take the time of all others.
         let mut groups: Vec<(Key, Group)> = groups.into_iter().collect();
         groups.sort_by_key(|(key, _)| key.check.is_race());
@@ -97,6 +101,46 @@ impl Monkey {
         found
     }
 
+    /// Sends what the end of the run cut off again, all at once and with the whole time that an answer is allowed, so that an
+    /// answer that never comes is found by a run of any length. What is seen is a finding as if the run had seen it.
+    async fn finish_cut_off(&self, deadline: Instant, abort: &CancellationToken) {
+        if deadline.saturating_duration_since(Instant::now()) < self.settings.sending.timeout {
+            return;
+        }
+        let probes = self.cut_off.take(CUT_OFF);
+        let mut sent: FuturesUnordered<_> = probes
+            .iter()
+            .map(|probe| async move {
+                let mut cast = Cast::new(Arc::clone(&self.accounts), 0);
+                // Sessions of the load may have ended by what it did.
+                cast.log_in_again().await?;
+                let sending = &self.settings.sending;
+                let trace = execute(probe, &mut cast, sending, unique(), None).await?;
+                anyhow::Ok((probe, trace))
+            })
+            .collect();
+        let mut judge = Judge::new(&self.document, &self.settings.sending);
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = abort.cancelled() => return,
+                () = tokio::time::sleep_until(deadline.into()) => return,
+                next = sent.next() => next,
+            };
+            match next {
+                None => return,
+                Some(Err(error)) => tracing::debug!("a session for what was cut off: {error:#}"),
+                Some(Ok((probe, trace))) => {
+                    let violations = judge.judge(probe, &trace);
+                    let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+                    for violation in violations {
+                        groups.add(probe, &trace, &violation);
+                    }
+                }
+            }
+        }
+    }
+
     async fn settle_one(
         &self,
         key: Key,
@@ -115,6 +159,7 @@ impl Monkey {
             &self.document,
             Arc::clone(&self.accounts),
             &self.settings.sending,
+            abort.clone(),
         );
         let mut best: Option<(Probe, Seen)> = None;
         for probe in &group.probes {
@@ -289,6 +334,7 @@ pub(super) struct Bench<'a> {
     judge: Judge<'a>,
     document: &'a Document,
     turned_away: bool,
+    abort: CancellationToken,
 }
 
 impl<'a> Bench<'a> {
@@ -296,6 +342,7 @@ impl<'a> Bench<'a> {
         document: &'a Document,
         accounts: Arc<dyn crate::Accounts>,
         sending: &'a Sending,
+        abort: CancellationToken,
     ) -> Self {
         Self {
             cast: Cast::new(accounts, 0),
@@ -303,11 +350,21 @@ impl<'a> Bench<'a> {
             judge: Judge::new(document, sending),
             document,
             turned_away: true,
+            abort,
         }
     }
 
-    /// Sends a probe once.
+    /// Sends a probe once, unless all this is given up before its last answer has come.
     pub(super) async fn once(&mut self, probe: &Probe, key: &Key) -> Once {
+        let abort = self.abort.clone();
+        tokio::select! {
+            biased;
+            () = abort.cancelled() => Once::Untold("nobody waited for the answer"),
+            once = self.send(probe, key) => once,
+        }
+    }
+
+    async fn send(&mut self, probe: &Probe, key: &Key) -> Once {
         if self.turned_away {
             // Sessions of the load may have ended by what it did.
             self.turned_away = self.cast.log_in_again().await.is_err();
@@ -367,11 +424,18 @@ impl<'a> Bench<'a> {
         let mut slowest = Duration::ZERO;
         while seen.tried < most {
             let started = Instant::now();
+            if self.abort.is_cancelled() {
+                break;
+            }
             if seen.tried > 0 && (started >= until || (slowest > SLOW && seen.tried >= 2)) {
                 break;
             }
+            let once = self.once(probe, key).await;
+            if self.abort.is_cancelled() && !once.is_shown() {
+                break;
+            }
             seen.tried += 1;
-            match self.once(probe, key).await {
+            match once {
                 Once::Shown(answer) => {
                     seen.repeated += 1;
                     seen.answer = answer;

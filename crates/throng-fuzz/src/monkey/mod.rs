@@ -1,5 +1,6 @@
 //! The swarm: probes made ahead, sent by virtual users of the engine, judged beside the load.
 
+mod cut_off;
 mod generator;
 mod settings;
 
@@ -20,6 +21,7 @@ use throng_engine::{IterCx, Scenario, UserCx};
 use throng_metrics::{Catalog, UserId, WorkflowId, WorkflowRole};
 use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc::Receiver};
 
+pub(crate) use cut_off::CutOff;
 pub use settings::{Accepted, Settings, UnknownOperation};
 
 use crate::{
@@ -52,6 +54,7 @@ pub struct Monkey {
     judge: Mutex<Option<JudgeThread>>,
     pub(crate) groups: Arc<Mutex<Groups>>,
     pub(crate) counts: Counts,
+    pub(crate) cut_off: CutOff,
     exhausted: Notify,
     any_secured: bool,
 }
@@ -125,6 +128,7 @@ impl Monkey {
             judge: Mutex::new(Some(judge)),
             groups,
             counts: Counts::default(),
+            cut_off: CutOff::default(),
             exhausted: Notify::new(),
         }))
     }
@@ -298,6 +302,8 @@ impl Scenario for Monkey {
             user: UserId(self.settings.first_user.0 + cx.user().0),
         };
         let sending = &self.settings.sending;
+        // However this ends before the probe does.
+        let watched = self.cut_off.watch(&probe);
         let sent = execute(&probe, &mut member.cast, sending, unique(), Some(&meter));
         let trace = tokio::select! {
             // The abort first: it frees permits of others, and who waited for one shall not begin a call with it now.
@@ -306,6 +312,7 @@ impl Scenario for Monkey {
             () = cx.stop().abort.cancelled() => anyhow::bail!("the run ended before the probe did"),
             trace = sent => trace,
         };
+        watched.ended();
         let trace = match trace {
             Ok(trace) => trace,
             Err(error) => {

@@ -3,6 +3,7 @@
 
 mod answers;
 mod documents;
+mod hangs;
 mod integr8scode;
 mod leaks;
 mod page;

@@ -451,6 +451,48 @@ login: {{ kind: bearer, token: t }}
 }
 
 #[test]
+fn directories_of_an_administrator() {
+    let rest = "login: { kind: none }\nworkflows: { w: { actors: [a], steps: [{ s: { get: /x } }] } }";
+    let with = |directory: &str| {
+        problems(&format!(
+            "name: x\ntarget: {{ protocol: http, url: http://t/ }}\ndirectory:\n{directory}\n{rest}"
+        ))
+    };
+    insta::assert_snapshot!(with(
+        "  kind: scim
+  token: '${HOME}'
+  admin: root
+  realm: r
+  list: { get: /users }"
+    ));
+    insta::assert_snapshot!(with(
+        "  kind: keycloak
+  url: http://k/
+  client: { id: c }
+  admin: root
+  delete: { delete: /x }"
+    ));
+    insta::assert_snapshot!(with(
+        "  kind: http
+  password: '${HOME}'
+  before: [ { t: { post: /token, json: { p: '{directory.password}', u: '{user.name}' }, save: { t: $.t } } } ]
+  headers: { X-Token: '{tt}' }
+  create: { post: /users, json: { n: '{user.name}', t: '{t}' }, save: { id: $.id } }
+  list: { get: '/users?q={serch}&p={page}', users: items, name: $.name }
+  delete: { delete: '/users/{user.id}' }"
+    ));
+    insta::assert_snapshot!(with("  kind: http\n  url: http://d/\n  list: { headers: { A: b } }"));
+    insta::assert_snapshot!(with("  kind: kecloak\n  url: http://d/"));
+    insta::assert_snapshot!(problems(
+        "name: x
+target: { protocol: http, url: http://t/ }
+directory: { kind: none, url: http://d/ }
+login: { kind: request, request: { post: /login } }
+workflows: { w: { actors: [a], steps: [{ s: { get: /x } }] } }"
+    ));
+}
+
+#[test]
 fn forms_and_logouts() {
     let workflow = "workflows: { w: { actors: [a], steps: [{ s: { get: /x } }] } }";
     insta::assert_snapshot!(problems(&format!(
