@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio_util::sync::CancellationToken;
+
 use super::{Finding, group::Key, settle::Bench};
 use crate::{account::Accounts, answer::Sending, openapi::Document};
 

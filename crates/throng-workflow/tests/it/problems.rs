@@ -452,7 +452,8 @@ login: {{ kind: bearer, token: t }}
 
 #[test]
 fn directories_of_an_administrator() {
-    let rest = "login: { kind: none }\nworkflows: { w: { actors: [a], steps: [{ s: { get: /x } }] } }";
+    let rest =
+        "login: { kind: none }\nworkflows: { w: { actors: [a], steps: [{ s: { get: /x } }] } }";
     let with = |directory: &str| {
         problems(&format!(
             "name: x\ntarget: {{ protocol: http, url: http://t/ }}\ndirectory:\n{directory}\n{rest}"
@@ -481,7 +482,9 @@ fn directories_of_an_administrator() {
   list: { get: '/users?q={serch}&p={page}', users: items, name: $.name }
   delete: { delete: '/users/{user.id}' }"
     ));
-    insta::assert_snapshot!(with("  kind: http\n  url: http://d/\n  list: { headers: { A: b } }"));
+    insta::assert_snapshot!(with(
+        "  kind: http\n  url: http://d/\n  list: { headers: { A: b } }"
+    ));
     insta::assert_snapshot!(with("  kind: kecloak\n  url: http://d/"));
     insta::assert_snapshot!(problems(
         "name: x
