@@ -136,7 +136,7 @@ async fn a_hang_is_found_by_a_run_that_is_shorter_than_it() {
     let users = Users::register(&serve(Switch::default()).await, Style::Cookies, 3).await;
     let monkey = ran(&users, "/api/v1/never", Duration::from_millis(700)).await;
     let never = CancellationToken::new();
-    let found = monkey.settle(Duration::from_secs(60), &never).await;
+    let found = monkey.settle(Duration::from_secs(4), &never).await;
     let hangs = of(&found, Check::Hang);
     assert_eq!(hangs.len(), 1, "{found:?}");
     assert_eq!(hangs[0].operation, "GET /never");
