@@ -272,7 +272,7 @@ fn take(users: &mut Vec<Listed>, count: &mut At<u32>, path: &Path, problems: &mu
 }
 
 /// Whether users of this login have a password of their own.
-fn needs_password(login: &Login) -> bool {
+pub(crate) fn needs_password(login: &Login) -> bool {
     match login.kind {
         LoginKind::OAuth | LoginKind::Request | LoginKind::Form => true,
         // Each is a client of its own, and that is its secret.

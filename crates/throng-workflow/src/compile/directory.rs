@@ -3,10 +3,9 @@
 use throng_identity::hooks;
 
 use super::login::{Declared, USER, Wants};
-use crate::model::{
-    Directory, DirectoryKind, Listing, Login, LoginKind, Registering, Request, Scenario,
-};
+use crate::model::{Directory, DirectoryKind, Listing, Registering, Request, Scenario};
 use crate::problem::{Mark, Problems};
+use crate::roster::needs_password;
 
 /// What a list's address knows.
 const LIST: [&str; 4] = ["search", "page", "offset", "start"];
@@ -30,13 +29,6 @@ pub(crate) fn take_none(scenario: &mut Scenario, problems: &mut Problems) {
     }
     scenario.users.create = false;
     scenario.directory = None;
-}
-
-fn needs_password(login: &Login) -> bool {
-    matches!(
-        login.kind,
-        LoginKind::OAuth | LoginKind::Request | LoginKind::Form
-    )
 }
 
 /// Reports what is missing, what does not belong there, and placeholders that nothing fills.
