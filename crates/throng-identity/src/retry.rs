@@ -129,6 +129,12 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(at.saturating_sub(now).min(Duration::from_secs(86_400)))
 }
 
+/// What time it is at the server, since 1970: the `Date` header (RFC 9110 section 6.6.1); nothing when absent or unreadable.
+pub(crate) fn server_time(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(http::header::DATE)?.to_str().ok()?;
+    http_date(value.trim())
+}
+
 /// `Sun, 06 Nov 1994 08:49:37 GMT` as time since 1970 (the preferred form of RFC 9110 section 5.6.7).
 fn http_date(text: &str) -> Option<Duration> {
     let mut parts = text.split(' ');

@@ -304,6 +304,7 @@ async fn attempt(walk: &mut Walk<'_>, plan: &LoginPlan) -> Result<Tokens, Failur
             issuer: &plan.authorization.issuer,
             client_id: &plan.oauth_client.id,
             nonce: Some(&nonce),
+            server_time: tokens.server_time,
         };
         let bare = walk.client.without_cookies();
         let claims = keys

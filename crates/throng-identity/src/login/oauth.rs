@@ -17,6 +17,7 @@ use crate::discovery::Authorization;
 use crate::pages::{self, Page, trouble::is_challenge};
 use crate::pkce::Pkce;
 use crate::registration::OAuthClient;
+use crate::retry;
 use crate::secret::Secret;
 use crate::wire;
 
@@ -99,7 +100,9 @@ impl Walk<'_> {
         secrets: &[&Secret],
     ) -> Result<Tokens, Failure> {
         let body = self.ask(authorization, client, grant, secrets).await?;
-        token::parse(&body, authorization).map_err(|problem| Problem::Tokens(problem).into())
+        let mut tokens = token::parse(&body, authorization).map_err(Problem::Tokens)?;
+        tokens.server_time = self.server_time;
+        Ok(tokens)
     }
 
     /// Asks the token endpoint and returns what it answered with 200.
@@ -119,6 +122,7 @@ impl Walk<'_> {
             .perform(purpose, Method::POST, url, request, &bare, Duration::ZERO)
             .await?;
         self.check_status(&exchange)?;
+        self.server_time = retry::server_time(&exchange.headers);
         if exchange.status != StatusCode::OK {
             let secrets: Vec<&Secret> = self
                 .secrets()

@@ -26,6 +26,8 @@ pub struct Tokens {
     pub lifetime: Option<Duration>,
     /// When it was received.
     pub obtained: Instant,
+    /// What time it was then at the server, since 1970, where it says so (`Date`).
+    pub server_time: Option<Duration>,
     /// For renewing it without a login, if the provider gives one.
     pub refresh: Option<Secret>,
     /// What was granted, if the provider says.
@@ -185,6 +187,7 @@ fn read(body: &[u8]) -> Result<Tokens, String> {
         access: response.access_token,
         lifetime,
         obtained: Instant::now(),
+        server_time: None,
         refresh: response
             .refresh_token
             .filter(|token| !token.expose().is_empty()),

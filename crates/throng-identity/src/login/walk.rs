@@ -176,6 +176,8 @@ pub(super) struct Walk<'a> {
     redirect_uri: Option<&'a Url>,
     attempt: u32,
     started: Instant,
+    /// What time it was at the token endpoint when it answered last, since 1970.
+    pub(super) server_time: Option<Duration>,
 }
 
 impl<'a> Walk<'a> {
@@ -196,6 +198,7 @@ impl<'a> Walk<'a> {
             redirect_uri,
             attempt,
             started,
+            server_time: None,
         }
     }
 

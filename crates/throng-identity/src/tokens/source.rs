@@ -14,7 +14,7 @@ use crate::login::token::{self, Tokens};
 use crate::login::{GrantPlan, Keys, Login, LoginError, LoginPlan, Whom, log_in, log_in_by_grant};
 use crate::redact;
 use crate::registration::OAuthClient;
-use crate::retry::RetryPolicy;
+use crate::retry::{self, RetryPolicy};
 use crate::secret::Secret;
 
 /// How an identity gets new tokens.
@@ -176,7 +176,8 @@ impl Source {
         before: Option<&str>,
     ) -> Result<Tokens, String> {
         let asking = self.asking();
-        let tokens = token::parse(&exchange.body, &asking.authorization)?;
+        let mut tokens = token::parse(&exchange.body, &asking.authorization)?;
+        tokens.server_time = retry::server_time(&exchange.headers);
         let (Some(keys), Some(id_token)) = (&asking.keys, &tokens.id_token) else {
             return Ok(tokens);
         };
@@ -184,6 +185,7 @@ impl Source {
             issuer: &asking.authorization.issuer,
             client_id: &asking.oauth_client.id,
             nonce: None,
+            server_time: tokens.server_time,
         };
         let claims = keys
             .validate(asking.client, id_token, &expected, asking.timeout)

@@ -8,10 +8,11 @@ use jsonwebtoken::{Algorithm, EncodingKey};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
-use throng_identity::Secret;
 use throng_identity::login::{Problem, log_in};
+use throng_identity::tokens::Freshness;
+use throng_identity::{Secret, TokenCell};
 
-use crate::provider::{Config, PASSWORD, Pages, Provider, Signer, USER, client};
+use crate::provider::{Config, PASSWORD, Pages, Provider, Refresh, Signer, USER, client};
 
 fn es256(kid: Option<&'static str>) -> Signer {
     let random = SystemRandom::new();
@@ -92,6 +93,43 @@ async fn good_tokens_are_accepted() {
             .unwrap(),
         USER
     );
+}
+
+#[tokio::test]
+async fn a_provider_whose_clock_is_off_by_hours_logs_users_in_and_renews_their_tokens() {
+    for ahead in [-7_200, 7_200] {
+        let provider = Provider::start(Config {
+            pages: Pages::None,
+            signer: Some(Arc::new(eddsa())),
+            refresh: Refresh::Rotating,
+            ahead,
+            ..Config::default()
+        })
+        .await;
+        let plan = Arc::new(provider.plan().await);
+        let (identity, password) = (client(), Secret::new(PASSWORD));
+        let login = log_in(&plan, &identity, USER, &password).await.unwrap();
+        assert_eq!(login.tokens.claims.as_ref().unwrap().sub, USER, "{ahead}");
+        let cell = TokenCell::new(login.tokens, plan, &identity, USER, password);
+        assert_eq!(cell.freshness(), Freshness::Fresh, "{ahead}");
+        cell.renew(&cell.header()).await.unwrap();
+        assert_eq!(cell.stats().refreshes, 1, "{ahead}");
+    }
+    // One that is over by its own clock, too.
+    for ahead in [-7_200, 7_200] {
+        let provider = Provider::start(Config {
+            pages: Pages::None,
+            signer: Some(Arc::new(eddsa())),
+            claims: json!({"exp": 1_000_000_000}),
+            ahead,
+            ..Config::default()
+        })
+        .await;
+        let plan = provider.plan().await;
+        let error = log_in(&plan, &client(), USER, &Secret::new(PASSWORD)).await;
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("it has expired"), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -93,6 +93,8 @@ pub(crate) struct Config {
     pub(crate) via: Option<Url>,
     /// Answers of the registration endpoint before the good one.
     pub(crate) registration: Vec<(u16, Option<u64>)>,
+    /// How far its clock is ahead, in seconds.
+    pub(crate) ahead: i64,
     /// Each answer to a refresh takes a permit of this, after it was decided.
     pub(crate) gate: Option<Arc<Semaphore>>,
 }
@@ -124,6 +126,7 @@ impl Default for Config {
             refresh: Refresh::None,
             via: None,
             registration: Vec::new(),
+            ahead: 0,
             gate: None,
         }
     }
@@ -712,11 +715,8 @@ impl Inner {
             tokens["refresh_token"] = refresh.into();
         }
         if let Some(signer) = &self.config.signer {
-            let now = std::time::SystemTime::now()
-                .duration_since(std::time::UNIX_EPOCH)
-                .unwrap()
-                .as_secs();
-            let own = json!({"iss": self.base, "sub": USER, "aud": "throng-client", "exp": now + 300, "iat": now, "nonce": nonce});
+            let now = self.now();
+            let own = json!({"iss": self.base, "sub": USER, "aud": "throng-client", "exp": now + 300, "iat": now, "nbf": now, "auth_time": now, "nonce": nonce});
             let mut header = jsonwebtoken::Header::new(signer.algorithm);
             header.kid = signer.kid.map(str::to_owned);
             tokens["id_token"] =
@@ -724,6 +724,43 @@ impl Inner {
                     .unwrap()
                     .into();
         }
-        axum::Json(tokens).into_response()
+        let date = [(header::DATE, http_date(self.now()))];
+        (date, axum::Json(tokens)).into_response()
     }
+
+    /// What its clock says, in seconds since 1970.
+    fn now(&self) -> i64 {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        i64::try_from(since.unwrap().as_secs()).unwrap() + self.config.ahead
+    }
+}
+
+/// RFC 9110 section 5.6.7, years and months counted one by one.
+fn http_date(seconds: i64) -> String {
+    let (mut days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][(days % 7) as usize];
+    let leap = |year: i64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let mut year = 1970;
+    while days >= 365 + i64::from(leap(year)) {
+        days -= 365 + i64::from(leap(year));
+        year += 1;
+    }
+    let february = 28 + i64::from(leap(year));
+    let lengths = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let names = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let mut month = 0;
+    while days >= lengths[month] {
+        days -= lengths[month];
+        month += 1;
+    }
+    format!(
+        "{weekday}, {:02} {} {year} {:02}:{:02}:{:02} GMT",
+        days + 1,
+        names[month],
+        rest / 3600,
+        rest / 60 % 60,
+        rest % 60
+    )
 }

@@ -2,15 +2,16 @@
 
 use serde_json::Value;
 use throng_metrics::{
-    Catalog, Cleanup, CleanupCount, Event, Evidence, FindingReport, Limits, MonkeyReport, Outcome,
-    Report, RunInfo, Table, Threshold, WorkflowRole, judge,
+    Catalog, Cleanup, CleanupCount, CountSample, Event, Evidence, FindingReport, Limits,
+    MonkeyReport, Outcome, Report, RunInfo, Table, Threshold, TokenCounters, TokenWaitSample,
+    UserId, WorkflowRole, judge,
     report::{
         console::{self, Style},
         json,
     },
 };
 
-use crate::fixture::{Run, events, open_model_events, step};
+use crate::fixture::{Run, events, ms, open_model_events, step, tally_of};
 
 fn report(run: &Run, thresholds: &[&str], cleanup: Option<Cleanup>) -> Report {
     let measured = run.measured();
@@ -298,6 +299,47 @@ fn a_run_of_nothing_can_be_reported() {
     assert!(
         text.ends_with("VERDICT: thresholds failed (exit code 99): note_share.p95<1s: no samples (+1\nmore above)\n"),
         "{text}"
+    );
+}
+
+#[test]
+fn what_became_of_tokens_is_shown_where_something_did() {
+    let tokens = |events: &[Event]| {
+        let mut run = Run::of(&[]);
+        let counters = TokenCounters::add(&mut run.catalog);
+        let mut tally = tally_of(&run.catalog, events);
+        tally.add(&Event::Count(CountSample {
+            counter: counters.failures,
+            user: UserId(1),
+            at: ms(1),
+            by: events.len() as u64,
+        }));
+        run.tally = tally;
+        let report = report(&run, &[], None);
+        (console::render(&report, Style::default()), report)
+    };
+    let (text, nothing) = tokens(&[]);
+    assert!(
+        text.contains("token_refreshes") && !text.contains("token_failures"),
+        "{text}"
+    );
+    assert_eq!(nothing.token_wait, None);
+    let wait = Event::TokenWait(TokenWaitSample {
+        user: UserId(1),
+        at: ms(1),
+        waited: ms(70),
+    });
+    let (text, report) = tokens(&[wait]);
+    assert!(text.contains("token_failures"), "{text}");
+    assert!(
+        text.contains("Steps waited 1 times for a new token: p50 70"),
+        "{text}"
+    );
+    assert_eq!(report.token_wait.expect("a wait").waits, 1);
+    let user = report.users.iter().nth(1).expect("the second user").1;
+    assert_eq!(
+        user.counters.iter().collect::<Vec<_>>(),
+        [("token_failures", &1)]
     );
 }
 

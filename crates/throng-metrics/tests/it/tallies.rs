@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use throng_metrics::{
-    Distribution, Event, Failure, FailureKind, IterationOutcome, OTHER_CAUSES, Outcome, Tally,
-    UserId,
+    CountSample, CounterId, Distribution, Event, Failure, FailureKind, IterationOutcome,
+    OTHER_CAUSES, Outcome, Tally, UserId,
 };
 
 use crate::fixture::{
@@ -231,5 +231,32 @@ proptest! {
             merged.merge(tick);
         }
         prop_assert_eq!(everything(&all, merged), everything(&all, tally_of(&catalog, &all)));
+    }
+    /// Whatever is counted on whose behalf, and however it's dealt out: the users' counts add up to the run's.
+    #[test]
+    fn counters_add_up(
+        counts in prop::collection::vec((0_u32..7, 0_u32..5, 0_u64..9, 0_usize..3), 0..60),
+    ) {
+        let catalog = catalog();
+        let mut ticks = vec![Tally::new(&catalog); 3];
+        for (counter, user, by, tick) in &counts {
+            let (counter, user) = (CounterId(*counter), UserId(*user));
+            let count = CountSample { counter, user, at: ms(1), by: *by };
+            ticks[*tick].add(&Event::Count(count));
+        }
+        let mut merged = Tally::new(&catalog);
+        for tick in &ticks {
+            merged.merge(tick);
+        }
+        for counter in (0..7).map(CounterId) {
+            let of_users = (0..5).filter_map(|user| merged.user(UserId(user)));
+            let sum: u64 = of_users.map(|user| user.counter(counter)).sum();
+            let said: u64 = counts
+                .iter()
+                .filter(|(id, ..)| CounterId(*id) == counter)
+                .map(|(_, _, by, _)| by)
+                .sum();
+            prop_assert_eq!((merged.counter(counter), sum), (said, said));
+        }
     }
 }

@@ -314,6 +314,28 @@ async fn every_template_is_written_sound_and_never_over_a_file() {
 }
 
 #[tokio::test]
+async fn knobs_of_a_scenario_are_checked_with_their_place() {
+    let home = home();
+    for (name, knobs) in [
+        ("unknown", "{ token_lifetime: 2 }"),
+        ("senseless", "{ token_lifetime_s: 0 }"),
+    ] {
+        let text = format!(
+            "name: planted\nsandbox:\n  knobs: {knobs}\ntarget: {{ url: 'http://localhost/mcp' }}\nlogin: {{ kind: none }}\nworkflows:\n  look:\n    actors: [me]\n    steps:\n      - search: {{ call: t }}\n"
+        );
+        let file = format!("{name}.yaml");
+        std::fs::write(home.path().join(&file), text).expect("a file");
+        for command in ["check", "run"] {
+            let started = Running::start(throng(home.path(), [command, &file]), home.path());
+            let ended = started.ended().await.with_code(2);
+            let place = format!("{file}:3:10: the knobs in `sandbox` make no sense: ");
+            assert!(ended.stderr.contains(&place), "{ended}");
+            assert!(ended.stderr.contains("token_lifetime"), "{ended}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_template_is_met_with_the_known_ones() {
     assert_refused!(alone(&["init", "--template", "nextclod"]).await, @"error: there's no template `nextclod`; there are mcp-oauth, nextcloud, integr8scode, permission-escalation, token_expiry, refresh_storm, revocation_lag, session_over_refresh");
 }

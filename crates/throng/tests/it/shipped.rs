@@ -91,6 +91,9 @@ fn what_init_writes_and_the_examples_have_no_races() {
         let report: Value = serde_json::from_str(&report).expect("JSON");
         assert_eq!(report["summary"]["failed_operations"], 0, "{shown}");
         assert_eq!(report["errors"], serde_json::json!([]), "{shown}");
+        if let Some(truth) = report.get("ground_truth") {
+            assert_eq!(truth["agrees"], true, "{shown}");
+        }
         conflicts += report["counters"]["conflicts"].as_u64().unwrap_or(0);
     }
     assert!(conflicts > 0, "nobody ever came second");
