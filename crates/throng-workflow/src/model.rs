@@ -12,8 +12,8 @@ use crate::scalar::{Pattern, RateText, SecretText, Span};
 use crate::template::{JsonTemplate, Template};
 
 pub use crate::accounts::{
-    Client, Login, LoginKind, NamedRequest, PrivateKey, Request, SecretWay, Signing, Subject,
-    SubjectToken, Via,
+    BrowserKind, Client, Login, LoginKind, NamedRequest, PageDriver, PageSelectors, PrivateKey,
+    Request, SecretWay, Signing, Subject, SubjectToken, Via,
 };
 pub use crate::blocks::{Actor, ActorCount, Block, ForEach, OneOf, Parallel, Sequence};
 pub use crate::directory::{Directory, DirectoryKind, Listing, Registering, SignUp};

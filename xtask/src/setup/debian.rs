@@ -1,5 +1,6 @@
 //! Debian's packages that the set-up itself needs: looked for first, installed where missing and allowed.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Result, bail};
@@ -52,6 +53,60 @@ pub(crate) fn wrk() -> Result<()> {
         return Ok(());
     }
     install(&["wrk"])
+}
+
+/// The browsers that the tests log in by: Debian's newest, since only those get security updates.
+pub(crate) struct Browsers {
+    pub(super) chromium: PathBuf,
+    pub(super) firefox: PathBuf,
+    /// WebKit's driver.
+    pub(super) webkit: PathBuf,
+}
+
+/// Chromium, Firefox, WebKit's driver, and the display that this needs.
+pub(crate) fn browsers() -> Result<Browsers> {
+    const WANTED: [(&[&str], &str); 4] = [
+        (
+            &["chromium", "chromium-browser", "google-chrome"],
+            "chromium",
+        ),
+        (&["firefox-esr", "firefox"], "firefox-esr"),
+        (&["WebKitWebDriver"], "webkit2gtk-driver"),
+        (&["Xvfb"], "xvfb"),
+    ];
+    let missing: Vec<&str> = WANTED
+        .iter()
+        .filter(|(programs, _)| in_path(programs).is_none())
+        .map(|(_, package)| *package)
+        .collect();
+    if !missing.is_empty() {
+        install(&missing)?;
+    }
+    let found = |programs: &[&str], package: &str| match in_path(programs) {
+        Some(path) => Ok(path),
+        None => bail!(
+            "Debian's {package} is installed, but there is no {}",
+            programs.join(", ")
+        ),
+    };
+    found(WANTED[3].0, WANTED[3].1)?;
+    Ok(Browsers {
+        chromium: found(WANTED[0].0, WANTED[0].1)?,
+        firefox: found(WANTED[1].0, WANTED[1].1)?,
+        webkit: found(WANTED[2].0, WANTED[2].1)?,
+    })
+}
+
+/// The first of these programs that is in `PATH`.
+fn in_path(programs: &[&str]) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let mut candidates = programs.iter().flat_map(|program| {
+        directories
+            .iter()
+            .map(move |directory| directory.join(program))
+    });
+    candidates.find(|candidate| candidate.is_file())
 }
 
 fn install(packages: &[&str]) -> Result<()> {

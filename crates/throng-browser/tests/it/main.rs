@@ -1,5 +1,8 @@
 //! Real browsers on small local pages. Each test runs one browser, and one test at a time.
 
-mod gone;
-mod support;
-mod tabs;
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test starts what it needs, and ends it"
+)]
+
+mod third_party;

@@ -5,7 +5,6 @@
     reason = "a test starts what it needs, and ends it"
 )]
 
-mod browser;
 mod clean;
 mod declared;
 mod discovery;
@@ -20,4 +19,5 @@ mod sandbox;
 mod scim;
 mod secrets;
 mod signup;
+mod third_party;
 mod tokens;

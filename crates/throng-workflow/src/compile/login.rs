@@ -117,6 +117,12 @@ fn check_keys(login: &Login, problems: &mut Problems) {
         wants.foreign("fields", fields);
         wants.foreign("logged_in", logged_in);
     }
+    if login.kind != LoginKind::OAuth {
+        let selectors = login.selectors.as_ref().map(|selectors| selectors.mark);
+        wants.foreign("driver", login.driver.map(|_| login.mark));
+        wants.foreign("browser", login.browser.map(|_| login.mark));
+        wants.foreign("selectors", selectors);
+    }
     if matches!(
         login.kind,
         LoginKind::Request | LoginKind::Form | LoginKind::Bearer

@@ -53,6 +53,8 @@ pub(crate) enum Colour {
 pub(crate) enum Command {
     /// Run a scenario: create users, log them in, load the target, judge, clean up
     Run(Box<RunArgs>),
+    /// Log one user in and show each step of it, to find out how a target's login goes
+    Login(Box<LoginArgs>),
     /// Remove what an interrupted run left behind on a target
     Cleanup(CleanupArgs),
     /// Write a commented scenario file to start from
@@ -147,6 +149,8 @@ pub(crate) struct RunArgs {
     pub(crate) login_concurrency: Option<u32>,
     #[command(flatten)]
     pub(crate) oauth_client: ClientArgs,
+    #[command(flatten)]
+    pub(crate) browser: BrowserArgs,
 
     /// Write the report as JSON to this file; of a directory (or with a slash at its end): as report_MODE_TIME.json into it
     #[arg(short, long, value_name = "PATH", help_heading = "Report")]
@@ -240,6 +244,41 @@ pub(crate) struct IssuerArgs {
     pub(crate) issuer_client: Option<String>,
 }
 
+/// Who passes the pages of logins.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Logins")]
+pub(crate) struct BrowserArgs {
+    /// Who passes the login's pages: plain HTTP, a browser, or a browser where plain HTTP can't get on
+    /// [default: the scenario's, auto]
+    #[arg(long, value_name = "WAY")]
+    pub(crate) login: Option<DriverChoice>,
+    /// Log in by this browser; implies --login browser [default: the scenario's, any that is on the machine]
+    #[arg(long, value_name = "BROWSER")]
+    pub(crate) browser: Option<BrowserChoice>,
+    /// Where the browser is (of webkit, where WebKitWebDriver is); implies --login browser [default: in PATH]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) browser_path: Option<PathBuf>,
+    /// Show the browser at work, which takes a display; implies --login browser
+    #[arg(long)]
+    pub(crate) headed: bool,
+}
+
+/// The words of `--login`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DriverChoice {
+    Http,
+    Browser,
+    Auto,
+}
+
+/// The words of `--browser`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BrowserChoice {
+    Chromium,
+    Firefox,
+    Webkit,
+}
+
 /// As which OAuth client.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Users")]
@@ -278,6 +317,28 @@ pub(crate) enum HttpChoice {
     #[value(name = "2")]
     Two,
     Auto,
+}
+
+/// Flags of `throng login`.
+#[derive(Debug, Args)]
+pub(crate) struct LoginArgs {
+    /// A scenario file, or the name of a built-in one [default: nextcloud, on the sandbox]
+    #[arg(value_name = "SCENARIO")]
+    pub(crate) scenario: Option<String>,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    #[command(flatten)]
+    pub(crate) issuer: IssuerArgs,
+    #[command(flatten)]
+    pub(crate) oauth_client: ClientArgs,
+    #[command(flatten)]
+    pub(crate) browser: BrowserArgs,
+    /// Log this user in, who is there already, with the password in THRONG_USER_PASSWORD [default: one that is created and deleted again]
+    #[arg(long, value_name = "NAME", help_heading = "Users")]
+    pub(crate) user: Option<String>,
+    /// Print the access token as it is
+    #[arg(long)]
+    pub(crate) show_tokens: bool,
 }
 
 /// Flags of `throng cleanup`.

@@ -1,12 +1,14 @@
 //! The command line: parse, dispatch, and turn what came out into an exit code.
 
 mod args;
+mod browser;
 mod check;
 mod cleanup;
 mod directory;
 mod exit;
 mod fuzz;
 mod init;
+mod login;
 mod monkey;
 mod narrator;
 mod output;
@@ -170,6 +172,7 @@ fn dispatch(cli: &Cli, job: &dyn Job) -> Result<ExitCode, CommandError> {
     output.log();
     match &cli.command {
         Command::Run(args) => run::run(args, output, job),
+        Command::Login(args) => login::login(args, output),
         Command::Cleanup(args) => cleanup::cleanup(args, job),
         Command::Init(args) => init::init(args),
         Command::Check(args) => check::check(args, output),

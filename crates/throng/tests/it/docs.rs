@@ -146,6 +146,7 @@ fn every_flag_is_in_the_reference_and_the_reference_has_no_other() {
         &["init"],
         &["check"],
         &["tools"],
+        &["login"],
         &["monkey"],
         &["property"],
         &["schema"],

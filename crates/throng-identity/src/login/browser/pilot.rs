@@ -145,7 +145,7 @@ impl Pilot {
     }
 
     /// Whether a login has found that HTTP won't do.
-    pub(in super::super) fn has_fallen_back(&self) -> bool {
+    pub fn has_fallen_back(&self) -> bool {
         self.fallen.load(Ordering::Acquire)
     }
 

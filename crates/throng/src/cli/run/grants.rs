@@ -47,7 +47,7 @@ pub(super) async fn grant(
     } else {
         Flow::Direct
     };
-    let enrolment = Arc::new(enrolment(wanted, made, flow)?);
+    let enrolment = Arc::new(enrolment(wanted, made, flow).await?);
     made.enrolment = Some(enrolment.clone());
     let authorization = discover_login(wanted, &enrolment, narrator).await?;
     if scenario.users.create && scenario.directory.is_some() {

@@ -11,6 +11,8 @@ use throng_client::{Client, Connector, ConnectorOptions, HttpVersion, Trust};
 use throng_engine::{Executor, InFlightLimit, Load, Rate};
 use throng_fuzz::shell;
 use throng_identity::ledger::Ledger;
+use throng_identity::login::LoginDriver;
+use throng_identity::provision::KnownUser;
 use throng_metrics::Threshold;
 use throng_sandbox::Knobs;
 use throng_workflow::ScenarioFile;
@@ -23,6 +25,7 @@ use super::hooks::Places;
 use super::job::Job;
 use super::setup::{LOGIN_CONCURRENCY, Made};
 use crate::cli::args::{HttpChoice, RunArgs};
+use crate::cli::browser;
 use crate::cli::cleanup::DEFAULT_NAMES;
 use crate::cli::narrator::Narrator;
 use crate::cli::settings::{self, Place, SandboxAddress, SandboxKind};
@@ -48,6 +51,10 @@ pub(crate) struct Prepared<'j> {
     pub(crate) load: Load,
     pub(crate) thresholds: Vec<Threshold>,
     pub(crate) connector: Connector,
+    /// Who passes the pages of logins.
+    pub(crate) driver: LoginDriver,
+    /// Who logs in, where neither the file says so nor users are made.
+    pub(crate) known: Option<KnownUser>,
     pub(crate) login_concurrency: u32,
     pub(crate) cleans_up: bool,
     pub(crate) export: Option<Export>,
@@ -91,6 +98,15 @@ impl<'j> Prepared<'j> {
         let thresholds = thresholds(&file, args).map_err(CommandError::usage)?;
         let connector = connector(args, &file, place).map_err(CommandError::usage)?;
         let started = SystemTime::now();
+        let pictures = pictures(args, file.scenario.load.mode, started);
+        let driver = browser::driver(
+            &args.browser,
+            &file.scenario.login,
+            trusted(args, &file, place),
+            args.login_concurrency,
+            pictures,
+        )
+        .map_err(CommandError::usage)?;
         let name = format!("{}.json", report_stem(file.scenario.load.mode, started));
         let export = args
             .output
@@ -125,6 +141,8 @@ impl<'j> Prepared<'j> {
             load,
             thresholds,
             connector,
+            driver,
+            known: None,
             login_concurrency: args.login_concurrency.unwrap_or(LOGIN_CONCURRENCY),
             cleans_up: !args.no_cleanup,
             export,
@@ -168,6 +186,8 @@ impl<'j> Prepared<'j> {
             created: Arc::new(AtomicU32::new(0)),
             reused: Arc::new(AtomicU32::new(0)),
             phases: Vec::new(),
+            pilot: self.driver.pilot().cloned(),
+            first_login: None,
         })
     }
 
@@ -501,14 +521,33 @@ fn connector(args: &RunArgs, file: &ScenarioFile, place: Place) -> anyhow::Resul
             Some(HttpChoice::One) => HttpVersion::Http1,
             Some(HttpChoice::Two) => HttpVersion::Http2,
         },
-        trust: match place {
-            Place::Target => {
-                settings::trust_of(args.target.insecure, args.target.cacert.as_ref(), file)
-            }
-            // It makes its certificate when it starts, for this run alone.
-            Place::Sandbox => Trust::Anything,
-        },
+        trust: trusted(args, file, place),
         ..ConnectorOptions::default()
     };
     Ok(Connector::new(options)?)
+}
+
+/// Whose certificates are believed.
+fn trusted(args: &RunArgs, file: &ScenarioFile, place: Place) -> Trust {
+    match place {
+        Place::Target => {
+            settings::trust_of(args.target.insecure, args.target.cacert.as_ref(), file)
+        }
+        // It makes its certificate when it starts, for this run alone.
+        Place::Sandbox => Trust::Anything,
+    }
+}
+
+/// Where pictures of failed logins go: beside the report, else to a directory of their own among the temporary ones.
+fn pictures(args: &RunArgs, mode: Mode, started: SystemTime) -> PathBuf {
+    let Some(output) = &args.output else {
+        return std::env::temp_dir().join(format!("throng-{}", report_stem(mode, started)));
+    };
+    // As the report's own path is read.
+    let is_directory = output.is_dir() || output.as_os_str().as_encoded_bytes().ends_with(b"/");
+    match output.parent() {
+        _ if is_directory => output.clone(),
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
 }

@@ -18,10 +18,11 @@ use throng_identity::discovery::{Authorization, Flow};
 use throng_identity::enrolment::{Enrolment, Moved};
 use throng_identity::hooks::{self, HookError};
 use throng_identity::ledger::{Ledger, RunId};
-use throng_identity::login::{DEFAULT_REDIRECT_URI, FormLogin, LoginPlan};
+use throng_identity::login::browser::Pilot;
+use throng_identity::login::{DEFAULT_REDIRECT_URI, FormLogin, LoginDriver, LoginPlan};
 use throng_identity::provision::{
     Identity, KnownUser, LoginGrace, LoginWay, ProvisionError, ProvisionEvent, ProvisionPlan,
-    Provisioned, provision,
+    Provisioned, UserTimings, provision,
 };
 use throng_identity::registration::{ClientSource, OAuthClient};
 use throng_identity::retry::RetryPolicy;
@@ -61,12 +62,23 @@ pub(crate) struct Made {
     pub(crate) reused: Arc<AtomicU32>,
     /// How long the parts of the set-up took.
     pub(crate) phases: Vec<PhaseTally>,
+    /// Who drives the browser, if there may be one.
+    pub(crate) pilot: Option<Arc<Pilot>>,
+    /// How the first user's login went.
+    pub(crate) first_login: Option<UserTimings>,
 }
 
 impl Made {
     /// The run's OAuth client, if it has one by now.
     pub(crate) fn oauth_client(&self) -> Option<Arc<OAuthClient>> {
         self.enrolment.as_ref()?.oauth_client()
+    }
+
+    /// Ends the browser, if there is one, until it is needed again.
+    pub(crate) async fn rest_browser(&self) {
+        if let Some(pilot) = &self.pilot {
+            pilot.rest().await;
+        }
     }
 }
 
@@ -76,6 +88,10 @@ pub(crate) struct Wanted<'a> {
     pub(crate) names: NameTemplates,
     pub(crate) prefix: Prefix,
     pub(crate) connector: Connector,
+    /// Who passes the pages of logins.
+    pub(crate) driver: LoginDriver,
+    /// Who logs in, where neither the file says so nor users are made.
+    pub(crate) known: Option<KnownUser>,
     pub(crate) login_concurrency: u32,
     /// What stands before the names of their phases in the report, where others are made, too.
     pub(crate) phases: &'static str,
@@ -114,8 +130,10 @@ pub(crate) async fn set_up(
             declared_login(scenario)?
         }
     };
-    let identities = log_users_in(wanted, made, login.clone(), narrator).await?;
-    Ok((login, identities))
+    let identities = log_users_in(wanted, made, login.clone(), narrator).await;
+    // What follows is measured, and a browser takes memory and time of the machine's.
+    made.rest_browser().await;
+    Ok((login, identities?))
 }
 
 /// How users log in where the file says it all: by requests or by a form.
@@ -147,7 +165,7 @@ async fn oauth(
     made: &mut Made,
     narrator: &mut Narrator,
 ) -> anyhow::Result<LoginPlan> {
-    let enrolment = Arc::new(enrolment(wanted, made, Flow::Code)?);
+    let enrolment = Arc::new(enrolment(wanted, made, Flow::Code).await?);
     made.enrolment = Some(enrolment.clone());
     let authorization = discover_login(wanted, &enrolment, narrator).await?;
     if wanted.revokes && authorization.revocation_endpoint.is_none() {
@@ -165,11 +183,16 @@ async fn oauth(
     let mut login = LoginPlan::new(authorization, oauth_client, redirect_uri, scopes);
     login.timeout = REQUEST_LIMIT;
     login.enrolment = Some(enrolment);
+    login.driver = wanted.driver.clone();
     Ok(login)
 }
 
 /// What the run needs to know in order to become a client.
-pub(super) fn enrolment(wanted: &Wanted<'_>, made: &Made, flow: Flow) -> anyhow::Result<Enrolment> {
+pub(super) async fn enrolment(
+    wanted: &Wanted<'_>,
+    made: &Made,
+    flow: Flow,
+) -> anyhow::Result<Enrolment> {
     let login = &wanted.scenario.login;
     let source = match &login.client {
         Some(client) => match Url::parse(&client.id) {
@@ -182,12 +205,19 @@ pub(super) fn enrolment(wanted: &Wanted<'_>, made: &Made, flow: Flow) -> anyhow:
         },
         None => ClientSource::Dynamic,
     };
+    let mut redirect_uri = Url::parse(DEFAULT_REDIRECT_URI)?;
+    // Somebody has to listen there for a browser; and what is registered for this run may be anywhere. A client that is known has its
+    // own, which may be no other.
+    if let (Some(pilot), ClientSource::Dynamic) = (wanted.driver.pilot(), &source) {
+        let free = pilot.redirect_uri(&redirect_uri).await;
+        redirect_uri = free.context("listening for browsers that come back from logins")?;
+    }
     Ok(Enrolment {
         http: made.client.clone(),
         target: Url::parse(&wanted.scenario.target.url)?,
         source,
         scopes: login.scopes.clone(),
-        redirect_uri: Url::parse(DEFAULT_REDIRECT_URI)?,
+        redirect_uri,
         client_name: format!("throng {}", made.run.as_str()),
         ledger: made.ledger.clone(),
         run: made.run.clone(),
@@ -294,14 +324,21 @@ fn plan(wanted: &Wanted<'_>, made: &Made, login: LoginWay) -> anyhow::Result<Pro
         users: wanted.scenario.users.count.value,
         prefix: wanted.prefix.clone(),
         names: wanted.names.clone(),
-        known: known_users(wanted.scenario),
+        known: match &wanted.known {
+            Some(known) => Some([known.clone()].into()),
+            None => known_users(wanted.scenario),
+        },
         directory: made.directory.clone(),
         connector: wanted.connector.clone(),
         login,
         password: password(wanted.scenario),
         timeout: REQUEST_LIMIT,
         after_login: hooks.into(),
-        concurrency: wanted.login_concurrency as usize,
+        concurrency: match &wanted.driver {
+            // Who waits for the browser would be waiting in the figures, too.
+            LoginDriver::Browser(pilot) => pilot.parallel(),
+            LoginDriver::Http | LoginDriver::Auto(_) => wanted.login_concurrency as usize,
+        },
         retry: RetryPolicy::default(),
         stop_at_failure: true,
         login_grace: wanted.scenario.login.logout.as_ref().map(|_| LoginGrace {
@@ -345,7 +382,6 @@ pub(crate) async fn log_users_in(
     narrator: &mut Narrator,
 ) -> anyhow::Result<Vec<Identity>> {
     let users = wanted.scenario.users.count.value;
-    let concurrency = wanted.login_concurrency;
     let whom = if wanted.phases.is_empty() {
         "users"
     } else {
@@ -358,10 +394,11 @@ pub(crate) async fn log_users_in(
             format!("Creating {users} {whom} and logging them in...")
         }
     });
-    narrator.note(&format!(
-        "(Running concurrently, up to {concurrency} at once)"
-    ));
     let plan = plan(wanted, made, login)?;
+    narrator.note(&format!(
+        "(Running concurrently, up to {} at once)",
+        plan.concurrency
+    ));
     let tell = narrator.teller(users, made.directory.is_some());
     let (created, reused) = (made.created.clone(), made.reused.clone());
     let ready = AtomicU32::new(0);
@@ -387,6 +424,7 @@ pub(crate) async fn log_users_in(
     )
     .await;
     narrator.clear();
+    made.first_login = provisioned.timings.first().cloned();
     made.phases.extend(phases(
         &provisioned,
         wanted.phases,

@@ -50,7 +50,7 @@ pub(crate) async fn stay<T>(
 }
 
 /// Makes the users of a scenario and logs them in.
-async fn identities(
+pub(crate) async fn identities(
     prepared: &Prepared<'_>,
     made: &mut Made,
     stop: &StopSignals,
@@ -66,6 +66,8 @@ async fn identities(
         names,
         prefix,
         connector: prepared.connector.clone(),
+        driver: prepared.driver.clone(),
+        known: prepared.known.clone(),
         login_concurrency: prepared.login_concurrency,
         phases: "",
         cleanup_command: prepared.cleanup_command(),

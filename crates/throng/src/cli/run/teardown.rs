@@ -31,6 +31,7 @@ pub(crate) async fn clean_up(
     abort: &CancellationToken,
     narrator: &Narrator,
 ) -> Cleanup {
+    made.rest_browser().await;
     let created = u64::from(made.created.load(Ordering::Relaxed));
     let deletes = |directory: &Arc<dyn Directory>| directory.can_delete();
     if created > 0 && made.directory.as_ref().is_some_and(deletes) {
@@ -198,6 +199,7 @@ pub(crate) async fn keep(
             "the ledger couldn't be told that the run is over: {error}"
         ));
     }
+    made.rest_browser().await;
     let created = u64::from(made.created.load(Ordering::Relaxed));
     let registered = made
         .oauth_client()

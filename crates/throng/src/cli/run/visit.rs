@@ -55,7 +55,7 @@ pub(crate) async fn visit<T>(
 ///
 /// # Errors
 /// Where the sandbox can't be started or nothing could be entered in the ledger.
-pub(super) async fn attend<T>(
+pub(crate) async fn attend<T>(
     mut prepared: Prepared<'_>,
     args: &RunArgs,
     users: u32,

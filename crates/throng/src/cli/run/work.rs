@@ -220,6 +220,8 @@ fn wanted<'a>(
             prefix
         },
         connector: prepared.connector.clone(),
+        driver: prepared.driver.clone(),
+        known: prepared.known.clone(),
         login_concurrency: prepared.login_concurrency,
         phases: if monkeys && both { "monkey_" } else { "" },
         cleanup_command: prepared.cleanup_command(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use throng_browser::{Browser, BrowserError, Engine, Installed, Trust};
 
-use crate::support::{LIMIT, Running, installed, options, processes};
+use super::support::{LIMIT, Running, installed, options, processes};
 
 async fn until_gone(directory: &Path) {
     let gone = async {

@@ -8,7 +8,7 @@ use axum::response::{Html, IntoResponse, Redirect};
 use axum::routing::get;
 use throng_browser::{Engine, LoadFailure, TabOptions};
 
-use crate::support::{LIMIT, Running, serve, until};
+use super::support::{LIMIT, Running, serve, until};
 
 /// Runs a test for each browser.
 macro_rules! each {

@@ -1,0 +1,5 @@
+//! What needs a browser that `cargo xtask setup` installs.
+
+mod gone;
+mod support;
+mod tabs;

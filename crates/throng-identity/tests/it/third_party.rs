@@ -1,0 +1,3 @@
+//! What needs programs that `cargo xtask setup` installs.
+
+mod browser;
