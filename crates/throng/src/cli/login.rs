@@ -44,7 +44,6 @@ pub(crate) fn login(args: &LoginArgs, output: Output) -> Result<ExitCode, Comman
         issuer: args.issuer.clone(),
         oauth_client: args.oauth_client.clone(),
         browser: args.browser.clone(),
-        auto_register: known.as_ref().map(|_| false),
         // A name that no run has: this must not be in the way of a load that is going on.
         user_prefix: Some(format!("throng-{}", letters.collect::<String>())),
         ..RunArgs::default()

@@ -86,7 +86,23 @@ impl World {
         self.run_scenario("nextcloud", arguments)
     }
 
+    /// [`World::run`] by a process that finds other programs.
+    pub(crate) fn run_with_path(&self, arguments: &str) -> Running {
+        self.run_command("nextcloud", arguments, |command| {
+            command.env("PATH", std::env::var_os("PATH").expect("a PATH"));
+        })
+    }
+
     pub(crate) fn run_scenario(&self, scenario: &str, arguments: &str) -> Running {
+        self.run_command(scenario, arguments, |_| {})
+    }
+
+    fn run_command(
+        &self,
+        scenario: &str,
+        arguments: &str,
+        change: impl FnOnce(&mut Command),
+    ) -> Running {
         let report = self.path("report.json");
         let _ = std::fs::remove_file(&report);
         let mut all = vec![
@@ -98,7 +114,9 @@ impl World {
             report.to_str().expect("a UTF-8 path").to_owned(),
         ];
         all.extend(arguments.split_whitespace().map(str::to_owned));
-        let mut running = self.start(all);
+        let mut command = self.command(all);
+        change(&mut command);
+        let mut running = Running::start(command, self.home.path());
         running.report = Some(report);
         running
     }

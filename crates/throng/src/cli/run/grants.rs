@@ -50,7 +50,7 @@ pub(super) async fn grant(
     let enrolment = Arc::new(enrolment(wanted, made, flow).await?);
     made.enrolment = Some(enrolment.clone());
     let authorization = discover_login(wanted, &enrolment, narrator).await?;
-    if scenario.users.create && scenario.directory.is_some() {
+    if scenario.users.create && scenario.directory.is_some() && wanted.known.is_none() {
         check_directory(wanted, made, narrator).await?;
     }
     let scopes = enrolment.choose_scopes(&authorization);

@@ -119,7 +119,7 @@ pub(crate) async fn set_up(
         }
         LoginKind::Bearer => grants::bearer(scenario, narrator),
         LoginKind::Request | LoginKind::Form | LoginKind::None => {
-            if scenario.users.create && scenario.directory.is_some() {
+            if scenario.users.create && scenario.directory.is_some() && wanted.known.is_none() {
                 check_directory(wanted, made, narrator).await?;
             }
             if scenario.login.page.is_some() && scenario.login.logged_in.is_none() {
@@ -175,7 +175,7 @@ async fn oauth(
         );
     }
     let scopes = enrolment.choose_scopes(&authorization);
-    if wanted.scenario.users.create {
+    if wanted.scenario.users.create && wanted.known.is_none() {
         check_directory(wanted, made, narrator).await?;
     }
     let oauth_client = take_client(wanted, &enrolment, &authorization, &scopes, narrator).await?;

@@ -17,7 +17,7 @@ use super::logins::{
 };
 use super::providers::{Provider, users};
 
-static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+pub(super) static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 /// For a page, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
