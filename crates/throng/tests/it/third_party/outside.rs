@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use throng_sandbox::{IssuerConfig, McpAuth, Secret};
 
+use super::browsers::ONE_AT_A_TIME;
 use super::providers::{CLIENT, CLIENT_SECRET, Provider, RESOURCE, RESOURCE_SECRET, users};
 use crate::docs::root;
 use crate::support::{Ended, Running, World, home, throng};
@@ -162,4 +163,27 @@ async fn ten_users_of_canaille_work_on_a_sandbox_that_is_started_for_them() {
         "{}",
         report["ground_truth"]
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_of_oidc_provider_log_in_by_chromium_and_work() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let provider = Provider::oidc_provider(60, "outside_browser").await;
+    let (home, users) = (home(), users(10));
+    write_csv(&users, &home.path().join("users.csv"));
+    let secrets: Vec<&str> = users
+        .iter()
+        .map(|(_, password)| password.as_str())
+        .collect();
+    // The browser brings programs of its own.
+    let path = std::env::var("PATH").expect("a PATH");
+    let chromium = std::env::var("THRONG_TEST_CHROMIUM");
+    let chromium = chromium.unwrap_or_else(|_| "/usr/bin/chromium".to_owned());
+    let arguments = format!(
+        "run nextcloud --users-from users.csv -d 2 -w 0 --issuer {} --browser chromium --browser-path {chromium}",
+        provider.issuer
+    );
+    let arguments: Vec<&str> = arguments.split(' ').collect();
+    let (ended, report) = run(&home, &arguments, &[("PATH", &path)], &secrets).await;
+    all_worked(&ended, &report, &users);
 }
