@@ -37,7 +37,7 @@ async fn users_made_by_scim_log_in_work_and_go() {
     let file = scim_scenario(world.home.path());
     let file = file.to_str().expect("a plain path");
     let ended = world
-        .run_scenario(file, "--workload baseline -u 4 -d 1 -w 0")
+        .run_scenario(file, "--workload baseline -u 4 -d 1 -w 0 -vv")
         .ended()
         .await
         .with_code(0);
@@ -336,6 +336,30 @@ async fn whom_nobody_knows_to_be_ours_is_left_alone() {
     assert_eq!(api.names(), [name.as_str()]);
 }
 
+#[tokio::test]
+async fn users_who_are_there_already_are_neither_made_nor_deleted() {
+    let (api, home) = (Api::default(), home());
+    let url = api.start();
+    let file = scenario(&home, &url, "  kind: none");
+    let unknown = run(&home, &["run", &file]).await.with_code(2);
+    assert!(
+        unknown.stderr.contains("need a `password` to log in with"),
+        "{unknown}"
+    );
+    let source = std::fs::read_to_string(&file).expect("the scenario");
+    let source = source.replace("prefix: reg", "prefix: reg, password: the-same-for-all-9");
+    std::fs::write(&file, source).expect("written");
+    let ended = run(&home, &["run", &file, "-d", "0.3"]).await.with_code(0);
+    assert_eq!(api.asked("POST /login"), 3, "{ended}");
+    let elsewhere = api.asked("") - api.asked("POST /login") - api.asked("GET /things");
+    assert_eq!(elsewhere, 0, "{ended}");
+    let nothing = run(&home, &["cleanup", &file]).await.with_code(2);
+    assert!(
+        nothing.stderr.contains("only what a directory made"),
+        "{nothing}"
+    );
+}
+
 const ADMINISTERED: &str = "  kind: http
   token: \"${KEY}\"
   create: { post: /admin/users, json: { name: \"{user.name}\" } }
@@ -353,7 +377,7 @@ async fn an_administrators_requests_make_find_and_delete_users() {
         command.env("KEY", key);
         Running::start(command, home.path())
     };
-    let ended = with(KEY, &["run", &file, "-d", "0.3"]).ended().await;
+    let ended = with(KEY, &["run", &file, "-d", "0.3", "-vv"]).ended().await;
     let ended = ended.with_code(0);
     assert!(ended.stderr.contains("Deleted 3 users"), "{ended}");
     assert!(!ended.to_string().contains(KEY), "{ended}");
