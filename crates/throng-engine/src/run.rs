@@ -15,7 +15,7 @@ use std::{
 };
 
 use throng_metrics::{Catalog, GeneratorHealth, Recorder, Tally, Violations};
-use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use crate::{
     ConstantRate, EndedBy, Executor, Expectations, InFlightLimit, Load, RunOutcome, Scenario,
@@ -31,10 +31,10 @@ use crate::{
 /// The recorder is emptied this often: often enough for each time to be short, and for the events of a busy run to be still
 /// in the processor's cache.
 const DRAIN_EVERY: Duration = Duration::from_millis(10);
-/// Each so manyth time, the caller gets a look.
-const DRAINS_PER_LOOK: u32 = 25;
-/// Each so manyth look completes a window.
-const LOOKS_PER_WINDOW: u32 = 4;
+/// The caller gets a look this often.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// A window is complete after this time, at the next look.
+const WINDOW: Duration = Duration::from_secs(1);
 
 /// Runs a load of a scenario to its end, and returns what came of it.
 ///
@@ -324,33 +324,35 @@ struct Aggregator<'a> {
     starts: &'a Starts,
     window: Tally,
     total: Tally,
-    drains: u32,
-    looks: u32,
+    /// When the next look is due. Both are kept by the clock: where drains come late, there are fewer of them.
+    next_look: Instant,
+    /// When the window is complete.
+    window_ends: Instant,
 }
 
 impl<'a> Aggregator<'a> {
     fn new(shared: &'a Shared, progress: &'a Progress, starts: &'a Starts) -> Self {
+        let now = Instant::now();
         Self {
             shared,
             progress,
             starts,
             window: Tally::new(&shared.catalog),
             total: Tally::new(&shared.catalog),
-            drains: 0,
-            looks: 0,
+            next_look: now + LOOK_EVERY,
+            window_ends: now + WINDOW,
         }
     }
 
     fn drain(&mut self, on_tick: &mut impl FnMut(&Tick<'_>)) {
         self.collect();
-        self.drains += 1;
-        if self.drains == DRAINS_PER_LOOK {
-            self.drains = 0;
-            self.looks += 1;
-            let complete = self.looks == LOOKS_PER_WINDOW;
+        let now = Instant::now();
+        if now >= self.next_look {
+            let complete = now >= self.window_ends;
             self.look(complete, on_tick);
+            self.next_look = (self.next_look + LOOK_EVERY).max(now);
             if complete {
-                self.looks = 0;
+                self.window_ends = (self.window_ends + WINDOW).max(now);
             }
         }
     }

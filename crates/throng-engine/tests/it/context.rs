@@ -7,7 +7,7 @@ use std::{
 };
 
 use rand::RngCore;
-use throng_engine::{Executor, Load, Phase, Stage, StopSignals, run};
+use throng_engine::{Executor, Load, Phase, Stage, StopSignals, Tick, run};
 use throng_metrics::{
     CountSample, CounterId, Distribution, Event, Failure, FailureKind, Outcome, StepId, Tally,
     Violations, WorkflowId, WorkflowRole,
@@ -224,6 +224,39 @@ async fn complete_windows_are_disjoint_and_add_up_to_the_run() {
     assert!((4..=6).contains(&windows), "{windows}");
     assert_eq!(stages[..2], [Stage::Warmup, Stage::Measured]);
     assert_eq!(*stages.last().unwrap(), Stage::Stopping);
+}
+
+/// What looks at them takes a window's steps for those of a second.
+#[tokio::test(start_paused = true)]
+async fn windows_are_a_second_long_even_if_the_runtime_is_late() {
+    let script = Script {
+        iterate: Box::new(|_| {
+            Box::pin(async {
+                // As a task that holds its thread for so long.
+                tokio::time::advance(ms(33)).await;
+                Ok(())
+            })
+        }),
+        ..Script::default()
+    };
+    let load = Load {
+        users: 1,
+        duration: seconds(5),
+        ..Load::default()
+    };
+    let mut ends = Vec::new();
+    let looked = |tick: &Tick<'_>| {
+        if tick.complete && tick.stage == Stage::Measured {
+            ends.push(tick.elapsed);
+        }
+    };
+    let (catalog, stop) = (catalog(1), StopSignals::default());
+    run(&load, Arc::new(script), catalog, Arc::new(()), stop, looked).await;
+    assert!(ends.len() >= 4, "{ends:?}");
+    for pair in ends.windows(2) {
+        let long = pair[1] - pair[0];
+        assert!((ms(950)..ms(1_050)).contains(&long), "{ends:?}");
+    }
 }
 
 /// Not under a paused clock: the thread that releases starts is at work. A run can be spawned as a task.
