@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Version, header};
+use http::{Request, header};
 
 use crate::{
     connection::{Body, Connection, Unanswered},
@@ -244,7 +244,6 @@ impl Client {
         }
         let ended = connection.has_ended(&body);
         let mut open = OpenExchange {
-            keep: keeps_alive(head.version, &head.headers),
             status: head.status,
             headers: head.headers,
             version: head.version,
@@ -275,7 +274,9 @@ impl Client {
                     _ => idle.swap_remove(position).1,
                 }
             };
-            if !std::future::poll_fn(|cx| Poll::Ready(kept.poll_gone(cx))).await {
+            let gone = std::future::poll_fn(|cx| Poll::Ready(kept.poll_gone(cx)));
+            // A task that has used up its turn is told that nothing has come, whatever has.
+            if !tokio::task::unconstrained(gone).await {
                 return Some(kept);
             }
         }
@@ -307,22 +308,6 @@ impl fmt::Debug for Client {
             .field("idle_connections", &self.idle_connections())
             .field("cookies", &self.cookies)
             .finish_non_exhaustive()
-    }
-}
-
-fn keeps_alive(version: Version, headers: &HeaderMap) -> bool {
-    let says = |word: &str| {
-        headers.get_all(header::CONNECTION).iter().any(|value| {
-            value.to_str().is_ok_and(|text| {
-                text.split(',')
-                    .any(|item| item.trim().eq_ignore_ascii_case(word))
-            })
-        })
-    };
-    match version {
-        Version::HTTP_09 => false,
-        Version::HTTP_10 => says("keep-alive"),
-        _ => !says("close"),
     }
 }
 

@@ -73,7 +73,6 @@ pub struct OpenExchange {
     pub(crate) client: Client,
     pub(crate) origin: Origin,
     pub(crate) progress: Progress,
-    pub(crate) keep: bool,
     pub(crate) ended: Option<Instant>,
 }
 
@@ -190,9 +189,11 @@ impl OpenExchange {
         let Some(second) = self.next().await? else {
             return Ok(first);
         };
-        let announced = self
-            .headers
-            .get(header::CONTENT_LENGTH)
+        // Beside a transfer coding it says nothing (RFC 9112, section 6.3, item 3).
+        let coded = self.headers.contains_key(header::TRANSFER_ENCODING);
+        let length = self.headers.get(header::CONTENT_LENGTH);
+        let announced = length
+            .filter(|_| !coded)
             .and_then(|value| value.to_str().ok()?.parse::<usize>().ok())
             .unwrap_or(0);
         within(announced.max(first.len() + second.len()))?;
@@ -227,9 +228,7 @@ impl OpenExchange {
             let now = Instant::now();
             self.ended = Some(now);
             self.progress.fix_traffic();
-            if self.keep {
-                self.client.give_back(&self.origin, connection);
-            }
+            self.client.give_back(&self.origin, connection);
         }
     }
 }

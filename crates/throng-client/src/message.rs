@@ -39,10 +39,7 @@ impl Base {
     fn at(&self, path: Bytes) -> Result<Target, TransportFailure> {
         let path = uri::PathAndQuery::from_maybe_shared(path)
             .map_err(|error| TransportFailure::Request(error.to_string()))?;
-        Ok(Target {
-            origin: self.origin.clone(),
-            path,
-        })
+        Target::at(self.origin.clone(), path)
     }
 }
 

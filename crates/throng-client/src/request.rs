@@ -54,16 +54,22 @@ impl Origin {
             return Err(invalid("the URL has no host"));
         }
         let host = bare.to_ascii_lowercase();
-        let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        // User information is for the `Authorization` header, if for anything; it must not leak into `Host`.
+        let said = authority.as_str();
+        let said = said.rsplit('@').next().unwrap_or(said);
+        let port = match said.strip_prefix(authority.host()) {
+            Some("" | ":") if tls => 443,
+            Some("" | ":") => 80,
+            _ => authority
+                .port_u16()
+                .ok_or_else(|| invalid("the URL has no valid port"))?,
+        };
         let scheme = if tls { "https" } else { "http" };
         let text = if host.contains(':') {
             format!("{scheme}://[{host}]:{port}")
         } else {
             format!("{scheme}://{host}:{port}")
         };
-        // User information is for the `Authorization` header, if for anything; it must not leak into `Host`.
-        let said = authority.as_str();
-        let said = said.rsplit('@').next().unwrap_or(said);
         let host_header =
             HeaderValue::from_str(said).map_err(|_| invalid("the host is no header value"))?;
         Ok(Self(Arc::new(OriginParts {
@@ -118,6 +124,18 @@ impl Target {
             .path_and_query()
             .cloned()
             .unwrap_or_else(|| uri::PathAndQuery::from_static("/"));
+        Self::at(origin, path)
+    }
+
+    /// A path of an origin. A query alone is one of the root (RFC 9112, section 3.2.1).
+    pub(crate) fn at(origin: Origin, path: uri::PathAndQuery) -> Result<Self, TransportFailure> {
+        let path = if path.as_str().starts_with('?') {
+            format!("/{}", path.as_str())
+                .parse()
+                .map_err(|error: uri::InvalidUri| TransportFailure::Request(error.to_string()))?
+        } else {
+            path
+        };
         Ok(Self { origin, path })
     }
 
@@ -245,6 +263,8 @@ pub(crate) fn to_http2(
     }
     headers.remove(header::HOST);
     headers.remove(header::CONNECTION);
+    // The body's length is told by what sends it.
+    headers.remove(header::CONTENT_LENGTH);
     let mut request = Request::new(Full::new(outgoing.body()));
     *request.method_mut() = outgoing.method().clone();
     *request.uri_mut() = outgoing.target().absolute()?;

@@ -1,11 +1,11 @@
 //! Where the body of a response ends (RFC 9112, sections 6 and 7).
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Version, header};
 
-use super::{Head, Malformed};
+use super::{Head, Malformed, advance};
 
-/// Most bytes that chunk extensions and trailers of one body may have together: nobody here looks at them.
+/// Most bytes that the extensions of one chunk, or the trailers, may have: nobody here looks at them.
 const MOST_EXTRA: u32 = 16 << 10;
 
 /// Takes a body out of what is received.
@@ -24,7 +24,7 @@ pub(super) struct Chunks {
     state: State,
     /// Of the chunk's size while that is read, of its data then.
     left: u64,
-    /// Bytes of extensions and trailers so far.
+    /// Bytes of this chunk's extensions so far, or of the trailers.
     extra: u32,
 }
 
@@ -33,6 +33,8 @@ pub(super) struct Chunks {
 enum State {
     FirstDigit,
     Size,
+    /// Space after the size, which some servers fill up to a fixed width.
+    Padding,
     Extension,
     SizeLf,
     Data,
@@ -162,7 +164,7 @@ impl Chunks {
             taken += 1;
             self.state = self.next(byte).unwrap_or(State::Failed);
         }
-        unread.advance(taken);
+        advance(unread, taken);
         if self.state == State::Failed {
             return Err(Malformed::Chunk);
         }
@@ -177,14 +179,18 @@ impl Chunks {
                 self.left = self.left.checked_mul(16)?.checked_add(digit.into())?;
                 State::Size
             }
-            (State::Size, b'\r') | (State::Extension, b'\r') => State::SizeLf,
-            (State::Size, b';' | b' ' | b'\t') => self.extra(State::Extension)?,
+            (State::Size | State::Padding | State::Extension, b'\r') => State::SizeLf,
+            (State::Size | State::Padding, b' ' | b'\t') => self.extra(State::Padding)?,
+            (State::Size | State::Padding, b';') => self.extra(State::Extension)?,
             // A line feed alone ends no line: others would see the line go on.
             (State::Extension, byte) if byte != b'\n' => self.extra(State::Extension)?,
             (State::SizeLf, b'\n') if self.left == 0 => State::TrailerStart,
             (State::SizeLf, b'\n') => State::Data,
             (State::DataCr, b'\r') => State::DataLf,
-            (State::DataLf, b'\n') => State::FirstDigit,
+            (State::DataLf, b'\n') => {
+                self.extra = 0;
+                State::FirstDigit
+            }
             (State::TrailerStart, b'\r') => State::EndLf,
             (State::Trailer, b'\r') => State::TrailerLf,
             (State::TrailerStart | State::Trailer, byte) if byte != b'\n' => {
@@ -328,7 +334,7 @@ mod tests {
         ] {
             let response = format!("HTTP/{status}\r\n{headers}\r\n");
             let (decoder, keeps) = framing(method, &response).expect(&response);
-            // Whether HTTP/1.0 and `Connection` allow another exchange is the client's to say; the end of one that only the
+            // Whether HTTP/1.0 and `Connection` allow another exchange is the head's to say; the end of one that only the
             // end of the connection tells is the end of both.
             let keeps = keeps && decoder != "until close";
             assert_eq!((decoder.as_str(), keeps), expected, "{method} {response}");
@@ -421,6 +427,8 @@ mod tests {
             "x\r\n",
             "-5\r\nhello\r\n",
             " 5\r\nhello\r\n",
+            "5 6\r\nhello\r\n",
+            "5 x\r\nhello\r\n",
             "5\nhello\r\n0\r\n\r\n",
             "5;x\nhello\r\n0\r\n\r\n",
             "5\r\r\nhello\r\n0\r\n\r\n",
@@ -437,6 +445,30 @@ mod tests {
                 let error = unchunk(sent, size).unwrap_err();
                 assert!(matches!(error, Malformed::Chunk), "{sent:?} by {size}");
             }
+        }
+    }
+
+    /// Some servers fill every size up with spaces. What is allowed of them is a matter of each chunk, or long streams end.
+    #[test]
+    fn any_number_of_chunks_may_be_padded() {
+        let count = MOST_EXTRA as usize / 4;
+        let sent = format!("{}0       \r\n\r\n", "1       \r\nx\r\n".repeat(count));
+        let expected = ("x".repeat(count), true, String::new());
+        assert_eq!(unchunk(&sent, 1000).unwrap(), expected);
+    }
+
+    #[test]
+    fn nothing_received_is_held_after_a_body() {
+        for (mut decoder, sent) in [
+            (Decoder::Length(5), "hello"),
+            (Decoder::Chunked(Chunks::new()), "5\r\nhello\r\n0\r\n\r\n"),
+            (Decoder::Chunked(Chunks::new()), "5\r\nhello\r\n"),
+            (Decoder::UntilClose, "hello"),
+        ] {
+            let received = Bytes::copy_from_slice(sent.as_bytes());
+            let mut unread = received.clone();
+            while decoder.decode(&mut unread).unwrap().is_some() {}
+            assert!(received.is_unique(), "{sent:?}");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 
 use super::Malformed;
 
@@ -25,6 +25,21 @@ impl Head {
     pub(super) fn is_interim(&self) -> bool {
         self.status.is_informational() && self.status != StatusCode::SWITCHING_PROTOCOLS
     }
+
+    /// Whether the server says that the connection persists (RFC 9112, section 9.3).
+    pub(super) fn keeps_alive(&self) -> bool {
+        let says = |option| {
+            let values = self.headers.get_all(header::CONNECTION);
+            values.iter().any(|value| has_option(value, option))
+        };
+        !says("close") && (self.version != Version::HTTP_10 || says("keep-alive"))
+    }
+}
+
+/// Whether a value of `Connection` has this option.
+pub(super) fn has_option(value: &HeaderValue, option: &str) -> bool {
+    let mut options = value.as_bytes().split(|&byte| byte == b',');
+    options.any(|said| said.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
 }
 
 /// The head that `bytes` begin with, and its length; nothing if it is not complete yet.
@@ -132,6 +147,27 @@ mod tests {
         assert!(of(&format!("HTTP/1.1 200 OK\r\n{many}\r\n")).is_err());
         let long = format!("HTTP/1.1 200 OK\r\na: {}", "x".repeat(LONGEST));
         assert!(matches!(of(&long).unwrap_err(), Malformed::LongHead { .. }));
+    }
+
+    #[test]
+    fn a_connection_persists_unless_the_head_says_otherwise() {
+        for (version, connection, expected) in [
+            ("1.1", "", true),
+            ("1.1", "connection: keep-alive\r\n", true),
+            ("1.1", "connection: Close\r\n", false),
+            ("1.1", "connection: x, close \r\n", false),
+            ("1.1", "connection: x\r\nconnection: close\r\n", false),
+            ("1.1", "connection: \u{fc}, close\r\n", false),
+            ("1.1", "connection: closed, not-close\r\n", true),
+            ("1.0", "", false),
+            ("1.0", "connection: Keep-Alive\r\n", true),
+            ("1.0", "connection: close, keep-alive\r\n", false),
+        ] {
+            let (head, _) = of(&format!("HTTP/{version} 200 OK\r\n{connection}\r\n"))
+                .unwrap()
+                .unwrap();
+            assert_eq!(head.keeps_alive(), expected, "{version} {connection}");
+        }
     }
 
     #[test]

@@ -12,6 +12,8 @@
 mod body;
 mod head;
 mod request;
+#[cfg(test)]
+mod tests;
 
 use std::{
     cell::RefCell,
@@ -23,7 +25,7 @@ use std::{
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::Method;
-use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 pub(crate) use head::Head;
 
@@ -86,8 +88,8 @@ impl From<Malformed> for Broken {
 }
 
 /// A connection: one exchange at a time.
-pub(crate) struct Http1 {
-    stream: Stream,
+pub(crate) struct Http1<S = Stream> {
+    stream: S,
     /// Received, and not taken yet.
     unread: Bytes,
     unsent: Unsent,
@@ -116,7 +118,13 @@ impl Unsent {
 }
 
 impl Http1 {
-    pub(crate) fn new(stream: Stream) -> Self {
+    pub(crate) fn traffic(&self) -> &Arc<Traffic> {
+        self.stream.traffic()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
+    pub(crate) fn new(stream: S) -> Self {
         Self {
             stream,
             unread: Bytes::new(),
@@ -125,10 +133,6 @@ impl Http1 {
             sound: true,
             after_failure: false,
         }
-    }
-
-    pub(crate) fn traffic(&self) -> &Arc<Traffic> {
-        self.stream.traffic()
     }
 
     /// Whether the last answer was a 5xx.
@@ -155,6 +159,7 @@ impl Http1 {
     ) -> Result<Head, Broken> {
         let method = outgoing.method();
         let mut begun = false;
+        let mut unwritable = None;
         std::future::poll_fn(|cx| {
             let written = if begun {
                 self.poll_write_rest(cx)
@@ -162,16 +167,14 @@ impl Http1 {
                 begun = true;
                 self.poll_write(outgoing, cookies, cx)
             };
-            let head = self.poll_head(method, cx);
-            match (written, head) {
-                // A server that refuses a request may close before it has read it all.
-                (Poll::Ready(Err(_)), Poll::Ready(Ok(head))) => {
-                    self.sound = false;
-                    Poll::Ready(Ok(head))
-                }
-                (Poll::Ready(Err(error)), _) => Poll::Ready(Err(Broken::Io(error))),
-                (_, head) => head,
+            if let Poll::Ready(Err(error)) = written {
+                self.give_up_writing();
+                unwritable = Some(error);
             }
+            // A server that refuses a request may close before it has read it all. Its answer may still be on its way up here;
+            // if there is none, the end of the connection is.
+            let head = ready!(self.poll_head(method, cx));
+            Poll::Ready(head.map_err(|broken| unwritable.take().map_or(broken, Broken::Io)))
         })
         .await
     }
@@ -183,8 +186,7 @@ impl Http1 {
     ) -> Poll<Option<Result<Bytes, Broken>>> {
         if !self.unsent.is_empty() && matches!(self.poll_write_rest(cx), Poll::Ready(Err(_))) {
             // The answer has come all the same, and it may be complete.
-            self.unsent = Unsent::default();
-            self.sound = false;
+            self.give_up_writing();
         }
         loop {
             match self.decoder.decode(&mut self.unread) {
@@ -205,6 +207,11 @@ impl Http1 {
         }
     }
 
+    fn give_up_writing(&mut self) {
+        self.unsent = Unsent::default();
+        self.sound = false;
+    }
+
     /// Whether the body has ended.
     pub(crate) fn body_ended(&self) -> bool {
         self.decoder.is_done()
@@ -220,7 +227,7 @@ impl Http1 {
         let body = outgoing.body();
         let written = WRITE.with_borrow_mut(|out| {
             out.clear();
-            request::write(out, outgoing, &body, cookies);
+            self.sound &= request::write(out, outgoing, &body, cookies);
             let rest = if body.len() <= COPIED_BODY {
                 out.extend_from_slice(&body);
                 Bytes::new()
@@ -258,7 +265,7 @@ impl Http1 {
             while !part.is_empty() {
                 match ready!(Pin::new(&mut self.stream).poll_write(cx, part))? {
                     0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                    taken => part.advance(taken),
+                    taken => advance(part, taken),
                 }
             }
         }
@@ -272,13 +279,13 @@ impl Http1 {
     fn poll_head(&mut self, method: &Method, cx: &mut Context<'_>) -> Poll<Result<Head, Broken>> {
         loop {
             while let Some((head, length)) = head::parse(&self.unread)? {
-                self.unread.advance(length);
+                advance(&mut self.unread, length);
                 if head.is_interim() {
                     continue;
                 }
                 let (decoder, keeps) = Decoder::of(method, &head)?;
                 self.decoder = decoder;
-                self.sound &= keeps;
+                self.sound &= keeps && head.keeps_alive();
                 self.after_failure = head.status.is_server_error();
                 return Poll::Ready(Ok(head));
             }
@@ -306,5 +313,15 @@ impl Http1 {
             };
             Poll::Ready(Ok(come.len()))
         })
+    }
+}
+
+/// Takes the first bytes away. When all are, their memory goes, too: an empty remainder would hold it as long as the connection
+/// has nothing to do.
+fn advance(bytes: &mut Bytes, by: usize) {
+    if by == bytes.len() {
+        *bytes = Bytes::new();
+    } else {
+        bytes.advance(by);
     }
 }

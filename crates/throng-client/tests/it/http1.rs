@@ -334,7 +334,7 @@ async fn a_refused_connection_is_told_from_a_failed_request() {
 #[tokio::test]
 async fn urls_that_cannot_be_requested_are_refused() {
     let client = Client::new(&connector());
-    for url in ["/relative", "ftp://localhost/"] {
+    for url in ["/relative", "ftp://localhost/", "http://127.0.0.1:99999/"] {
         let error = client.send(get(url), LONG).await.unwrap_err();
         assert!(
             matches!(error.failure(), TransportFailure::Request(_)),
@@ -613,5 +613,71 @@ async fn a_malformed_chunk_is_said_to_be_so() {
         matches!(error.failure(), TransportFailure::Protocol(_)),
         "{error:?}"
     );
+    assert_eq!(client.idle_connections(), 0);
+}
+
+/// However many connections a task looks at in one turn, it learns of each whether it is still open.
+#[tokio::test]
+async fn connections_that_were_closed_are_found_out_by_a_busy_task() {
+    const MANY: usize = 300;
+    let closed = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = closed.clone();
+    let all = std::sync::Arc::new(tokio::sync::Barrier::new(MANY));
+    let server = Script::start(move |_, mut peer| {
+        let (counted, all) = (counted.clone(), all.clone());
+        async move {
+            peer.request().await;
+            // None is used twice.
+            all.wait().await;
+            peer.send(OK).await;
+            drop(peer);
+            counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+    })
+    .await;
+    let client = Client::new(&connector());
+    for round in 1..=2 {
+        let sends = (0..MANY).map(|_| client.send(post(&server.url, "x"), LONG));
+        for exchange in futures_util::future::join_all(sends).await {
+            assert!(!exchange.unwrap().reused);
+        }
+        while closed.load(std::sync::atomic::Ordering::SeqCst) < round * MANY {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(server.count(), round * MANY);
+    }
+}
+
+/// A refusal, then an end that may overtake what is still being sent.
+#[tokio::test]
+async fn a_server_that_refuses_and_resets_has_answered() {
+    for _ in 0..20 {
+        let server = Script::start(|_, mut peer| async move {
+            peer.send("HTTP/1.1 413 Content Too Large\r\ncontent-length: 3\r\n\r\nno!")
+                .await;
+            // What has come was not read, so the kernel resets.
+            peer.some().await;
+        })
+        .await;
+        let client = Client::new(&connector());
+        let request = http::Request::post(&server.url).body(vec![b'x'; 20_000_000].into());
+        let exchange = client.send(request.unwrap(), LONG).await.unwrap();
+        assert_eq!(exchange.status, StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(&exchange.body[..], b"no!");
+        assert_eq!(client.idle_connections(), 0);
+    }
+}
+
+/// A transfer coding overrides the length (RFC 9112, section 6.3, item 3), and both together end the connection.
+#[tokio::test]
+async fn a_length_beside_chunks_says_nothing() {
+    let server = Script::repeat(
+        "HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\ntransfer-encoding: chunked\r\n\r\n\
+         3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
+    )
+    .await;
+    let client = Client::new(&connector());
+    let exchange = client.send(get(&server.url), LONG).await.unwrap();
+    assert_eq!(exchange.body, "abcde");
     assert_eq!(client.idle_connections(), 0);
 }

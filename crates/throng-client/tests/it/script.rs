@@ -109,6 +109,11 @@ impl Peer {
         let _ = self.stream.write_all(bytes.as_bytes()).await;
     }
 
+    /// Waits until something has come, and leaves it unread.
+    pub(crate) async fn some(&mut self) {
+        self.stream.readable().await.expect("a client");
+    }
+
     /// Resets the connection.
     pub(crate) fn reset(self) {
         self.stream.set_zero_linger().expect("a lingering time");
