@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use throng_browser::Visit;
-use throng_client::{Client, Exchange};
+use throng_client::{Client, Exchange, TransportError, TransportFailure};
 use url::Url;
 
 use super::callback::is_callback;
@@ -324,7 +324,7 @@ impl<'a> Walk<'a> {
             "hop"
         );
         self.hops.push(hop);
-        result.map_err(|error| Problem::Transport(error).into())
+        result.map_err(|error| unanswered(error).into())
     }
 
     /// The step that a redirect asks for; nothing if the answer is none.
@@ -389,6 +389,18 @@ impl<'a> Walk<'a> {
         let secrets = self.secrets();
         let said = wire::said(exchange, &secrets);
         Err(Failure::saying(problem, &said, &secrets))
+    }
+}
+
+/// What it is to a login that a request had no answer.
+pub(super) fn unanswered(error: TransportError) -> Problem {
+    let text = error.to_string();
+    let certificate =
+        matches!(error.failure(), TransportFailure::Tls(_)) && text.contains("certificate");
+    if certificate {
+        Problem::Certificate(text)
+    } else {
+        Problem::Transport(error)
     }
 }
 

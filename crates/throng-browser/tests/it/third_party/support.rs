@@ -97,6 +97,43 @@ pub(crate) fn processes(directory: &Path) -> Vec<String> {
     names.filter(|name| !name.is_empty()).collect()
 }
 
+/// The process groups of those: a process of Chromium may write over its environment, but not leave its group.
+pub(crate) fn groups(directory: &Path) -> Vec<String> {
+    let marker = format!("{}={}", throng_browser::MARKER, directory.display());
+    let mut groups: Vec<String> = stats()
+        .filter(|(path, _)| {
+            let environment = std::fs::read(path.join("environ")).unwrap_or_default();
+            environment
+                .split(|byte| *byte == 0)
+                .any(|one| one == marker.as_bytes())
+        })
+        .map(|(_, group)| group)
+        .collect();
+    groups.sort();
+    groups.dedup();
+    groups
+}
+
+/// Whether a process is still in one of these groups.
+pub(crate) fn any_in(groups: &[String]) -> bool {
+    stats().any(|(_, group)| groups.contains(&group))
+}
+
+/// All processes that run, with their groups.
+fn stats() -> impl Iterator<Item = (PathBuf, String)> {
+    let entries = std::fs::read_dir("/proc")
+        .expect("/proc")
+        .filter_map(Result::ok);
+    entries.filter_map(|entry| {
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        // `PID (NAME) STATE PARENT GROUP ...`; a name may have anything in it.
+        let mut rest = stat.rsplit_once(')')?.1.split_whitespace();
+        let state = rest.next()?;
+        let group = rest.nth(1)?.to_owned();
+        (state != "Z").then(|| (entry.path(), group))
+    })
+}
+
 /// Serves pages; the address has no slash at its end.
 pub(crate) async fn serve(pages: Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

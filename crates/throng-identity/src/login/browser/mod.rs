@@ -23,7 +23,7 @@ use self::pilot::{WayBack, problem};
 use super::LoginPlan;
 use super::callback::{self, Response};
 use super::error::{Failure, Problem};
-use super::walk::{PageKind, Purpose, Walk};
+use super::walk::{PageKind, Purpose, Walk, unanswered};
 use crate::pages::trouble::{self, says_locked};
 use crate::wire;
 
@@ -44,8 +44,11 @@ const QUIET_UNTOLD: Duration = Duration::from_secs(2);
 const BLANK_LIMIT: Duration = Duration::from_millis(1_500);
 /// How long a browser may take to tell of a page that it has been to.
 const HEARD_OUT: Duration = Duration::from_millis(200);
-/// How often a page is looked at while nothing is heard of it: at first, and at most.
-const POLL: (Duration, Duration) = (Duration::from_millis(40), Duration::from_millis(400));
+/// How often a page is looked at while nothing is heard of it: at first, and at most. Where the browser tells of what happens, only
+/// what a script does by itself has to be looked for.
+const POLL: (Duration, Duration) = (Duration::from_millis(120), Duration::from_millis(500));
+/// The same where the browser doesn't tell.
+const POLL_UNTOLD: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(400));
 /// A login takes at most so many times what a page may take.
 const PAGES: u32 = 4;
 
@@ -163,7 +166,12 @@ impl<'w, 'a> Ride<'w, 'a> {
             .map_err(|error| problem(&error))?;
         let begun = Instant::now();
         let mut last = Instant::now();
-        let mut poll = POLL.0;
+        let (first_poll, last_poll) = if self.tab.tells_all() {
+            POLL
+        } else {
+            POLL_UNTOLD
+        };
+        let mut poll = first_poll;
         let mut asked_why = false;
         let mut trouble = None;
         loop {
@@ -180,7 +188,7 @@ impl<'w, 'a> Ride<'w, 'a> {
                 }
                 Ok(look) => {
                     if self.note(&look)? {
-                        (last, poll) = (Instant::now(), POLL.0);
+                        (last, poll) = (Instant::now(), first_poll);
                     }
                     // The address may be the one that was waited for.
                     if let Some(response) = self.arrived_at(&look.url) {
@@ -191,7 +199,7 @@ impl<'w, 'a> Ride<'w, 'a> {
                         .as_ref()
                         .map_or(Duration::ZERO, |page| page.since.elapsed());
                     if self.answer(&look, waited).await? {
-                        (last, poll) = (Instant::now(), POLL.0);
+                        (last, poll) = (Instant::now(), first_poll);
                     }
                 }
                 Err(error) if self.tab.has_crashed() => return Err(problem(&error).into()),
@@ -210,7 +218,7 @@ impl<'w, 'a> Ride<'w, 'a> {
                 });
             }
             self.wait(poll).await;
-            poll = (poll * 2).min(POLL.1);
+            poll = (poll * 2).min(last_poll);
         }
     }
 
@@ -290,7 +298,7 @@ impl<'w, 'a> Ride<'w, 'a> {
             .await;
         match asked {
             Ok(_) => Ok(()),
-            Err(error) => Err(Problem::Transport(error).into()),
+            Err(error) => Err(unanswered(error).into()),
         }
     }
 

@@ -335,3 +335,84 @@ async fn a_redirect_uri_elsewhere_is_never_requested() {
         rig.pilot.rest().await;
     }
 }
+
+/// The messages that users get, in words: by plain HTTP and by a browser.
+async fn messages(rig: Option<&Rig>) -> String {
+    let sandbox = throng_sandbox::Integr8scodeSandbox::start(Default::default())
+        .await
+        .unwrap();
+    // Nobody can listen at the near end of a connection.
+    let far = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let near = tokio::net::TcpStream::connect(far.local_addr().unwrap())
+        .await
+        .unwrap();
+    let nobody = (format!("http://{}", near.local_addr().unwrap()), near, far);
+    let mut stranger = pages(Pages::One);
+    stranger.iss = "http://evil.test";
+    let cases = [
+        ("wrong password", pages(Pages::One)),
+        ("locked account", pages(Pages::Locked)),
+        ("consent denied", pages(Pages::Denied)),
+        ("provider down", pages(Pages::One)),
+        ("certificate not trusted", pages(Pages::One)),
+        ("wrong issuer", stranger),
+        ("captcha", pages(Pages::Captcha)),
+    ];
+    let mut text = String::new();
+    for (name, config) in cases {
+        let provider = Provider::start(config).await;
+        let mut plan = match rig {
+            Some(rig) => rig.plan(&provider, false).await,
+            None => provider.plan().await,
+        };
+        plan.retry.attempts = 1;
+        let base = provider.base().to_owned();
+        let https = sandbox.url().to_owned();
+        let password = if name == "wrong password" {
+            "wr0ng-pass"
+        } else {
+            PASSWORD
+        };
+        let mut authorization = (*plan.authorization).clone();
+        match name {
+            "provider down" => {
+                let endpoint = format!("{}/authorize", nobody.0);
+                authorization.authorization_endpoint = Some(endpoint.parse().unwrap());
+            }
+            "certificate not trusted" => {
+                let endpoint = format!("{https}/authorize");
+                authorization.authorization_endpoint = Some(endpoint.parse().unwrap());
+            }
+            _ => {}
+        }
+        plan.authorization = Arc::new(authorization);
+        let error = log_in(&plan, &client(), USER, &Secret::new(password))
+            .await
+            .unwrap_err();
+        let mut said = error
+            .to_string()
+            .replace(&nobody.0, "http://provider")
+            .replace(&base, "http://provider")
+            .replace(&https, "https://provider");
+        if let Some(rig) = rig {
+            said = said.replace(rig.pictures.path().to_str().unwrap(), "DIRECTORY");
+        }
+        let query = regex::Regex::new(r"\?response_type=[^)]*").unwrap();
+        let said = query.replace(&said, "?...");
+        let filler = regex::Regex::new(r"(Lorem ipsum ?)+[^;]*").unwrap();
+        text.push_str(&format!("{name}: {}\n", filler.replace(&said, "...")));
+    }
+    text
+}
+
+#[tokio::test]
+async fn messages_by_http() {
+    insta::assert_snapshot!(messages(None).await);
+}
+
+#[tokio::test]
+async fn messages_by_chromium() {
+    let rig = Rig::new(Engine::Chromium).await;
+    insta::assert_snapshot!(messages(Some(&rig)).await);
+    rig.pilot.rest().await;
+}
