@@ -36,7 +36,7 @@ pub struct Knobs {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revocation_lag: Option<Latency>,
     /// Whether a tool whose scope was not granted is refused with 403 `insufficient_scope`, as the MCP specification has it, and
-    /// not by a tool's error.
+    /// not by a tool's error. Tools are then listed whatever the token is for.
     pub scope_challenges: bool,
     /// Whether refresh tokens are given out and accepted.
     pub refresh: bool,

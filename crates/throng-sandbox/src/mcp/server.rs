@@ -249,8 +249,11 @@ impl ServerHandler for NextcloudTools {
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let request = Request::of(&context)?;
+        // Who challenges lets a client see what it could ask for.
+        let all = self.state.knobs.scope_challenges();
         let allowed = |listed: &&rmcp::model::Tool| {
-            tools::find(&listed.name).is_none_or(|tool| request.caller.scopes.contain(tool.scope))
+            all || tools::find(&listed.name)
+                .is_none_or(|tool| request.caller.scopes.contain(tool.scope))
         };
         let tools = self.listed.iter().filter(allowed).cloned().collect();
         Ok(ListToolsResult::with_all_items(tools))

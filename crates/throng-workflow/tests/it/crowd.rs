@@ -204,6 +204,36 @@ async fn stage_with(sandbox: NextcloudSandbox, file: ScenarioFile) -> Stage {
     }
 }
 
+/// The same users at the MCP server's address by plain HTTP.
+pub(crate) async fn stage_over_http(users: u32, scenario: &str, knobs: Knobs) -> Stage {
+    let sandbox = NextcloudSandbox::start(NextcloudConfig {
+        knobs,
+        ..NextcloudConfig::default()
+    })
+    .await
+    .unwrap();
+    let origin = sandbox.mcp_url().strip_suffix("/mcp").unwrap().to_owned();
+    let overrides = Overrides {
+        url: Some(origin.clone()),
+        ..overrides(&sandbox, users, "alone")
+    };
+    let file = ScenarioFile::load(scenario, &overrides, &Environment::new(&|_| None)).unwrap();
+    let identities = identities(&sandbox, &file).await;
+    let options = CrowdOptions {
+        concurrency: 4,
+        timeout: TIMEOUT,
+        headers: Vec::new(),
+        run_id: "t3st".to_owned(),
+    };
+    let people = identities.into_iter().map(Into::into).collect();
+    let crowd = Crowd::over_http(people, &origin, options).unwrap();
+    Stage {
+        sandbox,
+        file,
+        crowd: Arc::new(crowd),
+    }
+}
+
 /// The custom example as a Rust scenario, and the permissions that are given at first.
 struct PermissionEscalation(Playbook, u8);
 

@@ -6,7 +6,7 @@ use throng_engine::RunOutcome;
 use throng_metrics::{CounterId, Distribution, StepId, StepTally, TokenCounters, UserId};
 use throng_sandbox::{EndpointKnob, Jitter, Knobs, Latency};
 
-use crate::crowd::{Stage, errors, stage};
+use crate::crowd::{Stage, errors, stage, stage_over_http};
 
 const TOKEN_ENDPOINT: &str = "/apps/oidc/token";
 
@@ -55,11 +55,15 @@ impl Stage {
 
 /// A scenario of one user, or of as many as there are, each by itself.
 fn alone(login: &str, steps: &str) -> (tempfile::TempDir, String) {
+    speaking("mcp", login, steps)
+}
+
+fn speaking(protocol: &str, login: &str, steps: &str) -> (tempfile::TempDir, String) {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("scenario.yaml");
     let text = format!(
         "name: tokens
-target: {{ url: \"http://localhost/mcp\" }}
+target: {{ protocol: {protocol}, url: \"http://localhost/mcp\" }}
 directory: {{ kind: nextcloud, url: \"http://localhost\", admin: admin, password: p }}
 login: {{ {login} }}
 workflows:
@@ -249,6 +253,36 @@ async fn missing_scopes_are_asked_for_once_and_the_call_goes_on() {
     assert_eq!(refusals, retries);
     assert!((6..=12).contains(&refusals), "{refusals}");
     stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plain_http_is_helped_by_the_same_means() {
+    // Without a session the MCP server takes no call; but it looks at the token first.
+    let call = "{ jsonrpc: \"2.0\", id: 1, method: tools/call, params: { name: nc_notes_search_notes, arguments: { query: a } } }";
+    let accept = "{ Accept: \"application/json, text/event-stream\" }";
+    let (_home, path) = speaking(
+        "http",
+        "kind: oauth, scopes: [openid, profile]",
+        &format!(
+            "      - demanded: {{ post: /mcp, json: {call}, headers: {accept}, expect: [400, 404, 422] }}
+      - revoke: {{ token: revoke }}
+      - refused: {{ get: /mcp, renew: false, refused: {{ error: ^HTTP 401, must: true }} }}
+      - again: {{ post: /mcp, json: {call}, headers: {accept}, expect: [400, 404, 422] }}
+"
+        ),
+    );
+    let knobs = Knobs {
+        scope_challenges: true,
+        ..Knobs::default()
+    };
+    let stage = stage_over_http(2, &path, knobs).await;
+    let outcome = stage.run_cold(Duration::from_millis(300)).await;
+    assert_eq!(errors(&outcome), Vec::<String>::new());
+    let rounds = outcome.tally.workflows()[0].succeeded;
+    let [refreshes, logins, _, step_ups, failures, refusals, retries] = stage.tokens(&outcome);
+    assert_eq!((step_ups, logins, failures), (2, 0, 0));
+    assert_eq!((refreshes, refusals), (rounds, rounds + 2));
+    assert_eq!(retries, refusals);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -194,6 +194,58 @@ async fn tokens_that_expire_on_the_way_are_renewed() {
     );
 }
 
+/// Scopes that are missing are asked for on the way, and neither the 403s nor the second attempts are calls of their own.
+#[tokio::test]
+async fn missing_scopes_are_asked_for_on_the_way() {
+    let home = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| {
+        let path = home.path().join(name);
+        path.to_str().expect("a plain path").to_owned()
+    };
+    let scenario = r#"name: stepup
+target: { url: "http://localhost:8001/mcp" }
+directory: { kind: nextcloud, url: "${NEXTCLOUD_HOST}", admin: "${NEXTCLOUD_USERNAME}", password: "${NEXTCLOUD_PASSWORD}" }
+login: { kind: oauth, scopes: [openid, profile] }
+sandbox: { knobs: { scope_challenges: true } }
+thresholds: [token_step_ups>0, error_rate<1%]
+workflows:
+  look:
+    actors: [me]
+    steps:
+      - search: { call: nc_notes_search_notes, with: { query: a } }
+      - revoke: { token: revoke_refresh }
+      - refresh: { token: refresh, refused: { error: invalid_grant, must: true } }
+      - log_in: { token: login }
+"#;
+    std::fs::write(path("stepup.yaml"), scenario).expect("written");
+    let file = path("stepup.yaml");
+    let arguments = [
+        "run",
+        &file,
+        "--sandbox",
+        "-u",
+        "3",
+        "-d",
+        "2",
+        "-w",
+        "0",
+        "-q",
+    ];
+    let output = crate::docs::throng(
+        home.path(),
+        &[&arguments[..], &["--output", &path("report.json")]].concat(),
+    );
+    assert!(output.status.success(), "{}", crate::docs::said(&output));
+    let report = std::fs::read_to_string(path("report.json")).expect("a report");
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    assert_eq!(count(&report, "/counters/token_step_ups"), 3);
+    assert_eq!(
+        count(&report, "/counters/token_refusals"),
+        count(&report, "/counters/token_retries")
+    );
+    assert_eq!(at(&report, "/ground_truth/agrees"), true, "{report}");
+}
+
 /// Without refresh tokens there's nothing left but to log in again.
 #[tokio::test]
 async fn tokens_that_cannot_be_renewed_are_fetched_by_a_new_login() {

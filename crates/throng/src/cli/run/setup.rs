@@ -168,12 +168,6 @@ async fn oauth(
     let enrolment = Arc::new(enrolment(wanted, made, Flow::Code).await?);
     made.enrolment = Some(enrolment.clone());
     let authorization = discover_login(wanted, &enrolment, narrator).await?;
-    if wanted.revokes && authorization.revocation_endpoint.is_none() {
-        bail!(
-            "a step of the workload revokes tokens (`token: revoke`), and {} offers no revocation (no revocation_endpoint in its metadata); take another --workload",
-            authorization.issuer
-        );
-    }
     let scopes = enrolment.choose_scopes(&authorization);
     if wanted.scenario.users.create && wanted.known.is_none() {
         check_directory(wanted, made, narrator).await?;
@@ -241,6 +235,12 @@ pub(super) async fn discover_login(
         Flow::Code => format!("Users log in at {}", authorization.issuer),
         Flow::Direct => format!("Tokens come from {}", authorization.issuer),
     });
+    if wanted.revokes && authorization.revocation_endpoint.is_none() {
+        bail!(
+            "a step of the workload revokes tokens (`token: revoke`), and {} offers no revocation (no revocation_endpoint in its metadata); take another --workload",
+            authorization.issuer
+        );
+    }
     Ok(Arc::new(authorization))
 }
 
