@@ -15,6 +15,7 @@ use throng_client::mcp::{
 use throng_client::{Base, Client, TransportFailure};
 use throng_identity::hooks::Values;
 use throng_identity::provision::Identity;
+use throng_identity::tokens::{Recovery, Refusal};
 use throng_identity::{Secret, TokenCell};
 use throng_metrics::{Failure, FailureKind};
 
@@ -253,9 +254,25 @@ impl Crowd {
                 {
                     tracing::info!(user = member.name, %error, "the token couldn't be renewed");
                 }
-                session
-                    .list_tools(&CallOptions::timeout(self.options.timeout))
-                    .await
+                let options = CallOptions::timeout(self.options.timeout);
+                let Some(tokens) = &member.tokens else {
+                    return session.list_tools(&options).await;
+                };
+                // A token may end a second sooner than was said, where the server counts in whole ones.
+                let mut recovery = Recovery::default();
+                loop {
+                    let token = tokens.header();
+                    let listed = session.list_tools(&options).await;
+                    let refusal = listed.as_ref().err().and_then(Refusal::of_call);
+                    match refusal {
+                        Some(refusal)
+                            if matches!(
+                                recovery.after(tokens, &token, &refusal).await,
+                                Ok(true)
+                            ) => {}
+                        _ => return listed,
+                    }
+                }
             }
             None => Err(CallError::Protocol(
                 "there is no user who could list the tools".to_owned(),
@@ -328,9 +345,26 @@ async fn open_one(
         timeout,
         ..OpenOptions::default()
     };
-    let session = Session::open(server, client, authorize, &options)
-        .await
-        .map_err(|source| error(source.into()))?;
+    let open = || Session::open(server.clone(), client.clone(), authorize.clone(), &options);
+    let mut recovery = Recovery::default();
+    let session = loop {
+        let token = tokens.as_ref().map(|tokens| (tokens, tokens.header()));
+        match open().await {
+            Ok(session) => break session,
+            Err(refused) => {
+                let refusal = token.zip(Refusal::of_call(&refused));
+                let helped = match &refusal {
+                    Some(((tokens, token), refusal)) => {
+                        matches!(recovery.after(tokens, token, refusal).await, Ok(true))
+                    }
+                    None => false,
+                };
+                if !helped {
+                    return Err(error(refused.into()));
+                }
+            }
+        }
+    };
     let member = Member {
         name,
         display_name,

@@ -205,7 +205,18 @@ async fn missing_scopes_are_asked_for_on_the_way() {
     let scenario = r#"name: stepup
 target: { url: "http://localhost:8001/mcp" }
 directory: { kind: nextcloud, url: "${NEXTCLOUD_HOST}", admin: "${NEXTCLOUD_USERNAME}", password: "${NEXTCLOUD_PASSWORD}" }
-login: { kind: oauth, scopes: [openid, profile] }
+login:
+  kind: oauth
+  scopes: [openid, profile]
+  after:
+    - app_password:
+        get: "{directory.url}/ocs/v2.php/core/getapppassword"
+        basic: ["{user.name}", "{user.password}"]
+        headers: { OCS-APIRequest: "true", Accept: application/json }
+        save: { app_password: $.ocs.data.apppassword }
+    - provision_mcp:
+        post: "{target.origin}/api/v1/users/{user.name}/app-password"
+        basic: ["{user.name}", "{app_password}"]
 sandbox: { knobs: { scope_challenges: true } }
 thresholds: [token_step_ups>0, error_rate<1%]
 workflows:
