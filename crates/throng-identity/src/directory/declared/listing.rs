@@ -302,6 +302,11 @@ mod tests {
     fn what_is_searched_is_escaped_where_it_goes() {
         let listing = listing("$", "$", None);
         let url = at(&listing, &listing.request, r#"a" b\{x}"#, 3, 20).url;
-        assert_eq!(url, "http://h/u?q=a%5C%22%20b%5C%5C%7Bx%7D&o=20&s=21&p=3");
+        assert_eq!(
+            url,
+            "http://h/u?q=a%5C%22%20b%5C%5C%7Bx%7D&o=20&s=21&p=3&from=21"
+        );
+        let first = at(&listing, &listing.request, "a", 1, 0).url;
+        assert_eq!(first, "http://h/u?q=a&o=0&s=1&p=1");
     }
 }
