@@ -16,6 +16,9 @@ const LIFETIME_S: u64 = 300;
 /// The value of `client_assertion_type` (RFC 7523 section 2.2).
 pub(crate) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
+/// Reads the PEM text of one kind of key.
+type Read = fn(&[u8]) -> jsonwebtoken::errors::Result<EncodingKey>;
+
 /// A private key that signs assertions.
 pub struct AssertionKey {
     key: EncodingKey,
@@ -46,7 +49,7 @@ impl AssertionKey {
         key_id: Option<&str>,
     ) -> Result<Self, AssertionKeyError> {
         let bytes = pem.expose().as_bytes();
-        let kinds: [(fn(&[u8]) -> _, &[Algorithm]); 3] = [
+        let kinds: [(Read, &[Algorithm]); 3] = [
             (
                 EncodingKey::from_ec_pem,
                 &[Algorithm::ES256, Algorithm::ES384],

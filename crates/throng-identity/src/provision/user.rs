@@ -170,7 +170,12 @@ impl User {
         let logged_in = match &self.plan.login {
             LoginWay::OAuth(plan) => self.log_in(plan, client, &password, timings).await,
             LoginWay::Grant(plan) => self.ask(plan, client, &password, timings).await,
-            LoginWay::Bearer(shared) => self.given(shared.as_ref()).map(Some),
+            LoginWay::Bearer(shared) => match self.given(shared.as_ref()) {
+                Some(token) => Ok(Some(Got::Given(token.clone()))),
+                None => Err(ProvisionError::NoToken {
+                    name: self.names.name.clone(),
+                }),
+            },
             LoginWay::Requests(requests) => self
                 .sign_in(requests, client, values, timings)
                 .await
@@ -359,14 +364,10 @@ impl User {
         }
     }
 
-    fn given(&self, shared: Option<&Secret>) -> Result<Got, ProvisionError> {
+    /// The token that all have, else this user's own.
+    fn given<'a>(&'a self, shared: Option<&'a Secret>) -> Option<&'a Secret> {
         let own = || self.known.as_ref()?.token.as_ref();
-        match shared.or_else(own) {
-            Some(token) => Ok(Got::Given(token.clone())),
-            None => Err(ProvisionError::NoToken {
-                name: self.names.name.clone(),
-            }),
-        }
+        shared.or_else(own)
     }
 
     fn whom(&self, password: &Secret) -> Whom {
