@@ -69,7 +69,8 @@ pub(super) async fn grant(
         (client, Grant::ClientCredentials)
     } else {
         let client = take_client(wanted, &enrolment, &authorization, &scopes, narrator).await?;
-        let grant = exchange(wanted, made, &authorization, &client).await?;
+        let redirect_uri = &enrolment.redirect_uri;
+        let grant = exchange(wanted, made, (&authorization, &client, redirect_uri)).await?;
         (GrantClient::Shared(client), grant)
     };
     Ok(LoginWay::Grant(Arc::new(GrantPlan {
@@ -99,8 +100,7 @@ fn known_client(
 async fn exchange(
     wanted: &Wanted<'_>,
     made: &Made,
-    authorization: &Arc<Authorization>,
-    client: &Arc<OAuthClient>,
+    (authorization, client, redirect_uri): (&Arc<Authorization>, &Arc<OAuthClient>, &Url),
 ) -> anyhow::Result<Grant> {
     let login = &wanted.scenario.login;
     let described = login.subject.clone().unwrap_or_default();
@@ -131,7 +131,27 @@ async fn exchange(
         },
         shared: described.value.map(|value| value.value.0),
         login: (!given)
-            .then(|| login_behind(&provider, &provider_client, described.scopes))
+            .then(|| {
+                // The one that the run's own client is registered with; a client elsewhere has the usual one.
+                let usual = described
+                    .issuer
+                    .is_some()
+                    .then(|| Url::parse(DEFAULT_REDIRECT_URI));
+                let redirect_uri = usual.unwrap_or_else(|| Ok(redirect_uri.clone()))?;
+                let client = provider_client.clone();
+                let authorization = Authorization {
+                    resource: None,
+                    ..provider.clone()
+                };
+                let scopes = described
+                    .scopes
+                    .unwrap_or_else(|| vec!["openid".to_owned()]);
+                anyhow::Ok(Arc::new(LoginPlan {
+                    timeout: REQUEST_LIMIT,
+                    driver: wanted.driver.clone(),
+                    ..LoginPlan::new(Arc::new(authorization), client, redirect_uri, scopes)
+                }))
+            })
             .transpose()?,
     };
     let audience = login
@@ -147,29 +167,6 @@ async fn exchange(
         },
         Via::Assertion => Grant::Assertion(subject),
     })
-}
-
-/// The login whose token is exchanged: at the identity provider, and for nobody but the client.
-fn login_behind(
-    provider: &Authorization,
-    client: &Arc<OAuthClient>,
-    scopes: Option<Vec<String>>,
-) -> anyhow::Result<Arc<LoginPlan>> {
-    let authorization = Authorization {
-        resource: None,
-        ..provider.clone()
-    };
-    let scopes = scopes.unwrap_or_else(|| vec!["openid".to_owned()]);
-    let redirect_uri = Url::parse(DEFAULT_REDIRECT_URI)?;
-    Ok(Arc::new(LoginPlan {
-        timeout: REQUEST_LIMIT,
-        ..LoginPlan::new(
-            Arc::new(authorization),
-            client.clone(),
-            redirect_uri,
-            scopes,
-        )
-    }))
 }
 
 /// Tokens that are there already.
