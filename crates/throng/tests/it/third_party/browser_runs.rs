@@ -87,7 +87,7 @@ async fn a_run_reports_as_by_http(name: &'static str) {
         let map = report.as_object().expect("a report");
         map.keys().cloned().collect::<Vec<_>>()
     };
-    assert_eq!(keys(&http), keys(&browsed));
+    assert_eq!(keys(http), keys(browsed));
     for phase in ["provision", "login", "after_login"] {
         assert_eq!(browsed["setup"][phase]["count"], 4, "{}", browsed["setup"]);
         assert_eq!(
