@@ -681,3 +681,41 @@ async fn a_length_beside_chunks_says_nothing() {
     assert_eq!(exchange.body, "abcde");
     assert_eq!(client.idle_connections(), 0);
 }
+
+/// A step may be dropped at any moment. What was on its way then is nobody's answer.
+#[tokio::test]
+async fn an_exchange_that_is_dropped_takes_its_connection_with_it() {
+    const PARTS: [&str; 5] = [
+        "",
+        "HTTP/1.1 100 Continue\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-le",
+        "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nevil\r\n0\r\n",
+    ];
+    for part in PARTS {
+        let said = std::sync::Arc::new(tokio::sync::Notify::new());
+        let signal = said.clone();
+        let server = Script::start(move |number, mut peer| {
+            let signal = signal.clone();
+            async move {
+                peer.request().await;
+                peer.send(if number == 0 { part } else { OK }).await;
+                if number == 0 {
+                    signal.notify_one();
+                }
+                peer.closed().await;
+            }
+        })
+        .await;
+        let client = Client::new(&connector());
+        tokio::select! {
+            biased;
+            result = client.send(get(&server.url), LONG) => panic!("{part:?}: {result:?}"),
+            () = said.notified() => {}
+        }
+        assert_eq!(client.idle_connections(), 0, "{part:?}");
+        let exchange = client.send(get(&server.url), LONG).await.unwrap();
+        assert_eq!((&exchange.body[..], exchange.reused), (&b"ok"[..], false));
+        assert_eq!(server.count(), 2);
+    }
+}

@@ -18,7 +18,11 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use throng_client::{
     Client, Connector, ConnectorError, ConnectorOptions, HttpVersion, TransportFailure, Trust,
 };
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    task::JoinSet,
+};
 
 use crate::{LONG, get, post};
 
@@ -52,22 +56,27 @@ async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infal
     Ok(response)
 }
 
+fn acceptor(
+    issued: &rcgen::CertifiedKey<rcgen::KeyPair>,
+    alpn: &[&[u8]],
+) -> tokio_rustls::TlsAcceptor {
+    let key = PrivatePkcs8KeyDer::from(issued.signing_key.serialize_der());
+    let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(
+        rustls::crypto::ring::default_provider(),
+    ))
+    .with_safe_default_protocol_versions()
+    .expect("versions")
+    .with_no_client_auth()
+    .with_single_cert(vec![issued.cert.der().clone()], PrivateKeyDer::Pkcs8(key))
+    .expect("a certificate");
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    tokio_rustls::TlsAcceptor::from(Arc::new(config))
+}
+
 impl Echo {
     async fn start(tls: Option<&[&[u8]]>) -> Self {
         let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a key");
-        let acceptor = tls.map(|alpn| {
-            let key = PrivatePkcs8KeyDer::from(issued.signing_key.serialize_der());
-            let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(
-                rustls::crypto::ring::default_provider(),
-            ))
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_no_client_auth()
-            .with_single_cert(vec![issued.cert.der().clone()], PrivateKeyDer::Pkcs8(key))
-            .expect("a certificate");
-            config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-            tokio_rustls::TlsAcceptor::from(Arc::new(config))
-        });
+        let acceptor = tls.map(|alpn| acceptor(&issued, alpn));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let connections = Arc::new(AtomicUsize::new(0));
@@ -233,5 +242,47 @@ async fn a_bad_file_of_authorities_is_found_at_once() {
             panic!("{error}");
         };
         assert_eq!(*named, path);
+    }
+}
+
+/// Anybody on the way can end a TCP connection: only TLS's own word for it is the end of a body that the connection ends
+/// (RFC 9112, section 9.8). A body that says its length needs none.
+#[tokio::test]
+async fn a_body_that_tls_does_not_end_is_cut_off() {
+    let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let acceptor = acceptor(&issued, &[]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!(
+        "https://localhost:{}/",
+        listener.local_addr().unwrap().port()
+    );
+    let client = client(HttpVersion::Http1, Trust::Anything);
+    for (head, notified, whole) in [
+        ("\r\n", true, true),
+        ("\r\n", false, false),
+        ("content-length: 5\r\n\r\n", false, true),
+        ("content-length: 6\r\n\r\n", true, false),
+    ] {
+        let serve = async {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let mut stream = acceptor.accept(tcp).await.unwrap();
+            let mut request = [0; 1024];
+            assert!(stream.read(&mut request).await.unwrap() > 0);
+            let response = format!("HTTP/1.1 200 OK\r\n{head}hello");
+            stream.write_all(response.as_bytes()).await.unwrap();
+            stream.flush().await.unwrap();
+            if notified {
+                stream.shutdown().await.unwrap();
+            }
+        };
+        let (result, ()) = tokio::join!(client.send(get(&url), LONG), serve);
+        match result {
+            Ok(exchange) => assert!(whole && exchange.body == "hello", "{head:?}, {notified}"),
+            Err(error) => {
+                let closed = matches!(error.failure(), TransportFailure::Closed);
+                assert!(!whole && closed, "{head:?}, {notified}: {error:?}");
+            }
+        }
+        client.close_idle();
     }
 }
