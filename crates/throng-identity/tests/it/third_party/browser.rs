@@ -358,6 +358,8 @@ async fn messages(rig: Option<&Rig>) -> String {
         ("wrong issuer", stranger),
         ("captcha", pages(Pages::Captcha)),
     ];
+    let query = regex::Regex::new(r"\?response_type=[^)]*").unwrap();
+    let filler = regex::Regex::new(r"(Lorem ipsum ?)+[^;]*").unwrap();
     let mut text = String::new();
     for (name, config) in cases {
         let provider = Provider::start(config).await;
@@ -397,9 +399,7 @@ async fn messages(rig: Option<&Rig>) -> String {
         if let Some(rig) = rig {
             said = said.replace(rig.pictures.path().to_str().unwrap(), "DIRECTORY");
         }
-        let query = regex::Regex::new(r"\?response_type=[^)]*").unwrap();
         let said = query.replace(&said, "?...");
-        let filler = regex::Regex::new(r"(Lorem ipsum ?)+[^;]*").unwrap();
         text.push_str(&format!("{name}: {}\n", filler.replace(&said, "...")));
     }
     text
