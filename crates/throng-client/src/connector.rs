@@ -201,10 +201,12 @@ impl Connector {
             .map_err(invalid)?;
         let name = ServerName::try_from(origin.host().to_owned())
             .map_err(|error| invalid(error.to_string()))?;
-        TlsConnector::from(config)
-            .connect(name, tcp)
-            .await
-            .map_err(TransportFailure::Tls)
+        TlsConnector::from(config).connect(name, tcp).await.map_err(
+            |error| match tls::is_untrusted(&error) {
+                true => TransportFailure::Certificate(error),
+                false => TransportFailure::Tls(error),
+            },
+        )
     }
 
     async fn resolve(&self, origin: &Origin) -> Result<Arc<[SocketAddr]>, TransportFailure> {

@@ -37,9 +37,14 @@ pub enum TransportFailure {
     /// No address accepted the connection.
     #[error("cannot connect: {0}")]
     Connect(#[source] io::Error),
-    /// The TLS handshake failed (certificate, protocol version, ...).
+    /// The TLS handshake failed (protocol version, cipher suites, ...).
     #[error("TLS handshake failed: {0}")]
     Tls(#[source] io::Error),
+    /// The server's certificate is not believed.
+    #[error(
+        "the certificate is not trusted: {0}; name its authority with --cacert, or accept any certificate with --insecure"
+    )]
+    Certificate(#[source] io::Error),
     /// The time allowed ran out.
     #[error("no {phase} within {after:?}")]
     Timeout {
@@ -177,6 +182,7 @@ impl TransportError {
             TransportFailure::Resolve(_)
                 | TransportFailure::Connect(_)
                 | TransportFailure::Tls(_)
+                | TransportFailure::Certificate(_)
                 | TransportFailure::Timeout {
                     phase: Phase::Connect,
                     ..
@@ -197,6 +203,7 @@ impl TransportError {
                 _ => "cannot connect",
             },
             TransportFailure::Tls(_) => "TLS handshake failed",
+            TransportFailure::Certificate(_) => "certificate not trusted",
             TransportFailure::Timeout { phase, .. } => match phase {
                 Phase::Connect => "timeout while connecting",
                 Phase::Head => "timeout while waiting for the response",

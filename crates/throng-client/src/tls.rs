@@ -85,6 +85,13 @@ pub(crate) fn configure(
     Ok(config)
 }
 
+/// Whether a handshake failed because of the certificate that the server showed.
+pub(crate) fn is_untrusted(error: &std::io::Error) -> bool {
+    let source = error.get_ref();
+    let source = source.and_then(|source| source.downcast_ref::<rustls::Error>());
+    matches!(source, Some(rustls::Error::InvalidCertificate(_)))
+}
+
 fn roots(trust: &Trust, extra: &[CertificateDer<'static>]) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for certificate in extra {

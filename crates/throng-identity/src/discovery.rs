@@ -81,7 +81,7 @@ pub enum DiscoveryError {
         tried: String,
     },
     /// Neither the resource nor the authorization server is described anywhere.
-    #[error("no metadata of {what} found (tried {tried})")]
+    #[error("no metadata of {what} found (tried {tried}): is it up, and is that its address?")]
     NoMetadata {
         /// Whose metadata.
         what: String,
@@ -311,7 +311,7 @@ async fn server_metadata(
         };
         if found.issuer != issuer {
             let problem = format!(
-                "its issuer is {:?}, expected exactly {issuer:?}, under which it was looked up (RFC 8414 section 3.3)",
+                "its issuer is {:?}, expected exactly {issuer:?}, under which it was looked up (RFC 8414 section 3.3): the target and the server must name the same issuer",
                 found.issuer
             );
             return Err(invalid(&url, problem));

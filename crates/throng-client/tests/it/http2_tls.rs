@@ -220,7 +220,7 @@ async fn only_trusted_certificates_are_accepted() {
             Err(error) => {
                 assert!(!trusted, "{trust:?} {url}: {error}");
                 assert!(
-                    matches!(error.failure(), TransportFailure::Tls(_)),
+                    matches!(error.failure(), TransportFailure::Certificate(_)),
                     "{error:?}"
                 );
                 assert!(error.is_connect());

@@ -292,6 +292,28 @@ impl Problem {
         )
     }
 
+    /// What to do about it, where the problem's own words don't say.
+    fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::Credentials => Some(
+                "check the name and the password where they come from (`users.from`, `users.password`, or THRONG_USER_PASSWORD of `throng login`)",
+            ),
+            Self::Locked => {
+                Some("have the account unlocked where it is kept, or take another user")
+            }
+            Self::Denied(_) => Some(
+                "ask the provider whether this user may use this client with these scopes (`login.client`, `login.scopes`)",
+            ),
+            Self::Issuer { .. } => Some(
+                "the code was not used: either the provider's own `iss` is wrong, or the response is another server's",
+            ),
+            Self::Transport(_) | Self::Unreachable(_) => {
+                Some("is the server up, and can it be reached from here?")
+            }
+            _ => None,
+        }
+    }
+
     /// How long the server asked us to wait.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -408,7 +430,10 @@ impl fmt::Display for Reason<'_> {
         if inner.attempts > 1 {
             write!(f, " ({} attempts)", inner.attempts)?;
         }
-        Ok(())
+        match inner.problem.help() {
+            Some(help) => write!(f, "; {help}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -394,13 +394,11 @@ impl<'a> Walk<'a> {
 
 /// What it is to a login that a request had no answer.
 pub(super) fn unanswered(error: TransportError) -> Problem {
-    let text = error.to_string();
-    let certificate =
-        matches!(error.failure(), TransportFailure::Tls(_)) && text.contains("certificate");
-    if certificate {
-        Problem::Certificate(text)
-    } else {
-        Problem::Transport(error)
+    match error.failure() {
+        TransportFailure::Certificate(why) => {
+            Problem::Certificate(format!("{}: {why}", error.origin()))
+        }
+        _ => Problem::Transport(error),
     }
 }
 

@@ -49,7 +49,7 @@ fn scenario(world: &World, before_work: &str) {
 }
 
 /// The shipped scenario with another kind of login.
-fn nextcloud(world: &World, login: &str) {
+pub(crate) fn nextcloud(world: &World, login: &str) {
     let shipped = include_str!("../../../../scenarios/nextcloud.yaml");
     let kind = "kind: oauth # found out from the target's 401";
     assert!(shipped.contains(kind));
@@ -91,7 +91,7 @@ async fn post(world: &World, path: &str, content_type: &str, body: String) -> Va
 }
 
 /// A token for the MCP server that a user gets as a client of its own.
-async fn token_of(world: &World, user: &str) -> String {
+pub(crate) async fn token_of(world: &World, user: &str) -> String {
     let form = url::form_urlencoded::Serializer::new(String::new())
         .append_pair("grant_type", "client_credentials")
         .append_pair("client_id", user)

@@ -7,6 +7,7 @@ mod cookies;
 mod directories;
 mod docs;
 mod eras;
+mod failed_logins;
 mod http;
 mod issuer;
 mod journal;

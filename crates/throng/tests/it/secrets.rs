@@ -17,19 +17,19 @@ use crate::support::{ADMIN_PASSWORD, Ended, Running, World};
 use crate::trouble::knob;
 
 /// Everything that went through, a stream by itself for each direction of each connection.
-type Recorded = Arc<Mutex<Vec<Arc<Mutex<Vec<u8>>>>>>;
+pub(crate) type Recorded = Arc<Mutex<Vec<Arc<Mutex<Vec<u8>>>>>>;
 
 /// A proxy in front of a port of the sandbox that writes down what passes.
-struct Tap {
-    port: u16,
+pub(crate) struct Tap {
+    pub(crate) port: u16,
     _tasks: JoinSet<()>,
 }
 
 /// Where the sandbox listens behind its taps: the same ports at another loopback address, which nobody else uses.
-const BEHIND: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+pub(crate) const BEHIND: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 impl Tap {
-    async fn open(recorded: &Recorded) -> Self {
+    pub(crate) async fn open(recorded: &Recorded) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let recorded = recorded.clone();
@@ -52,7 +52,7 @@ impl Tap {
         }
     }
 
-    fn origin(&self) -> String {
+    pub(crate) fn origin(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 }
@@ -83,8 +83,17 @@ async fn relay(
 }
 
 /// A sandbox behind taps.
-async fn tapped(change: impl FnOnce(&mut NextcloudConfig)) -> (World, [Tap; 2], Recorded) {
-    let recorded = Recorded::default();
+pub(crate) async fn tapped(
+    change: impl FnOnce(&mut NextcloudConfig),
+) -> (World, [Tap; 2], Recorded) {
+    tapped_by(Recorded::default(), change).await
+}
+
+/// [`tapped`], with what else is recorded.
+pub(crate) async fn tapped_by(
+    recorded: Recorded,
+    change: impl FnOnce(&mut NextcloudConfig),
+) -> (World, [Tap; 2], Recorded) {
     let taps = [Tap::open(&recorded).await, Tap::open(&recorded).await];
     let world = World::with(|config| {
         config.listen = IpAddr::V4(BEHIND);
@@ -98,7 +107,7 @@ async fn tapped(change: impl FnOnce(&mut NextcloudConfig)) -> (World, [Tap; 2], 
 }
 
 /// Kinds of secrets, and where on the wire they are.
-const PATTERNS: [(&str, &str); 13] = [
+const PATTERNS: [(&str, &str); 18] = [
     ("token", r"(?i)\nauthorization: bearer ([^\r\n]+)"),
     ("basic", r"(?i)\nauthorization: basic ([^\r\n]+)"),
     ("cookie", r"(?i)\nset-cookie: [^=\r\n]+=([^;\r\n]+)"),
@@ -112,13 +121,18 @@ const PATTERNS: [(&str, &str); 13] = [
     ("client secret", r#""client_secret": ?"([^"]+)""#),
     ("registration", r#""registration_access_token": ?"([^"]+)""#),
     ("app password", r#""apppassword": ?"([^"]+)""#),
+    ("client secret", r"(?:\n|&)client_secret=([^&\s]+)"),
+    ("assertion", r"(?:\n|&)(?:client_)?assertion=([^&\s]+)"),
+    ("subject token", r"(?:\n|&)subject_token=([^&\s]+)"),
+    ("access token", r#""access_token": ?"([^"]+)""#),
+    ("revoked token", r"(?:\n|&)token=([^&\s]+)"),
 ];
 
 /// What is too short, or a word of everyday use, proves nothing where it's found.
 const SHORTEST: usize = 16;
 
 /// All secrets that were on the wire, by kind, as they were there and decoded.
-fn secrets(recorded: &Recorded) -> BTreeMap<&'static str, Vec<String>> {
+pub(crate) fn secrets(recorded: &Recorded) -> BTreeMap<&'static str, Vec<String>> {
     let mut secrets = BTreeMap::<_, Vec<String>>::new();
     let patterns = PATTERNS.map(|(kind, pattern)| (kind, Regex::new(pattern).expect("a pattern")));
     for stream in recorded.lock().expect("no panic").iter() {
@@ -189,7 +203,11 @@ fn files(directory: &Path, into: &mut Vec<(String, Vec<u8>)>) {
 
 /// Asserts that no output holds a secret, whole or the beginning of a long one.
 #[track_caller]
-fn keeps_its_secrets(world: &World, ended: &Ended, secrets: &BTreeMap<&str, Vec<String>>) {
+pub(crate) fn keeps_its_secrets(
+    world: &World,
+    ended: &Ended,
+    secrets: &BTreeMap<&str, Vec<String>>,
+) {
     let contains = |output: &[u8], secret: &str| {
         output
             .windows(secret.len())
@@ -223,21 +241,30 @@ fn keeps_its_secrets(world: &World, ended: &Ended, secrets: &BTreeMap<&str, Vec<
     }
 }
 
-/// What each run must have sent or received for this to show anything.
+/// What each run of so many users, whose tokens were renewed, must have sent or received for this to show anything.
 #[track_caller]
-fn is_rich(secrets: &BTreeMap<&str, Vec<String>>) {
-    for (kind, least) in [
-        ("token", 6),
-        ("basic", 4),
-        ("cookie", 6),
-        ("password", 3),
-        ("request token", 3),
-        ("code", 3),
-        ("verifier", 3),
-        ("refresh token", 3),
-        ("id token", 3),
-        ("app password", 3),
-    ] {
+pub(crate) fn is_rich(secrets: &BTreeMap<&str, Vec<String>>, users: usize) {
+    has(
+        secrets,
+        &[
+            ("token", 2 * users),
+            ("basic", users + 1),
+            ("cookie", 2 * users),
+            ("password", users),
+            ("request token", users),
+            ("code", users),
+            ("verifier", users),
+            ("refresh token", users),
+            ("id token", users),
+            ("app password", users),
+        ],
+    );
+}
+
+/// So many of each kind, at least.
+#[track_caller]
+pub(crate) fn has(secrets: &BTreeMap<&str, Vec<String>>, wanted: &[(&str, usize)]) {
+    for (kind, least) in wanted.iter().copied() {
         let found = secrets.get(kind).map_or(0, Vec::len);
         assert!(
             found >= least,
@@ -256,7 +283,7 @@ async fn a_run_keeps_its_secrets() {
         .await
         .with_code(0);
     let seen = secrets(&recorded);
-    is_rich(&seen);
+    is_rich(&seen, 3);
     assert!(seen.contains_key("registration"));
     keeps_its_secrets(&world, &ended, &seen);
     let cleaned = world.cleanup("-vv").await.with_code(0);
@@ -295,7 +322,7 @@ async fn not_even_the_trace_gives_a_secret_away() {
         assert!(ended.stderr.contains(told), "nobody {told}: {ended}");
     }
     let mut seen = secrets(&recorded);
-    is_rich(&seen);
+    is_rich(&seen, 3);
     seen.insert("client secret", vec![CLIENT_SECRET.to_owned()]);
     keeps_its_secrets(&world, &ended, &seen);
 }
@@ -324,4 +351,74 @@ async fn failures_keep_their_secrets() {
         keeps_its_secrets(&world, &ended, &secrets);
         assert_eq!(world.users().await, [""; 0], "{pattern}: {ended}");
     }
+}
+
+/// Logins without a page: what a client proves itself by, and what is exchanged.
+#[tokio::test]
+async fn logins_of_other_kinds_keep_their_secrets() {
+    const CLIENT_SECRET: &str = "Kz4-client-secret-of-nobody-Qw8";
+    for (login, wanted) in [
+        (
+            "kind: client_credentials",
+            [("basic", 2), ("access token", 2)],
+        ),
+        (
+            "kind: token_exchange",
+            [("subject token", 2), ("access token", 2)],
+        ),
+        (
+            "kind: token_exchange\n  via: id_jag",
+            [("assertion", 2), ("subject token", 2)],
+        ),
+    ] {
+        let (world, _taps, recorded) = tapped(|config| config.knobs.token_lifetime_s = 3).await;
+        crate::kinds::nextcloud(&world, login);
+        let ended = world
+            .run_scenario("kinds.yaml", "-u 2 -d 0.5 -w 0 -vvv")
+            .ended()
+            .await;
+        let ended = ended.with_code(0);
+        let seen = secrets(&recorded);
+        has(&seen, &wanted);
+        keeps_its_secrets(&world, &ended, &seen);
+    }
+
+    // Tokens that are there already, one good, one that nobody issued.
+    let (world, _taps, recorded) = tapped(|_| {}).await;
+    world.create_user("ann").await;
+    let good = crate::kinds::token_of(&world, "ann").await;
+    let file = "name: kinds\ntarget: { protocol: mcp, url: \"http://localhost/mcp\" }\nlogin: { kind: bearer, token: \"${TOKEN}\" }\nworkflows:\n  look: { actors: [a], steps: [ { read: { as: a, resource: \"nc://capabilities\" } } ] }\n";
+    std::fs::write(world.path("kinds.yaml"), file).expect("a file");
+    for (token, code) in [(&*good, 0), (CLIENT_SECRET, 3)] {
+        let started = world.run_command("kinds.yaml", "-u 1 -d 0.5 -w 0 -vvv", |command| {
+            command.env("TOKEN", token);
+        });
+        let ended = started.ended().await.with_code(code);
+        let seen = secrets(&recorded);
+        has(&seen, &[("token", 1)]);
+        keeps_its_secrets(&world, &ended, &seen);
+    }
+}
+
+/// Runs about tokens, in which each kind of them is used, revoked and refused.
+#[tokio::test]
+async fn runs_about_tokens_keep_their_secrets() {
+    let runs = [
+        ("token_expiry", "--workload over -d 1"),
+        ("token_expiry", "--workload refused -d 1"),
+        ("refresh_storm", "-d 1"),
+        ("revocation_lag", "-d 1"),
+        ("session_over_refresh", "-d 1"),
+    ];
+    let runs = runs.map(async |(scenario, flags)| {
+        let (world, _taps, recorded) = tapped(|config| config.knobs.token_lifetime_s = 2).await;
+        let ended = world.run_scenario(scenario, &format!("-u 2 -w 0 -vvv {flags}"));
+        let ended = ended.ended().await;
+        let seen = secrets(&recorded);
+        has(&seen, &[("token", 2), ("refresh token", 2), ("code", 2)]);
+        let operations = ended.report()["summary"]["total_operations"].as_u64();
+        assert!(operations > Some(0), "{scenario}: {ended}");
+        keeps_its_secrets(&world, &ended, &seen);
+    });
+    futures_util::future::join_all(runs).await;
 }

@@ -97,7 +97,8 @@ impl World {
         self.run_command(scenario, arguments, |_| {})
     }
 
-    fn run_command(
+    /// Starts `throng run SCENARIO` by a command that is changed before.
+    pub(crate) fn run_command(
         &self,
         scenario: &str,
         arguments: &str,

@@ -4,15 +4,18 @@
 //! `cargo xtask setup` installs them. A test whose program is missing fails and says so; it is never skipped.
 
 mod browser_runs;
+mod browser_secrets;
 mod browsers;
 mod conformance;
 mod cookies;
 mod django;
+mod failed_browser_logins;
 mod jupyter;
 mod logins;
 mod nextcloud_mcp;
 mod outside;
 mod programs;
+mod provider_secrets;
 mod providers;
 mod provisioning;
 mod served;

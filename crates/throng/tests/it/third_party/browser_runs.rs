@@ -11,14 +11,14 @@ use crate::support::{ADMIN_PASSWORD, Ended, World, eventually};
 const RUN: &str = "--workload baseline -d 0.5 -w 0";
 
 /// A browser that `cargo xtask setup` installs: its name, and where it is.
-struct Browser {
+pub(super) struct Browser {
     name: &'static str,
     path: PathBuf,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Browser {
-    async fn new(name: &'static str) -> Self {
+    pub(super) async fn new(name: &'static str) -> Self {
         let turn = ONE_AT_A_TIME.lock().await;
         let (variable, usual) = match name {
             "chromium" => ("THRONG_TEST_CHROMIUM", "/usr/bin/chromium"),
@@ -38,7 +38,7 @@ impl Browser {
         }
     }
 
-    fn flags(&self) -> String {
+    pub(super) fn flags(&self) -> String {
         format!(
             "--browser {} --browser-path {}",
             self.name,
@@ -52,7 +52,7 @@ impl Browser {
 }
 
 /// What of browsers is still there in a home, whose temporary directory they have theirs in.
-fn left(home: &Path) -> Vec<String> {
+pub(super) fn left(home: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(home)
         .expect("the home")
         .filter_map(Result::ok);

@@ -52,7 +52,7 @@ fn all_worked(ended: &Ended, report: &Value, users: &[(String, String)]) {
     }
 }
 
-fn write_csv(users: &[(String, String)], path: &Path) {
+pub(super) fn write_csv(users: &[(String, String)], path: &Path) {
     let rows = users
         .iter()
         .map(|(name, password)| format!("{name},{password}\n"));

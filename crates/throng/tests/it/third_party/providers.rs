@@ -35,12 +35,18 @@ impl Provider {
     /// npm's `oidc-provider`: a page with name and password, which takes any, and one for consent. Its access tokens are JWTs for
     /// the resource asked for, and live so many seconds.
     pub(super) async fn oidc_provider(lifetime: u32, test: &str) -> Self {
+        Self::oidc_provider_behind(None, lifetime, test).await
+    }
+
+    /// [`Provider::oidc_provider`], behind a tap of this port.
+    pub(super) async fn oidc_provider_behind(port: Option<u16>, lifetime: u32, test: &str) -> Self {
         let home = tempfile::tempdir().expect("a temporary directory");
         let mut command = Command::new(Program::Node.path());
         command
             .arg(script("oidc_provider/serve.mjs"))
             .arg(Program::OidcProvider.path())
             .args([MCP_SCOPES, &lifetime.to_string()])
+            .args(port.map(|port| port.to_string()))
             .current_dir(home.path())
             .env_clear();
         let log = format!("{test}.oidc-provider");
@@ -50,6 +56,16 @@ impl Provider {
 
     /// Canaille with these users: a page for the name, one for the password, one for consent. Who is in `locked` may not log in.
     pub(super) async fn canaille(users: &[(String, String)], locked: &[&str], test: &str) -> Self {
+        Self::canaille_behind(None, users, locked, test).await
+    }
+
+    /// [`Provider::canaille`], behind a tap of this port.
+    pub(super) async fn canaille_behind(
+        port: Option<u16>,
+        users: &[(String, String)],
+        locked: &[&str],
+        test: &str,
+    ) -> Self {
         let home = tempfile::tempdir().expect("a temporary directory");
         let users: Vec<Value> = users
             .iter()
@@ -59,6 +75,7 @@ impl Provider {
             })
             .collect();
         let wanted = json!({
+            "port": port,
             "users": users,
             "resource": { "id": RESOURCE, "secret": RESOURCE_SECRET },
             "client": {

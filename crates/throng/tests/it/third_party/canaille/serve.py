@@ -4,7 +4,8 @@ themselves.
 Arguments: a file in JSON with
 - `users`: a list of `name` and `password`, and `locked` for one who may not log in;
 - `resource`: `id` and `secret` of a client that stands for the resource, such as an MCP server, and may introspect;
-- `client`: `id` and `secret` of one whose tokens are for that resource, and its `redirect_uri`.
+- `client`: `id` and `secret` of one whose tokens are for that resource, and its `redirect_uri`;
+- `port`, if what is known as that port of 127.0.0.1 passes on to the same port of 127.0.0.2, where this then listens.
 """
 
 import asyncio
@@ -82,7 +83,8 @@ def make_clients(resource, client):
 MemoryBackend.do_query = matching_all(MemoryBackend.do_query)
 with open(sys.argv[1]) as file:
     wanted = json.load(file)
-listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+port = wanted.get("port")
+listener = socket.create_server(("127.0.0.2", port) if port else ("127.0.0.1", 0), backlog=512)
 origin = f"127.0.0.1:{listener.getsockname()[1]}"
 app = canaille.create_app(
     {

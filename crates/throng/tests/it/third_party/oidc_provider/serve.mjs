@@ -1,16 +1,17 @@
 // Serves `oidc-provider` on a free port, which is printed once it listens: its own pages for login and consent, which take any
 // name and any password, clients that register themselves, and JWT access tokens for whatever resource is asked for.
 //
-// Arguments: the package's module; the scopes of resources, with blanks between; how many seconds access tokens live.
+// Arguments: the package's module; the scopes of resources, with blanks between; how many seconds access tokens live; and a port,
+// if what is known as that port of 127.0.0.1 passes on to the same port of 127.0.0.2, where this then listens.
 
 import { createServer } from 'node:http';
 import { pathToFileURL } from 'node:url';
 
-const [module, scopes, lifetime] = process.argv.slice(2);
+const [module, scopes, lifetime, port] = process.argv.slice(2);
 const { default: Provider } = await import(pathToFileURL(module));
 
 const server = createServer();
-server.listen(0, '127.0.0.1', () => {
+server.listen(Number(port ?? 0), port ? '127.0.0.2' : '127.0.0.1', () => {
   const issuer = `http://127.0.0.1:${server.address().port}`;
   const provider = new Provider(issuer, {
     scopes: ['openid', 'offline_access', 'profile', 'email'],
