@@ -198,7 +198,10 @@ fn told(trouble: Trouble, command: &str, ended: &Ended) -> String {
 
 /// What is another each time.
 pub(crate) const FILTERS: [(&str, &str); 7] = [
-    (r"throng-report_user_\d{8}T\d{6}Z", "throng-report_user_[TIME]"),
+    (
+        r"throng-report_user_\d{8}T\d{6}Z",
+        "throng-report_user_[TIME]",
+    ),
     (r"(Lorem ipsum ?)+(Lorem ips…)?", "[PAGE]"),
     (r"\b\d{10}-[0-9a-f]{16}(, seed \d+)?", "[RUN]"),
     (r"127\.0\.0\.1:\d+", "127.0.0.1:[PORT]"),

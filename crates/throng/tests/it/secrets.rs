@@ -107,11 +107,14 @@ pub(crate) async fn tapped_by(
 }
 
 /// Kinds of secrets, and where on the wire they are.
-const PATTERNS: [(&str, &str); 18] = [
+const PATTERNS: [(&str, &str); 20] = [
     ("token", r"(?i)\nauthorization: bearer ([^\r\n]+)"),
     ("basic", r"(?i)\nauthorization: basic ([^\r\n]+)"),
     ("cookie", r"(?i)\nset-cookie: [^=\r\n]+=([^;\r\n]+)"),
     ("password", r"(?:\n|&)password=([^&\s]+)"),
+    // Canaille's forms are of several parts.
+    ("password", r#"name="password"\r\n\r\n([^\r\n]+)"#),
+    ("request token", r#"name="csrf_token"\r\n\r\n([^\r\n]+)"#),
     ("request token", r"(?:\n|&)requesttoken=([^&\s]+)"),
     ("request token", r"(?i)\nrequesttoken: ([^\r\n]+)"),
     ("code", r"[?&\n]code=([^&\s]+)"),
