@@ -11,8 +11,8 @@ use crate::secret::Secret;
 /// Longest excerpt of a page that goes into an error, in characters.
 pub const EXCERPT_CHARS: usize = 240;
 
-/// A run of token characters this long is taken for a secret. UUIDs (36) and long paths stay readable because `-`
-/// and `/` end a run; user names and error codes are far shorter.
+/// A run of token characters this long is taken for a secret. Long paths stay readable because `/` ends a run, and UUIDs (36) because
+/// `-` ends one unless the whole looks random; user names and error codes are far shorter.
 const TOKEN_RUN: usize = 24;
 
 /// Longest value of a query parameter shown, in characters: an address must fit into a message.
@@ -83,29 +83,49 @@ pub fn text(text: &str, secrets: &[&Secret]) -> String {
 fn shorten_tokens(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut run = String::new();
-    let flush = |run: &mut String, out: &mut String| {
-        // A JWT is one run: dots and dashes belong to it only when digits or capitals make it look random.
-        let random = run
-            .chars()
-            .any(|c| c.is_ascii_digit() || c.is_ascii_uppercase());
-        if run.len() >= TOKEN_RUN && random {
-            out.extend(run.chars().take(4));
-            out.push('…');
-        } else {
-            out.push_str(run);
-        }
-        run.clear();
-    };
     for c in text.chars() {
-        if c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '=' | '~') {
+        if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '+' | '=' | '~') {
             run.push(c);
         } else {
-            flush(&mut run, &mut out);
+            shorten_run(&run, &mut out);
+            run.clear();
             out.push(c);
         }
     }
-    flush(&mut run, &mut out);
+    shorten_run(&run, &mut out);
     out
+}
+
+/// Whether dashes may belong to it: something between them mixes capitals, small letters and digits, as UUIDs and words don't.
+fn looks_random_with_dashes(run: &str) -> bool {
+    run.len() >= TOKEN_RUN
+        && run.split(['-', '_']).any(|part| {
+            let has = |kind: fn(&u8) -> bool| part.as_bytes().iter().any(kind);
+            has(u8::is_ascii_digit) && has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase)
+        })
+}
+
+fn shorten_run(run: &str, out: &mut String) {
+    let shorten = |token: &str, out: &mut String| {
+        out.extend(token.chars().take(4));
+        out.push('…');
+    };
+    if looks_random_with_dashes(run) {
+        return shorten(run, out);
+    }
+    for (at, part) in run.split('-').enumerate() {
+        if at > 0 {
+            out.push('-');
+        }
+        let random = part
+            .chars()
+            .any(|c| c.is_ascii_digit() || c.is_ascii_uppercase());
+        if part.len() >= TOKEN_RUN && random {
+            shorten(part, out);
+        } else {
+            out.push_str(part);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -126,6 +146,14 @@ mod tests {
             (
                 "http://h/interaction/Fmxm14TGoilVuEFu6h0BbiRzkh6gPMXZ/login",
                 "http://h/interaction/Fmxm…/login",
+            ),
+            (
+                "http://h/interaction/bZx8bu4aNXl04_cHVvO6B-B9KMZpEREJaJu7VYkhVYZ",
+                "http://h/interaction/bZx8…",
+            ),
+            (
+                "http://h/things/2f1c3b1e-8a5d-4f7e-9b0a-6c1d2e3f4a5b/a-name-of-several-words-2",
+                "http://h/things/2f1c3b1e-8a5d-4f7e-9b0a-6c1d2e3f4a5b/a-name-of-several-words-2",
             ),
             (
                 "http://h/?error=access_denied&token=1",

@@ -2,7 +2,11 @@
 
 // The provider of the identity crate's tests: its oddities are needed here whole, and a copy would go its own way.
 #[path = "../../../throng-identity/tests/it/provider.rs"]
-#[allow(dead_code, reason = "the other crate's tests need more of it")]
+#[allow(
+    dead_code,
+    clippy::disallowed_methods,
+    reason = "the other crate's tests need more of it, and keep its task's handle"
+)]
 mod provider;
 
 use std::fmt::Write as _;
