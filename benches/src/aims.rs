@@ -21,7 +21,7 @@ impl Aim {
 }
 
 /// Print them, a line each.
-pub(crate) fn print(aims: &[Aim]) {
+pub(crate) fn print<'a>(aims: impl IntoIterator<Item = &'a Aim>) {
     println!("\naims (at most)");
     for aim in aims {
         let outcome = if aim.met() { "met" } else { "MISSED" };

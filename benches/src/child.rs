@@ -41,6 +41,11 @@ impl Child {
         })
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// User and system time so far, of all its threads.
     pub(crate) fn cpu(&self) -> Result<Duration> {
         let text = self.proc("stat")?;

@@ -6,6 +6,7 @@ mod child;
 mod clients;
 mod echo;
 mod echo_process;
+mod family;
 mod fuzz;
 mod http;
 mod integr8scode_process;

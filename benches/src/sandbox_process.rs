@@ -16,8 +16,7 @@ const PAGE: u64 = 10_000;
 
 /// The running sandbox.
 pub(crate) struct Sandbox {
-    /// Kept for its end.
-    _child: Child,
+    child: Child,
     /// Nextcloud's origin, which is the OpenID provider's too.
     pub(crate) url: String,
     /// Its own MCP server.
@@ -59,7 +58,7 @@ impl Sandbox {
             text("password")?,
         );
         Ok(Self {
-            _child: child,
+            child,
             url,
             mcp_url,
             admin,
@@ -73,6 +72,11 @@ impl Sandbox {
         throng
             .env("NEXTCLOUD_USERNAME", &self.admin)
             .env("NEXTCLOUD_PASSWORD", &self.password);
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// All that reached the sandbox.

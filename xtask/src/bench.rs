@@ -28,7 +28,7 @@ enum Benchmark {
     Http,
     /// The planted bugs that the monkey swarm finds, beside Schemathesis.
     Fuzz,
-    /// A thousand users created and logged in on the sandbox.
+    /// A thousand users created and logged in on the sandbox; twenty by each way to log in, beside Playwright.
     Logins,
     /// The response times that throng reports of a server that stalls, beside the truth.
     Stall,
@@ -66,6 +66,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         match benchmark {
             Benchmark::Mcp => command.args(peers(workspace)?),
             Benchmark::Http => command.args(http_peers(workspace)?),
+            Benchmark::Logins => command
+                .arg("--playwright")
+                .arg(setup::playwright(workspace)?),
             Benchmark::Fuzz => command
                 .arg("--schemathesis")
                 .arg(setup::schemathesis(workspace)?),

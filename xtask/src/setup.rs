@@ -30,7 +30,7 @@ use anyhow::{Context, Result, bail};
 
 use self::pypi::Package;
 pub(crate) use oha::install as install_oha;
-pub(crate) use peers::{k6, schemathesis};
+pub(crate) use peers::{k6, playwright, schemathesis};
 
 use crate::process;
 use crate::workspace::Workspace;

@@ -26,6 +26,15 @@ pub(crate) fn schemathesis(workspace: &Workspace) -> Result<PathBuf> {
     install(workspace, &schemathesis)
 }
 
+/// Playwright, which drives browsers. Returns the interpreter that has it.
+pub(crate) fn playwright(workspace: &Workspace) -> Result<PathBuf> {
+    let playwright = Package {
+        name: "playwright",
+        works: &["python", "-c", "import playwright.async_api"],
+    };
+    install(workspace, &playwright)
+}
+
 fn install(workspace: &Workspace, package: &Package) -> Result<PathBuf> {
     let third_party = workspace.third_party();
     fs::create_dir_all(&third_party).context("cannot create the directory")?;

@@ -1,20 +1,19 @@
-//! `logins`: many users created, logged in over plain HTTP and given their session, against the sandbox as a process
-//! of its own. Processor time is sampled while throng runs; which part of it belongs to the set-up is told by the
-//! sandbox's journal, whose clock is the machine's monotonic one.
+//! Many users created, logged in over plain HTTP and given their session, against the sandbox as a process of its own.
+//! Processor time is sampled while throng runs; which part of it belongs to the set-up is told by the sandbox's journal, whose
+//! clock is the machine's monotonic one.
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use clap::Args;
 use serde_json::{Value, json};
 
-use crate::aims::{self, Aim};
+use super::{Options, Part};
+use crate::aims::Aim;
 use crate::child::{Child, GENERATOR};
 use crate::clients::{Client, Programs};
-use crate::machine;
-use crate::mcp::write;
 use crate::sandbox_process::Sandbox;
 use crate::target::monotonic;
 
@@ -23,39 +22,13 @@ const SAMPLING: Duration = Duration::from_millis(10);
 /// How long the whole run may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-#[derive(Args)]
-pub(crate) struct Options {
-    #[command(flatten)]
-    programs: Programs,
-    /// Users.
-    #[arg(long, default_value_t = 1000)]
-    users: u32,
-    /// Users worked on at once.
-    #[arg(long, default_value_t = 64)]
-    login_concurrency: u32,
-}
-
-/// Measure, print, write `logins.json`.
-pub(crate) fn run(options: &Options) -> Result<()> {
+/// The crowd's logins, printed and for the document.
+pub(super) fn measure(sandbox: &Sandbox, options: &Options) -> Result<Part> {
     let programs = &options.programs;
-    fs::create_dir_all(&programs.output).context("cannot create the output directory")?;
-    let sandbox = Sandbox::start(programs)?;
     let path = programs.output.join("logins-report.json");
-    let samples = watch(throng(&sandbox, options, &path)?)?;
+    let samples = watch(throng(sandbox, options, &path)?)?;
 
-    let text =
-        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let report: Value = serde_json::from_str(&text).context("throng's report")?;
-    for phase in ["provision", "login"] {
-        let (count, failures) = (
-            &report["setup"][phase]["count"],
-            &report["setup"][phase]["failures"],
-        );
-        ensure!(
-            *count == options.users && *failures == 0,
-            "phase {phase}: {count} users, {failures} failures"
-        );
-    }
+    let report = all_in(&path, options.users)?;
     let setup = Setup::of(&sandbox.journal()?)?;
     let cpu = (cpu_at(&samples, setup.ended) - cpu_at(&samples, setup.began)).as_secs_f64();
     let wall = Duration::from_nanos(setup.ended - setup.began).as_secs_f64();
@@ -72,57 +45,73 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     println!(
         "client CPU: {cpu:.2} s, {each:.2} ms a user, creation and after-login requests included"
     );
-    let aims = [Aim {
-        what: "ms client CPU a login".to_owned(),
-        value: each,
-        limit: 3.0,
-    }];
-    aims::print(&aims);
-    write(
-        &programs.output.join("logins.json"),
-        &json!({
-            "machine": machine::describe()?,
-            "versions": programs.versions(&[Client::Throng])?,
+    Ok(Part {
+        aims: vec![Aim {
+            what: "ms client CPU a login, plain HTTP".to_owned(),
+            value: each,
+            limit: 3.0,
+        }],
+        document: json!({
             "method": {"users": options.users, "login_concurrency": options.login_concurrency,
                 "cpu": "user + system time of throng between the set-up's first and last request in the sandbox's journal"},
             "seconds": wall,
             "client_cpu_seconds": cpu,
             "requests": setup.requests,
             "setup": report["setup"],
-            "aims": aims.iter().map(Aim::as_json).collect::<Vec<_>>(),
         }),
-    )
+    })
+}
+
+/// A report, in which all users must have logged in.
+pub(super) fn all_in(path: &Path, users: u32) -> Result<Value> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let report: Value = serde_json::from_str(&text).context("throng's report")?;
+    for phase in ["provision", "login"] {
+        let (count, failures) = (
+            &report["setup"][phase]["count"],
+            &report["setup"][phase]["failures"],
+        );
+        ensure!(
+            *count == users && *failures == 0,
+            "phase {phase}: {count} users, {failures} failures"
+        );
+    }
+    Ok(report)
 }
 
 /// throng with as little load as there can be, behind a set-up of all users.
 fn throng(sandbox: &Sandbox, options: &Options, report: &Path) -> Result<Child> {
-    let programs = &options.programs;
-    let mut command = programs.throng(&[
-        "run",
-        "nextcloud",
-        "--url",
-        &sandbox.mcp_url,
-        "--workload",
-        "baseline",
-    ]);
+    let mut command = logging_in(
+        sandbox,
+        &options.programs,
+        (options.users, options.login_concurrency),
+        report,
+    );
+    Child::start(
+        &mut command,
+        GENERATOR,
+        &options.programs.log(Client::Throng),
+    )
+}
+
+/// The command for so many users, so many of them at once.
+pub(super) fn logging_in(
+    sandbox: &Sandbox,
+    programs: &Programs,
+    (users, at_once): (u32, u32),
+    report: &Path,
+) -> Command {
+    let mut command = programs.throng(&["run", "nextcloud", "--url", &sandbox.mcp_url]);
     sandbox.introduce(&mut command);
-    command.args([
-        "--users",
-        &options.users.to_string(),
-        "--warmup",
-        "0",
-        "--duration",
-        "1",
-        "--pause",
-        "1s",
-    ]);
-    command.args([
-        "--login-concurrency",
-        &options.login_concurrency.to_string(),
-        "--no-thresholds",
-    ]);
-    command.arg("--output").arg(report);
-    Child::start(&mut command, GENERATOR, &programs.log(Client::Throng))
+    command
+        .args(["--workload", "baseline", "--no-thresholds"])
+        .args(["--warmup", "0", "--duration", "1", "--pause", "1s"])
+        .args(["--users", &users.to_string()])
+        .args(["--login-concurrency", &at_once.to_string()])
+        .arg("--output")
+        .arg(report);
+    command
 }
 
 /// Processor time with when it was seen, in ns of CLOCK_MONOTONIC, until the end of the run.
