@@ -57,7 +57,7 @@ pub struct Roster {
 }
 
 impl Decode for Roster {
-    /// Reads the path. The file is read by [`fill`], when it is known how the users log in.
+    /// Reads the path. The file is read when it is known how the users log in.
     fn decode(node: &Node, problems: &mut Problems) -> Self {
         Self {
             path: At::decode(node, problems),

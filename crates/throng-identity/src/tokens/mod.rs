@@ -1,8 +1,8 @@
 //! The current access token of one identity, renewed once however many tasks need it.
 //!
 //! The hot path ([`Authorize::authorization`], [`TokenCell::freshness`] while the token is good) takes one uncontended read
-//! lock or one atomic load. A renewal runs in a task of its own ([`flight`]), so that a step that is given up while it waits
-//! cannot lose a refresh token that the provider has just rotated. How tokens are got is in [`source`].
+//! lock or one atomic load. A renewal runs in a task of its own (`flight`), so that a step that is given up while it waits
+//! cannot lose a refresh token that the provider has just rotated. How tokens are got is in `source`.
 //!
 //! A token's life is counted on this process's own monotonic clock from when it came: neither the provider's clock nor a change
 //! of ours can shorten it. A clock that stood still (a suspended host) shows as a 401, which renews, too.

@@ -217,10 +217,11 @@ async fn an_access_token_for_somebody_else_is_refused() {
             Some("http://other.test/mcp"),
             Some("an access token for http://other.test/mcp (its aud), expected one for"),
         ),
+        // A proxy hands on what the provider behind it issued.
         (
-            Some("http://evil.test"),
+            Some("http://behind.test"),
+            Some("http://other.test/mcp"),
             None,
-            Some("an access token issued by http://evil.test (its iss), expected http://127.0.0.1"),
         ),
     ] {
         let provider = Provider::start(Config {
