@@ -7,6 +7,7 @@
 //! program runs that nobody would end.
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -23,6 +24,24 @@ use crate::error::BrowserError;
 
 /// The variable that all processes of a browser have in their environment, with the directory of its profile as its value.
 pub const MARKER: &str = "THRONG_BROWSER";
+
+/// What a browser is told of our environment. The rest may hold passwords, which it has no use for.
+const HANDED_ON: [&str; 14] = [
+    "DISPLAY",
+    "FONTCONFIG_FILE",
+    "FONTCONFIG_PATH",
+    "LANG",
+    "LANGUAGE",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LD_LIBRARY_PATH",
+    "LIBGL_ALWAYS_SOFTWARE",
+    "PATH",
+    "TZ",
+    "WAYLAND_DISPLAY",
+    "XAUTHORITY",
+    "XDG_RUNTIME_DIR",
+];
 
 /// Kept lines of a program's standard error.
 const LAST_LINES: usize = 6;
@@ -122,6 +141,8 @@ impl Keeper {
             .arg("sh")
             .arg(wanted.program)
             .args(&wanted.arguments)
+            .env_clear()
+            .envs(handed_on())
             .env(MARKER, &self.directory)
             // Nothing of it stays behind in the user's home, nor in the common temporary directory.
             .env("HOME", &home)
@@ -200,6 +221,14 @@ impl Keeper {
             ),
         }
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "handed on to a program, nothing is decided by it"
+)]
+fn handed_on() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os().filter(|(name, _)| HANDED_ON.iter().any(|known| name == known))
 }
 
 /// What is to be started.

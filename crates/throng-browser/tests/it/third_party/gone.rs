@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use throng_browser::{Browser, BrowserError, Engine, Installed, Trust};
 
-use super::support::{LIMIT, Running, any_in, groups, installed, options, processes};
+use super::support::{
+    LIMIT, Running, any_in, environments, groups, has_variable, installed, options, processes,
+};
 
 async fn until_gone(directory: &Path, groups: &[String]) {
     let gone = async {
@@ -42,6 +44,26 @@ async fn a_dropped_firefox_leaves_nothing() {
 #[tokio::test]
 async fn a_dropped_webkit_leaves_nothing() {
     a_dropped_browser_leaves_nothing(Engine::Webkit).await;
+}
+
+/// Passwords are given in variables.
+#[tokio::test]
+async fn browsers_are_told_little_of_our_environment() {
+    let ours = std::fs::read("/proc/self/environ").unwrap();
+    assert!(has_variable(&ours, b"CARGO_MANIFEST_DIR="));
+    for engine in Engine::ALL {
+        let running = Running::start(engine).await;
+        let theirs = environments(running.browser.directory());
+        assert!(!theirs.is_empty(), "{engine:?}");
+        for environment in theirs {
+            assert!(has_variable(&environment, b"PATH="), "{engine:?}");
+            assert!(
+                !has_variable(&environment, b"CARGO_MANIFEST_DIR="),
+                "{engine:?}"
+            );
+        }
+        running.browser.close().await;
+    }
 }
 
 #[tokio::test]

@@ -77,6 +77,24 @@ impl Running {
     }
 }
 
+/// The environments of the processes of the browser whose profile is there.
+pub(crate) fn environments(directory: &Path) -> Vec<Vec<u8>> {
+    let marker = format!("{}={}", throng_browser::MARKER, directory.display());
+    let entries = std::fs::read_dir("/proc")
+        .expect("/proc")
+        .filter_map(Result::ok);
+    let environments = entries.map(|entry| std::fs::read(entry.path().join("environ")));
+    let marked = |environment: &Vec<u8>| has_variable(environment, marker.as_bytes());
+    environments.filter_map(Result::ok).filter(marked).collect()
+}
+
+/// Whether a variable in an environment begins so.
+pub(crate) fn has_variable(environment: &[u8], begin: &[u8]) -> bool {
+    environment
+        .split(|byte| *byte == 0)
+        .any(|one| one.starts_with(begin))
+}
+
 /// The processes that were started with this directory as their profile's.
 pub(crate) fn processes(directory: &Path) -> Vec<String> {
     let marker = format!("{}={}", throng_browser::MARKER, directory.display());

@@ -1,7 +1,7 @@
 //! Logging one user in by a real browser: it goes to the authorization endpoint, and we answer the pages that it shows until it
 //! comes back to the redirect URI. From the code on everything is as without a browser.
 //!
-//! [`look`] says what a page wants, here is decided when it is time to answer, and when to give up.
+//! `look` says what a page wants, here is decided when it is time to answer, and when to give up.
 
 mod listener;
 mod look;
