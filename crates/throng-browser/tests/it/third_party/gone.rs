@@ -56,7 +56,6 @@ async fn browsers_are_told_little_of_our_environment() {
         let theirs = environments(running.browser.directory());
         assert!(!theirs.is_empty(), "{engine:?}");
         for environment in theirs {
-            assert!(has_variable(&environment, b"PATH="), "{engine:?}");
             assert!(
                 !has_variable(&environment, b"CARGO_MANIFEST_DIR="),
                 "{engine:?}"
