@@ -182,22 +182,19 @@ impl Link {
             command: method.to_owned(),
             reason,
         };
-        let gone = || refused("the connection to the browser is gone".to_owned());
+        let forget = || {
+            let mut waiting = self.0.waiting.lock().expect("no panic while locked");
+            waiting.remove(&id);
+        };
+        let gone = || {
+            forget();
+            refused("the connection to the browser is gone".to_owned())
+        };
         if self.is_closed() {
-            self.0
-                .waiting
-                .lock()
-                .expect("no panic while locked")
-                .remove(&id);
             return Err(gone());
         }
         let message = Self::message(id, session, method, &params);
         if self.0.out.send(message).await.is_err() {
-            self.0
-                .waiting
-                .lock()
-                .expect("no panic while locked")
-                .remove(&id);
             return Err(gone());
         }
         match tokio::time::timeout(limit, answered).await {
@@ -205,11 +202,7 @@ impl Link {
             Ok(Ok(Err(reason))) => Err(refused(reason)),
             Ok(Err(_)) => Err(gone()),
             Err(_) => {
-                self.0
-                    .waiting
-                    .lock()
-                    .expect("no panic while locked")
-                    .remove(&id);
+                forget();
                 Err(BrowserError::Silent {
                     command: method.to_owned(),
                     waited: limit,

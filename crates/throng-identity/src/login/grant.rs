@@ -196,12 +196,7 @@ pub async fn log_in_by_grant(
         attempt(walk, plan, whom, before).boxed()
     })
     .await?;
-    Ok(Login {
-        tokens: done.came,
-        hops: done.hops,
-        attempts: done.attempts,
-        took: done.took,
-    })
+    Ok(done.into())
 }
 
 async fn attempt(

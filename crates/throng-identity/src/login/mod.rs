@@ -184,12 +184,7 @@ pub async fn log_in(
         attempt(walk, plan).boxed()
     })
     .await?;
-    Ok(Login {
-        tokens: done.came,
-        hops: done.hops,
-        attempts: done.attempts,
-        took: done.took,
-    })
+    Ok(done.into())
 }
 
 /// A login by a form that succeeded: the session is in the client's cookies.
@@ -237,6 +232,17 @@ struct Done<T> {
     hops: Vec<Hop>,
     attempts: u32,
     took: Duration,
+}
+
+impl From<Done<Tokens>> for Login {
+    fn from(done: Done<Tokens>) -> Self {
+        Self {
+            tokens: done.came,
+            hops: done.hops,
+            attempts: done.attempts,
+            took: done.took,
+        }
+    }
 }
 
 /// Attempts until one succeeds, what went wrong will not pass, or the policy ends it.

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use serde::de::DeserializeOwned;
 use throng_sandbox::{
     Admin, EndpointKnob, IssuerConfig, Jitter, Knobs, Latency, McpAuth, McpConfig, NextcloudConfig,
     NextcloudSandbox, Secret,
@@ -209,8 +210,8 @@ pub(crate) fn knobs_of(file: &ScenarioFile, flag: Option<&Path>) -> anyhow::Resu
     let over = match flag {
         // All its mistakes first: put over the others, only the key would be known.
         Some(path) => {
-            read_knobs(path)?;
-            read_value(path)?
+            read_knobs::<Knobs>(path)?;
+            read_knobs(path)?
         }
         None => serde_json::Value::Null,
     };
@@ -222,19 +223,8 @@ pub(crate) fn knobs_of(file: &ScenarioFile, flag: Option<&Path>) -> anyhow::Resu
     Ok(Some(knobs))
 }
 
-fn read_value(path: &Path) -> anyhow::Result<serde_json::Value> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("reading the knobs file {}", path.display()))?;
-    serde_saphyr::from_str(&text).map_err(|error| {
-        anyhow!(
-            "the knobs file {}: {}",
-            path.display(),
-            error.without_snippet()
-        )
-    })
-}
-
-fn read_knobs(path: &Path) -> anyhow::Result<Knobs> {
+/// Knobs, or their file as it stands.
+fn read_knobs<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("reading the knobs file {}", path.display()))?;
     // JSON is YAML, so one reader does for both.
