@@ -42,21 +42,24 @@ fn path(form: &Form) -> &str {
 fn buttons(form: &Form) -> String {
     let fields = form.fields.iter();
     let buttons = fields.filter(|field| field.kind == FieldKind::Submit);
-    let texts = buttons.map(|field| format!("{} {} {}", field.label, field.name, field.value));
-    texts.collect::<Vec<_>>().join(" ")
+    buttons.map(Field::said).collect::<Vec<_>>().join(" ")
 }
 
 /// Whether any of these words, or pairs of neighbours, stands in a text.
 fn says(text: &str, words: &[&str], pairs: &[[&str; 2]]) -> bool {
     let text = text.to_lowercase();
-    let found: Vec<&str> = text
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .collect();
+    let found = split(&text);
     found.iter().any(|word| words.contains(word))
         || found
             .windows(2)
             .any(|pair| pairs.iter().any(|wanted| pair == wanted))
+}
+
+/// The words of a text.
+pub(super) fn split(text: &str) -> Vec<&str> {
+    text.split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .collect()
 }
 
 #[cfg(test)]
