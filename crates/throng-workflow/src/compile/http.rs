@@ -1,20 +1,25 @@
 //! HTTP steps: method, path, headers and body, put together as far as they are known before the run.
 
+mod body;
+mod keys;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use throng_client::content::ACCEPT_ENCODING;
 use throng_client::{Base, DoubleSubmit};
 use url::Url;
 
+use self::body::body;
+use self::keys::{check_listening, check_statuses, only_one, refuse_framing};
+pub(super) use self::keys::{check_target, refuse_http};
 use super::value::{Cutter, Values};
 use crate::decode::{At, Named, OneOrMany};
 use crate::encode;
-use crate::http::{Capture, Csrf, Part, Plain, Redirects, UNSAFE};
-use crate::model::{self, Step, Target};
-use crate::problem::{Mark, Problems};
+use crate::http::{Capture, Csrf, Plain, Redirects, UNSAFE};
+use crate::model::{Step, Target};
+use crate::problem::Problems;
 use crate::program::{Action, Content, Form, Listen, Pieces, Request, SaveFrom};
 use crate::template::{Segment, Template};
 
@@ -163,34 +168,8 @@ impl HttpTarget {
                 .or_insert(ACCEPT_ENCODING);
         }
         let body = body(step, &mut headers, values);
-        let mut more = Vec::new();
-        for (name, value) in &step.headers.0 {
-            let header = values.header_name(name);
-            refuse_framing(name, values.problems);
-            match fixed_header(&value.0) {
-                Some(Ok(value)) => {
-                    headers.insert(header, value);
-                }
-                Some(Err(())) => values
-                    .problems
-                    .add(name.mark, "this value cannot be in a header"),
-                None => {
-                    headers.remove(&header);
-                    more.push((header, values.text(&value.0)));
-                }
-            }
-        }
-        for status in step
-            .expect
-            .0
-            .iter()
-            .filter(|status| !(100..600).contains(&status.value))
-        {
-            values.problems.add(
-                status.mark,
-                format!("{} is no status: they go from 100 to 599", status.value),
-            );
-        }
+        let more = own_headers(step, &mut headers, values);
+        check_statuses(step, values.problems);
         let double_submit = self.double_submit.as_ref().and_then(|(csrf, of)| {
             let declared = of.covers(method.as_str());
             // What the step says itself holds: a wrong token on purpose.
@@ -285,71 +264,10 @@ impl HttpTarget {
             .segments
             .iter()
             .any(|segment| matches!(segment, Segment::Text(text) if text.contains('?')));
-        let mut separator = if has_query { "&" } else { "?" };
-        pairs(
-            query,
-            Form::Percent,
-            values,
-            |text, out: &mut Cutter, values, value| {
-                out.fixed(separator);
-                separator = "&";
-                out.fixed(text);
-                out.fixed("=");
-                values.encoded(value, Form::Percent, out);
-            },
-            &mut out,
-        );
+        let before = if has_query { "&" } else { "?" };
+        pairs(query, Form::Percent, before, values, &mut out);
         (base, out.content())
     }
-}
-
-/// Reports what only HTTP steps may say, in a step that is none. Whether it means to be a request.
-pub(super) fn refuse_http(step: &Step, problems: &mut Problems) -> bool {
-    let keys = [
-        ("get", step.get.as_ref().map(|t| t.mark)),
-        ("post", step.post.as_ref().map(|t| t.mark)),
-        ("put", step.put.as_ref().map(|t| t.mark)),
-        ("patch", step.patch.as_ref().map(|t| t.mark)),
-        ("delete", step.delete.as_ref().map(|t| t.mark)),
-        ("head", step.head.as_ref().map(|t| t.mark)),
-        ("options", step.options.as_ref().map(|t| t.mark)),
-        ("listen", step.listen.as_ref().map(|t| t.mark)),
-        ("within", step.within.as_ref().map(|at| at.mark)),
-        ("events", step.events.as_ref().map(|at| at.mark)),
-        ("expect", step.expect.0.first().map(|at| at.mark)),
-        ("query", step.query.0.first().map(|(name, _)| name.mark)),
-        ("headers", step.headers.0.first().map(|(name, _)| name.mark)),
-        ("redirects", step.redirects.map(|_| step.mark)),
-    ];
-    for (key, mark) in keys.into_iter().chain(bodies(step)) {
-        if let Some(mark) = mark {
-            problems.add_with_help(
-                mark,
-                format!("`{key}` is for targets with `protocol: http`, and this one speaks mcp"),
-                "say `protocol: http` in `target`, or `call: name_of_a_tool` here",
-            );
-        }
-    }
-    for (_, from) in &step.save.0 {
-        let mark = match from {
-            Capture::Path(_) => continue,
-            Capture::Header(at) | Capture::Cookie(at) => at.mark,
-            Capture::Regex(at) => at.mark,
-        };
-        problems.add(mark, "only an HTTP answer has this: save by a JSONPath");
-    }
-    let until = step.until.as_ref().map(|until| until.condition());
-    for check in step.check.0.iter().chain(&until) {
-        if let Some(header) = &check.header {
-            problems.add(header.mark, "only an HTTP answer has headers");
-        } else if !check.status.0.is_empty() {
-            problems.add(check.mark, "only an HTTP answer has a status");
-        }
-    }
-    let methods = 8;
-    step.call.is_none()
-        && step.resource.is_none()
-        && keys[..methods].iter().any(|(_, mark)| mark.is_some())
 }
 
 /// What is kept of the answer. Cookies are counted in the order of the file.
@@ -373,109 +291,6 @@ pub(super) fn captures(step: &Step, values: &mut Values<'_>) -> Vec<SaveFrom> {
 pub(super) fn nothing() -> Action {
     Action::Resource {
         uri: Pieces::default(),
-    }
-}
-
-/// The method and path of a step that has exactly one.
-fn only_one<'s>(
-    name: &At<String>,
-    step: &'s Step,
-    problems: &mut Problems,
-) -> Option<(Method, &'s Template)> {
-    let given: Vec<_> = [
-        ("get", Method::GET, &step.get),
-        ("post", Method::POST, &step.post),
-        ("put", Method::PUT, &step.put),
-        ("patch", Method::PATCH, &step.patch),
-        ("delete", Method::DELETE, &step.delete),
-        ("head", Method::HEAD, &step.head),
-        ("options", Method::OPTIONS, &step.options),
-        ("listen", Method::GET, &step.listen),
-    ]
-    .into_iter()
-    .filter_map(|(word, method, path)| Some((word, method, path.as_ref()?)))
-    .collect();
-    if let [(_, method, path)] = given.as_slice() {
-        return Some((method.clone(), path));
-    }
-    let found = match given.as_slice() {
-        [] => "none".to_owned(),
-        several => {
-            let words: Vec<&str> = several.iter().map(|(word, ..)| *word).collect();
-            words.join(" and ")
-        }
-    };
-    problems.add_with_help(
-        name.mark,
-        format!(
-            "`{}` needs exactly one of get, post, put, patch, delete, head, options, listen; found {found}",
-            name.value
-        ),
-        "say what it does: `get: /users/{id}`",
-    );
-    None
-}
-
-fn check_listening(step: &Step, problems: &mut Problems) {
-    if step.listen.is_some() && step.redirects == Some(Redirects::Follow) {
-        problems.add(
-            step.mark,
-            "`listen` follows no redirects: say the path where the events are",
-        );
-    }
-    if step.listen.is_none() {
-        let window = step.within.as_ref().map(|at| ("within", at.mark));
-        let events = step.events.as_ref().map(|at| ("events", at.mark));
-        for (key, mark) in window.into_iter().chain(events) {
-            problems.add(mark, format!("`{key}` is for `listen`"));
-        }
-        return;
-    }
-    let zero = step.events.as_ref().filter(|events| events.value == 0);
-    if let Some(events) = zero {
-        problems.add(events.mark, "`events` must be more than 0");
-    }
-    if let Some(within) = step.within.as_ref().filter(|at| at.value.0.is_zero()) {
-        problems.add(within.mark, "`within` must be more than 0");
-    }
-    let Some(until) = &step.until else { return };
-    if until.every.mark.line > 0 {
-        problems.add(
-            until.every.mark,
-            "`every` is for polling: events are seen as they come",
-        );
-    }
-    if until.within.mark.line > 0 {
-        problems.add_with_help(
-            until.within.mark,
-            "how long to listen is said beside `listen`, not in `until`",
-            "move `within` one level up",
-        );
-    }
-    if let Some(events) = &step.events {
-        problems.add(
-            events.mark,
-            "`events` and `until` both say when to stop listening: leave one of them out",
-        );
-    }
-}
-
-/// Reports a header that the client itself sets: a second one, or another, would break the message's own bounds.
-fn refuse_framing(name: &At<String>, problems: &mut Problems) {
-    let own = [
-        "content-length",
-        "transfer-encoding",
-        "host",
-        "connection",
-        "upgrade",
-        "te",
-        "trailer",
-    ];
-    if own.contains(&name.to_ascii_lowercase().as_str()) {
-        problems.add(
-            name.mark,
-            format!("`{}` is made by the client and cannot be given", name.value),
-        );
     }
 }
 
@@ -528,14 +343,41 @@ fn fixed_header(template: &Template) -> Option<Result<HeaderValue, ()>> {
     Some(HeaderValue::from_str(&text).map_err(|_| ()))
 }
 
-/// Calls `put` for each name, encoded, and each of its values.
+/// The headers that the step itself says: fixed ones go to the others; those that vary are returned.
+fn own_headers(
+    step: &Step,
+    headers: &mut HeaderMap,
+    values: &mut Values<'_>,
+) -> Vec<(HeaderName, Pieces)> {
+    let mut varying = Vec::new();
+    for (name, value) in &step.headers.0 {
+        let header = values.header_name(name);
+        refuse_framing(name, values.problems);
+        match fixed_header(&value.0) {
+            Some(Ok(value)) => {
+                headers.insert(header, value);
+            }
+            Some(Err(())) => values
+                .problems
+                .add(name.mark, "this value cannot be in a header"),
+            None => {
+                headers.remove(&header);
+                varying.push((header, values.text(&value.0)));
+            }
+        }
+    }
+    varying
+}
+
+/// Writes `name=value`, encoded, for each name and each of its values: `before` the first, and `&` between them.
 fn pairs(
     named: &Named<OneOrMany<Plain>>,
     form: Form,
+    before: &str,
     values: &mut Values<'_>,
-    mut put: impl FnMut(&str, &mut Cutter, &mut Values<'_>, &Template),
     out: &mut Cutter,
 ) {
+    let mut separator = before;
     for (name, given) in &named.0 {
         let mut encoded = Vec::new();
         match form {
@@ -544,163 +386,11 @@ fn pairs(
         }
         let encoded = String::from_utf8_lossy(&encoded);
         for value in &given.0 {
-            put(&encoded, out, values, &value.0);
+            out.fixed(separator);
+            separator = "&";
+            out.fixed(&encoded);
+            out.fixed("=");
+            values.encoded(&value.0, form, out);
         }
-    }
-}
-
-/// The keys that give a body, and where they stand.
-fn bodies(step: &Step) -> [(&'static str, Option<Mark>); 4] {
-    [
-        ("json", step.json.as_ref().map(|_| step.mark)),
-        (
-            "form",
-            step.form.as_ref().map(|form| first_mark(form, step.mark)),
-        ),
-        (
-            "multipart",
-            step.multipart
-                .as_ref()
-                .map(|parts| first_mark(parts, step.mark)),
-        ),
-        ("body", step.body.as_ref().map(|body| body.mark)),
-    ]
-}
-
-/// The body, and the header that says what it is.
-fn body(step: &Step, headers: &mut HeaderMap, values: &mut Values<'_>) -> Content {
-    let given: Vec<_> = bodies(step)
-        .into_iter()
-        .filter_map(|(key, mark)| Some((key, mark?)))
-        .collect();
-    if let [first, second, ..] = given.as_slice() {
-        values.problems.add(
-            second.1,
-            format!("a request has one body: `{}` or `{}`", first.0, second.0),
-        );
-    }
-    if let Some(at) = step.content_type.as_ref().filter(|_| step.body.is_none()) {
-        values.problems.add(
-            at.mark,
-            "`content_type` is the type of `body`, which is not there",
-        );
-    }
-    let mut out = Cutter::default();
-    let kind = if let Some(json) = &step.json {
-        values.write_json(json, &mut out);
-        "application/json".to_owned()
-    } else if let Some(form) = &step.form {
-        let mut separator = "";
-        pairs(
-            form,
-            Form::Urlencoded,
-            values,
-            |name, out: &mut Cutter, values, value| {
-                out.fixed(separator);
-                separator = "&";
-                out.fixed(name);
-                out.fixed("=");
-                values.encoded(value, Form::Urlencoded, out);
-            },
-            &mut out,
-        );
-        "application/x-www-form-urlencoded".to_owned()
-    } else if let Some(parts) = &step.multipart {
-        multipart(parts, values, &mut out)
-    } else if let Some(body) = &step.body {
-        values.encoded(body, Form::Text, &mut out);
-        let given = step.content_type.as_ref();
-        given
-            .map_or("text/plain; charset=utf-8", |kind| &kind.value)
-            .to_owned()
-    } else {
-        return Content::Fixed(Bytes::new());
-    };
-    match HeaderValue::from_str(&kind) {
-        Ok(kind) => {
-            headers.insert(header::CONTENT_TYPE, kind);
-        }
-        Err(_) => values.problems.add(
-            step.content_type.as_ref().map_or(step.mark, |at| at.mark),
-            "this cannot be a media type",
-        ),
-    }
-    out.content()
-}
-
-fn first_mark<T>(named: &Named<T>, otherwise: Mark) -> Mark {
-    named.0.first().map_or(otherwise, |(name, _)| name.mark)
-}
-
-/// Writes a multipart body (RFC 7578); returns its type with the boundary.
-fn multipart(parts: &Named<Part>, values: &mut Values<'_>, out: &mut Cutter) -> String {
-    // 122 random bits: no content has them by chance.
-    let boundary = format!("throng-{:032x}", rand::random::<u128>());
-    let quoted = |text: &str| {
-        let mut bytes = Vec::new();
-        encode::quoted(text.as_bytes(), &mut bytes);
-        String::from_utf8_lossy(&bytes).into_owned()
-    };
-    for (name, Part(part)) in &parts.0 {
-        out.fixed(&format!(
-            "--{boundary}\r\nContent-Disposition: form-data; name=\"{}\"",
-            quoted(name)
-        ));
-        let own_name = part
-            .file
-            .as_ref()
-            .and_then(|file| std::path::Path::new(&file.value).file_name())
-            .and_then(|name| name.to_str());
-        if let Some(template) = &part.filename {
-            out.fixed("; filename=\"");
-            values.encoded(template, Form::Quoted, out);
-            out.fixed("\"");
-        } else if let Some(own_name) = own_name {
-            out.fixed(&format!("; filename=\"{}\"", quoted(own_name)));
-        }
-        let kind = match (&part.media_type, &part.file) {
-            (Some(kind), _) => Some(kind.value.as_str()),
-            (None, Some(_)) => Some("application/octet-stream"),
-            (None, None) => None,
-        };
-        if let Some(kind) = kind {
-            out.fixed(&format!("\r\nContent-Type: {kind}"));
-        }
-        out.fixed("\r\n\r\n");
-        if let Some(content) = &part.content {
-            values.encoded(content, Form::Text, out);
-        } else if let Some(file) = &part.file {
-            match std::fs::read(values.problems.directory().join(&file.value)) {
-                Ok(bytes) => out.raw(bytes.into()),
-                Err(error) => values
-                    .problems
-                    .add(file.mark, format!("cannot read `{}`: {error}", file.value)),
-            }
-        }
-        out.fixed("\r\n");
-    }
-    out.fixed(&format!("--{boundary}--\r\n"));
-    format!("multipart/form-data; boundary={boundary}")
-}
-
-/// Whether the target's own keys fit its protocol.
-pub(super) fn check_target(target: &Target, problems: &mut Problems) {
-    if target.protocol == model::Protocol::Http {
-        return;
-    }
-    if let Some(prefix) = &target.prefix {
-        problems.add(prefix.mark, "`prefix` is for targets with `protocol: http`");
-    }
-    if let Some(csrf) = &target.csrf {
-        problems.add(
-            csrf.header.mark,
-            "`csrf` is for targets with `protocol: http`",
-        );
-    }
-    if let Some(openapi) = &target.openapi {
-        problems.add(
-            openapi.mark,
-            "`openapi` is for targets with `protocol: http`",
-        );
     }
 }
