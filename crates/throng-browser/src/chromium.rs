@@ -11,8 +11,9 @@ use tokio::task::JoinSet;
 
 use crate::error::BrowserError;
 use crate::find::Installed;
-use crate::link::{Incoming, Link};
+use crate::link::{Incoming, Link, text};
 use crate::process::{Keeper, Process, Program};
+use crate::running::{Running, or_closed};
 use crate::tab::Cookie;
 use crate::watch::{LoadFailure, Watch};
 use crate::{Options, TabOptions, Trust, authority};
@@ -64,12 +65,8 @@ const END_PATIENCE: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
 pub(crate) struct Chromium {
-    link: Link,
-    timeout: Duration,
-    directory: std::path::PathBuf,
+    running: Running,
     anything: bool,
-    process: Mutex<Option<(Keeper, Process)>>,
-    _tasks: JoinSet<()>,
 }
 
 impl Chromium {
@@ -109,104 +106,86 @@ impl Chromium {
             program.arguments.push("--no-sandbox".to_owned());
         }
         let mut process = keeper.spawn(&program).await?;
-        let (link, mut outgoing) = Link::new();
-        let mut tasks = JoinSet::new();
-        let pipes = process.stdin.take().zip(process.stdout.take());
-        let Some((mut stdin, stdout)) = pipes else {
-            return Err(process.ended());
-        };
-        tasks.spawn(async move {
-            while let Some(message) = outgoing.recv().await {
-                // Messages end with a zero byte.
-                let mut bytes = message.into_bytes();
-                bytes.push(0);
-                if stdin.write_all(&bytes).await.is_err() || stdin.flush().await.is_err() {
-                    return;
-                }
-            }
-        });
-        let reader = Arc::new(Mutex::new(BufReader::with_capacity(1 << 16, stdout)));
-        link.read_all(&mut tasks, move || -> Incoming {
-            let reader = reader.clone();
-            Box::pin(async move {
-                let mut message = Vec::new();
-                let read = reader.lock().await.read_until(0, &mut message).await;
-                if read.is_err() || message.pop() != Some(0) {
-                    return None;
-                }
-                String::from_utf8(message).ok()
-            })
-        });
-        let answered = link
-            .call(None, "Browser.getVersion", json!({}), options.timeout)
-            .await;
-        match answered {
-            Ok(version) => tracing::debug!(version = %version["product"], "chromium is up"),
-            Err(error) => {
-                let error = match error {
-                    BrowserError::Silent { waited, .. } => BrowserError::NotReady {
-                        program: installed.program.clone(),
-                        waited,
-                        said: process.words.said(),
-                    },
-                    _ => process.ended_soon().await,
-                };
-                keeper.end(process, Duration::ZERO).await;
-                keeper.finish().await;
-                return Err(error);
-            }
-        }
+        let connected = connect(&mut process, options).await;
         Ok(Self {
-            link,
-            timeout: options.timeout,
-            directory,
+            running: Running::new(keeper, process, connected, options.timeout).await?,
             anything: options.trust == Trust::Anything,
-            process: Mutex::new(Some((keeper, process))),
-            _tasks: tasks,
         })
     }
 
-    pub(crate) fn directory(&self) -> &std::path::Path {
-        &self.directory
-    }
-
-    pub(crate) fn is_alive(&self) -> bool {
-        !self.link.is_closed()
+    pub(crate) fn running(&self) -> &Running {
+        &self.running
     }
 
     pub(crate) async fn tab(&self, wanted: &TabOptions) -> Result<Tab, BrowserError> {
-        let call = |method, params| self.link.call(None, method, params, self.timeout);
-        let context = call(
-            "Target.createBrowserContext",
-            json!({ "disposeOnDetach": true }),
-        )
-        .await?;
-        let context = text(&context, "browserContextId");
+        let Running { link, timeout, .. } = &self.running;
+        let unshared = json!({ "disposeOnDetach": true });
+        let context = link
+            .call(None, "Target.createBrowserContext", unshared, *timeout)
+            .await?;
         let mut tab = Tab {
-            link: self.link.clone(),
-            timeout: self.timeout,
-            context,
+            link: link.clone(),
+            timeout: *timeout,
+            context: text(&context, "browserContextId"),
             session: String::new(),
             watch: Arc::new(Watch::new()),
         };
-        match tab.prepare(wanted, self.anything).await {
-            Ok(()) => Ok(tab),
-            Err(error) => {
-                if let Err(error) = tab.close().await {
-                    tracing::debug!(%error, "closing a tab that could not be opened");
-                }
-                Err(error)
-            }
-        }
+        let prepared = tab.prepare(wanted, self.anything).await;
+        or_closed(tab, prepared, Tab::close).await
     }
 
     pub(crate) async fn close(self) {
-        let Some((mut keeper, process)) = self.process.into_inner() else {
-            return;
-        };
-        self.link.post(None, "Browser.close", &json!({}));
-        keeper.end(process, END_PATIENCE).await;
-        keeper.finish().await;
+        self.running.close("Browser.close", END_PATIENCE).await;
+    }
+}
+
+/// Talks to it over its pipes.
+async fn connect(
+    process: &mut Process,
+    options: &Options,
+) -> Result<(Link, JoinSet<()>), BrowserError> {
+    let (link, mut outgoing) = Link::new();
+    let mut tasks = JoinSet::new();
+    let pipes = process.stdin.take().zip(process.stdout.take());
+    let Some((mut stdin, stdout)) = pipes else {
+        return Err(process.ended());
+    };
+    tasks.spawn(async move {
+        while let Some(message) = outgoing.recv().await {
+            // Messages end with a zero byte.
+            let mut bytes = message.into_bytes();
+            bytes.push(0);
+            if stdin.write_all(&bytes).await.is_err() || stdin.flush().await.is_err() {
+                return;
+            }
+        }
+    });
+    let reader = Arc::new(Mutex::new(BufReader::with_capacity(1 << 16, stdout)));
+    link.read_all(&mut tasks, move || -> Incoming {
+        let reader = reader.clone();
+        Box::pin(async move {
+            let mut message = Vec::new();
+            let read = reader.lock().await.read_until(0, &mut message).await;
+            if read.is_err() || message.pop() != Some(0) {
+                return None;
+            }
+            String::from_utf8(message).ok()
+        })
+    });
+    let answered = link
+        .call(None, "Browser.getVersion", json!({}), options.timeout)
+        .await;
+    match answered {
+        Ok(version) => {
+            tracing::debug!(version = %version["product"], "chromium is up");
+            Ok((link, tasks))
+        }
+        Err(BrowserError::Silent { waited, .. }) => Err(BrowserError::NotReady {
+            program: process.program.clone(),
+            waited,
+            said: process.words.said(),
+        }),
+        Err(_) => Err(process.ended_soon().await),
     }
 }
 
@@ -396,8 +375,4 @@ fn event(watch: &Watch, link: &Link, names: (&str, &str), method: &str, params: 
         "Inspector.targetCrashed" => watch.crash(),
         _ => {}
     }
-}
-
-fn text(value: &Value, key: &str) -> String {
-    value[key].as_str().unwrap_or_default().to_owned()
 }

@@ -2,7 +2,7 @@
 //! in one process tree.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +15,9 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::error::BrowserError;
 use crate::find::Installed;
-use crate::link::{Incoming, Link};
+use crate::link::{Incoming, Link, text};
 use crate::process::{Keeper, Process, Program};
+use crate::running::{Running, or_closed};
 use crate::tab::Cookie;
 use crate::watch::{LoadFailure, Watch};
 use crate::{Options, TabOptions, Trust, authority};
@@ -86,11 +87,7 @@ const UNSEEN: &[(&str, &str)] = &[
 
 #[derive(Debug)]
 pub(crate) struct Firefox {
-    link: Link,
-    timeout: Duration,
-    directory: PathBuf,
-    process: Mutex<Option<(Keeper, Process)>>,
-    _tasks: JoinSet<()>,
+    running: Running,
 }
 
 impl Firefox {
@@ -99,8 +96,7 @@ impl Firefox {
         options: &Options,
     ) -> Result<Self, BrowserError> {
         let mut keeper = Keeper::start(&options.temporary)?;
-        let directory = keeper.directory().to_owned();
-        let profile = directory.join("profile");
+        let profile = keeper.directory().join("profile");
         write_profile(&profile, options).await?;
         let mut program = Program::new(&installed.program);
         program.awaited = Some(LISTENING);
@@ -123,60 +119,34 @@ impl Firefox {
             program.arguments.push("--headless".to_owned());
         }
         let mut process = keeper.spawn(&program).await?;
-        match connect(&mut process, options).await {
-            Ok((link, tasks)) => Ok(Self {
-                link,
-                timeout: options.timeout,
-                directory,
-                process: Mutex::new(Some((keeper, process))),
-                _tasks: tasks,
-            }),
-            Err(error) => {
-                keeper.end(process, Duration::ZERO).await;
-                keeper.finish().await;
-                Err(error)
-            }
-        }
+        let connected = connect(&mut process, options).await;
+        Ok(Self {
+            running: Running::new(keeper, process, connected, options.timeout).await?,
+        })
     }
 
-    pub(crate) fn directory(&self) -> &Path {
-        &self.directory
-    }
-
-    pub(crate) fn is_alive(&self) -> bool {
-        !self.link.is_closed()
+    pub(crate) fn running(&self) -> &Running {
+        &self.running
     }
 
     pub(crate) async fn tab(&self, wanted: &TabOptions) -> Result<Tab, BrowserError> {
-        let context = self
-            .link
-            .call(None, "browser.createUserContext", json!({}), self.timeout)
+        let Running { link, timeout, .. } = &self.running;
+        let context = link
+            .call(None, "browser.createUserContext", json!({}), *timeout)
             .await?;
         let mut tab = Tab {
-            link: self.link.clone(),
-            timeout: self.timeout,
+            link: link.clone(),
+            timeout: *timeout,
             user_context: text(&context, "userContext"),
             context: String::new(),
             watch: Arc::new(Watch::new()),
         };
-        match tab.prepare(wanted).await {
-            Ok(()) => Ok(tab),
-            Err(error) => {
-                if let Err(error) = tab.close().await {
-                    tracing::debug!(%error, "closing a tab that could not be opened");
-                }
-                Err(error)
-            }
-        }
+        let prepared = tab.prepare(wanted).await;
+        or_closed(tab, prepared, Tab::close).await
     }
 
     pub(crate) async fn close(self) {
-        let Some((mut keeper, process)) = self.process.into_inner() else {
-            return;
-        };
-        self.link.post(None, "browser.close", &json!({}));
-        keeper.end(process, END_PATIENCE).await;
-        keeper.finish().await;
+        self.running.close("browser.close", END_PATIENCE).await;
     }
 }
 
@@ -430,10 +400,6 @@ fn event(watch: &Watch, link: &Link, method: &str, params: &Value) {
         }
         _ => {}
     }
-}
-
-fn text(value: &Value, key: &str) -> String {
-    value[key].as_str().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

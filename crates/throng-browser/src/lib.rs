@@ -13,6 +13,7 @@ mod find;
 mod firefox;
 mod link;
 mod process;
+mod running;
 mod tab;
 mod watch;
 mod webkit;
@@ -123,8 +124,8 @@ impl Browser {
     /// The directory that has all that it writes; the processes have it as [`MARKER`] in their environment.
     pub fn directory(&self) -> &std::path::Path {
         match &self.kind {
-            Kind::Chromium(chromium) => chromium.directory(),
-            Kind::Firefox(firefox) => firefox.directory(),
+            Kind::Chromium(chromium) => chromium.running().directory(),
+            Kind::Firefox(firefox) => firefox.running().directory(),
             Kind::Webkit(webkit) => webkit.directory(),
         }
     }
@@ -132,8 +133,8 @@ impl Browser {
     /// Whether it still runs.
     pub fn is_alive(&self) -> bool {
         match &self.kind {
-            Kind::Chromium(chromium) => chromium.is_alive(),
-            Kind::Firefox(firefox) => firefox.is_alive(),
+            Kind::Chromium(chromium) => chromium.running().is_alive(),
+            Kind::Firefox(firefox) => firefox.running().is_alive(),
             Kind::Webkit(webkit) => webkit.is_alive(),
         }
     }

@@ -212,6 +212,11 @@ impl Link {
     }
 }
 
+/// A text of an answer; empty where there is none.
+pub(crate) fn text(value: &Value, key: &str) -> String {
+    value[key].as_str().unwrap_or_default().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
