@@ -139,7 +139,7 @@ async fn main() -> anyhow::Result<()> {
     let options = CleanupOptions::default();
     let report = clean_run(
         &plan.run,
-        &directory,
+        Some(&directory),
         Some((&client, &registration)),
         &ledger,
         &options,

@@ -140,12 +140,15 @@ pub enum CleanupEvent<'a> {
 
 type OnEvent<'a> = &'a (dyn Fn(CleanupEvent<'_>) + Send + Sync);
 
-/// Removes all that `run` created and ends it in the ledger if nothing stayed. `registration` is the run's OAuth client with the
-/// identity that may delete it, if one was registered. `cancel` ends it soon: what is in flight is given up, and what is
-/// not deleted by then is left, and stays in the ledger.
+/// Removes all that `run` created and ends it in the ledger if nothing stayed. `directory` is none where nobody can have been
+/// created. `registration` is the run's OAuth client with the identity that may delete it, if one was registered. `cancel` ends
+/// it soon: what is in flight is given up, and what is not deleted by then is left, and stays in the ledger.
+///
+/// # Errors
+/// Where the ledger cannot be read or written.
 pub async fn clean_run(
     run: &RunId,
-    directory: &Arc<dyn Directory>,
+    directory: Option<&Arc<dyn Directory>>,
     registration: Option<(&Client, &Registration)>,
     ledger: &Ledger,
     options: &CleanupOptions,
@@ -157,37 +160,39 @@ pub async fn clean_run(
     let entries = ledger
         .run(move |ledger| ledger.open_entries_of(&of))
         .await?;
-    let place = Place::of(&**directory);
     let mut report = CleanupReport {
         dry_run: options.dry_run,
         ..CleanupReport::default()
     };
-    let mut targets = BTreeMap::new();
-    for entry in entries.iter().filter(|entry| entry.kind == Kind::User) {
-        if !same_place(&entry.place, &place) {
-            count_elsewhere(&mut report, &entry.place);
-        } else if entry.state == State::Planned && !directory.can_list() {
-            if !options.dry_run {
-                set_states(ledger, &[entry.id], State::Stays).await?;
+    if let Some(directory) = directory {
+        let place = Place::of(&**directory);
+        let mut targets = BTreeMap::new();
+        for entry in entries.iter().filter(|entry| entry.kind == Kind::User) {
+            if !same_place(&entry.place, &place) {
+                count_elsewhere(&mut report, &entry.place);
+            } else if entry.state == State::Planned && !directory.can_list() {
+                if !options.dry_run {
+                    set_states(ledger, &[entry.id], State::Stays).await?;
+                }
+                report.unknown.push(entry.name.clone());
+            } else {
+                targets
+                    .entry(entry.name.clone())
+                    .or_insert_with(Target::by_ledger)
+                    .add(entry);
             }
-            report.unknown.push(entry.name.clone());
-        } else {
-            targets
-                .entry(entry.name.clone())
-                .or_insert_with(Target::by_ledger)
-                .add(entry);
         }
+        delete_all(
+            targets,
+            directory,
+            ledger,
+            options,
+            cancel,
+            on_event,
+            &mut report,
+        )
+        .await?;
     }
-    delete_all(
-        targets,
-        directory,
-        ledger,
-        options,
-        cancel,
-        on_event,
-        &mut report,
-    )
-    .await?;
     if !options.dry_run {
         for entry in entries.iter().filter(|entry| entry.kind == Kind::Client) {
             unregister(entry, registration, ledger, options, cancel, &mut report).await?;
@@ -195,32 +200,6 @@ pub async fn clean_run(
         let of = run.clone();
         ledger.run(move |ledger| ledger.end_run(&of)).await?;
     }
-    report.took = started.elapsed();
-    Ok(report)
-}
-
-/// The same for a run that creates nobody: takes its client registration back.
-///
-/// # Errors
-/// Where the ledger cannot be read or written.
-pub async fn clean_clients(
-    run: &RunId,
-    registration: Option<(&Client, &Registration)>,
-    ledger: &Ledger,
-    options: &CleanupOptions,
-    cancel: &CancellationToken,
-) -> Result<CleanupReport, CleanupError> {
-    let started = Instant::now();
-    let of = run.clone();
-    let entries = ledger
-        .run(move |ledger| ledger.open_entries_of(&of))
-        .await?;
-    let mut report = CleanupReport::default();
-    for entry in entries.iter().filter(|entry| entry.kind == Kind::Client) {
-        unregister(entry, registration, ledger, options, cancel, &mut report).await?;
-    }
-    let of = run.clone();
-    ledger.run(move |ledger| ledger.end_run(&of)).await?;
     report.took = started.elapsed();
     Ok(report)
 }

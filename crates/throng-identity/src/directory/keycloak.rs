@@ -63,7 +63,7 @@ pub fn keycloak(client: &Client, realm: &Realm, timeout: Duration) -> Declared {
     let users = below(&realm.url, &["admin", "realms", &realm.name, "users"]);
     let hook = |name: &str, method: Method, rest: &str| Hook {
         auth: HookAuth::Bearer,
-        ..plain(name, method, format!("{users}{rest}"))
+        ..Hook::new(name, method, format!("{users}{rest}"))
     };
     let search = |exact: bool| {
         format!(
@@ -125,7 +125,7 @@ fn authentication(realm: &Realm) -> Authentication {
         "openid-connect",
         "token",
     ];
-    let mut token = plain("token", Method::POST, below(&realm.url, &path).to_string());
+    let mut token = Hook::new("token", Method::POST, below(&realm.url, &path).to_string());
     token.save = vec![(
         "token".to_owned(),
         SaveFrom::Path("$.access_token".to_owned()),
@@ -166,20 +166,6 @@ fn authentication(realm: &Realm) -> Authentication {
     Authentication {
         known: known.into_iter().collect(),
         before: vec![token],
-    }
-}
-
-fn plain(name: &str, method: Method, url: String) -> Hook {
-    Hook {
-        name: name.to_owned(),
-        method,
-        url,
-        headers: Vec::new(),
-        auth: HookAuth::None,
-        body: HookBody::None,
-        expect: Vec::new(),
-        save: Vec::new(),
-        csrf: None,
     }
 }
 

@@ -93,15 +93,9 @@ impl Scim {
         };
         let base = url.as_str().trim_end_matches('/').to_owned();
         let hook = |name: &str, method: Method, path: &str| Hook {
-            name: name.to_owned(),
-            method,
-            url: format!("{base}{path}"),
             headers: headers.clone(),
             auth: auth.clone(),
-            body: HookBody::None,
-            expect: Vec::new(),
-            save: Vec::new(),
-            csrf: None,
+            ..Hook::new(name, method, format!("{base}{path}"))
         };
         let filter =
             |operator: &str| format!("/Users?filter=userName%20{operator}%20%22{{search}}%22");

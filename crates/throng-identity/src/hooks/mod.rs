@@ -330,6 +330,21 @@ fn hidden(values: &Values) -> impl Iterator<Item = &Secret> {
 }
 
 impl Hook {
+    /// A request with nothing but these: no headers, no body, any 2xx is good, nothing is saved.
+    pub fn new(name: &str, method: Method, url: String) -> Self {
+        Self {
+            name: name.to_owned(),
+            method,
+            url,
+            headers: Vec::new(),
+            auth: HookAuth::None,
+            body: HookBody::None,
+            expect: Vec::new(),
+            save: Vec::new(),
+            csrf: None,
+        }
+    }
+
     /// Whether a status counts as success.
     pub(crate) fn expects(&self, status: StatusCode) -> bool {
         if self.expect.is_empty() {
@@ -357,17 +372,7 @@ mod tests {
     use super::*;
 
     fn hook(url: &str) -> Hook {
-        Hook {
-            name: "h".to_owned(),
-            method: Method::GET,
-            url: url.to_owned(),
-            headers: Vec::new(),
-            auth: HookAuth::None,
-            body: HookBody::None,
-            expect: Vec::new(),
-            save: Vec::new(),
-            csrf: None,
-        }
+        Hook::new("h", Method::GET, url.to_owned())
     }
 
     #[test]

@@ -395,9 +395,17 @@ async fn a_cleanup_out_of_time_leaves_a_silent_directory_and_the_ledger_knows() 
         ..CleanupOptions::default()
     };
     // Its time is over as soon as the directory has been asked.
-    let report = clean_run(&run, &directory, None, &ledger, &options, &asked, &|_| {})
-        .await
-        .unwrap();
+    let report = clean_run(
+        &run,
+        Some(&directory),
+        None,
+        &ledger,
+        &options,
+        &asked,
+        &|_| {},
+    )
+    .await
+    .unwrap();
     let left: Vec<_> = report
         .left
         .iter()

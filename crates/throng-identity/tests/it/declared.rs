@@ -15,7 +15,7 @@ use throng_identity::directory::declared::{
     About, Authentication, Creating, Declared, Listing, Requests,
 };
 use throng_identity::directory::{Creation, Deletion, Directory, DirectoryError};
-use throng_identity::hooks::{Hook, HookAuth, HookBody, SaveFrom, Values};
+use throng_identity::hooks::{Hook, HookBody, SaveFrom, Values};
 use tokio::net::TcpListener;
 use url::Url;
 
@@ -109,15 +109,9 @@ async fn remove(State(site): State<Site>, headers: HeaderMap, Path(id): Path<u32
 
 fn directory(url: &Url, key: &str) -> Declared {
     let hook = |name: &str, method: Method, path: &str, body: HookBody| Hook {
-        name: name.to_owned(),
-        method,
-        url: format!("{url}{path}"),
         headers: vec![("X-Admin".to_owned(), "session {admin_session}".to_owned())],
-        auth: HookAuth::None,
         body,
-        expect: Vec::new(),
-        save: Vec::new(),
-        csrf: None,
+        ..Hook::new(name, method, format!("{url}{path}"))
     };
     let token = Hook {
         headers: Vec::new(),

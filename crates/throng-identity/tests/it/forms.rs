@@ -15,7 +15,7 @@ use throng_client::Client;
 use throng_identity::Secret;
 use throng_identity::directory::declared::{Creating, Declared, Requests};
 use throng_identity::directory::{Creation, Directory, NewUser};
-use throng_identity::hooks::{Hook, HookAuth, HookBody, Values};
+use throng_identity::hooks::{Hook, Values};
 use throng_identity::login::{
     FormLogin, FormPage, FormRegistration, Problem, Purpose, log_in_by_form,
 };
@@ -307,15 +307,8 @@ fn login(page: String, fields: &[(&str, &str)]) -> FormLogin {
 
 fn probe(url: &str) -> Hook {
     Hook {
-        name: "logged_in".to_owned(),
-        method: Method::GET,
-        url: format!("{url}/me"),
-        headers: Vec::new(),
-        auth: HookAuth::None,
-        body: HookBody::None,
         expect: vec![200],
-        save: Vec::new(),
-        csrf: None,
+        ..Hook::new("logged_in", Method::GET, format!("{url}/me"))
     }
 }
 

@@ -19,5 +19,6 @@ mod sandbox;
 mod scim;
 mod secrets;
 mod signup;
+mod support;
 mod third_party;
 mod tokens;

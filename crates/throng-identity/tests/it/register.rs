@@ -10,11 +10,11 @@ use axum::routing::{delete, get, post};
 use axum::{Form, Json, Router};
 use http::{Method, Request, StatusCode, header};
 use serde_json::{Value, json};
-use throng_identity::cleanup::{CleanupOptions, CleanupReport, clean_run};
+use throng_identity::cleanup::CleanupReport;
 use throng_identity::directory::declared::{Creating, Declared, Requests};
 use throng_identity::directory::names::{NameTemplates, Prefix};
 use throng_identity::directory::{Directory, NewUser};
-use throng_identity::hooks::{Hook, HookAuth, HookBody, SaveFrom};
+use throng_identity::hooks::{Hook, HookBody, SaveFrom};
 use throng_identity::provision::{LoginWay, ProvisionPlan, Provisioned, provision};
 use throng_identity::retry::RetryPolicy;
 use throng_identity::{Ledger, Secret};
@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::provider::connector;
+use crate::support::cleaned;
 
 /// The target: users by name, with mail address and password; and how many answers are lost, by what was asked.
 #[derive(Clone, Default)]
@@ -110,15 +111,8 @@ async fn remove(State(site): State<Site>, Path(name): Path<String>) -> Response 
 
 fn hook(name: &str, method: Method, url: String, body: HookBody) -> Hook {
     Hook {
-        name: name.to_owned(),
-        method,
-        url,
-        headers: Vec::new(),
-        auth: HookAuth::None,
         body,
-        expect: Vec::new(),
-        save: Vec::new(),
-        csrf: None,
+        ..Hook::new(name, method, url)
     }
 }
 
@@ -224,17 +218,7 @@ impl World {
     }
 
     async fn clean(&self, run: &Run) -> CleanupReport {
-        clean_run(
-            &run.plan.run,
-            run.plan.directory.as_ref().unwrap(),
-            None,
-            &self.ledger,
-            &CleanupOptions::default(),
-            &CancellationToken::new(),
-            &|_| {},
-        )
-        .await
-        .unwrap()
+        cleaned(&run.plan, &self.ledger).await
     }
 }
 

@@ -15,7 +15,7 @@ use throng_identity::directory::names::{NameTemplates, Prefix};
 use throng_identity::directory::nextcloud::Nextcloud;
 use throng_identity::directory::{Deletion, Directory, DirectoryError, NewUser};
 use throng_identity::discovery::{Flow, discover_issuer};
-use throng_identity::hooks::{Hook, HookAuth, HookBody, SaveFrom, Values};
+use throng_identity::hooks::{Hook, HookAuth, SaveFrom, Values};
 use throng_identity::ledger::{Ledger, RunId};
 use throng_identity::login::{
     FormLogin, FormPage, LoginPlan, Problem, Purpose, log_in, log_in_by_form,
@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::provider::{REDIRECT, client, connector};
+use crate::support::cleaned;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -104,22 +105,19 @@ impl World {
     }
 
     fn plan(&self, users: u32, login: Arc<LoginPlan>) -> ProvisionPlan {
+        let url = format!("{}/ocs/v2.php/core/getapppassword", self.sandbox.url());
         let app_password = Hook {
-            name: "app_password".into(),
-            method: Method::GET,
-            url: format!("{}/ocs/v2.php/core/getapppassword", self.sandbox.url()),
             headers: vec![("OCS-APIRequest".into(), "true".into())],
             auth: HookAuth::Basic {
                 user: "{name}".into(),
                 password: "{password}".into(),
             },
-            body: HookBody::None,
             expect: vec![200],
             save: vec![(
                 "app_password".into(),
                 SaveFrom::Path("$.ocs.data.apppassword".into()),
             )],
-            csrf: None,
+            ..Hook::new("app_password", Method::GET, url)
         };
         ProvisionPlan {
             users,
@@ -242,7 +240,7 @@ async fn users_are_created_logged_in_and_removed() {
     let options = CleanupOptions::default();
     let report = clean_run(
         &plan.run,
-        &world.directory,
+        Some(&world.directory),
         Some((&admin, &registration)),
         &world.ledger,
         &options,
@@ -432,18 +430,7 @@ async fn an_existing_user_fails_alone_and_is_not_cleaned_up() {
     else {
         panic!("{:?}", provisioned.failures)
     };
-    let options = CleanupOptions::default();
-    let report = clean_run(
-        &plan.run,
-        &world.directory,
-        None,
-        &world.ledger,
-        &options,
-        &CancellationToken::new(),
-        &|_| {},
-    )
-    .await
-    .unwrap();
+    let report = cleaned(&plan, &world.ledger).await;
     assert_eq!(report.deleted, ["loadtest_user_1", "loadtest_user_3"]);
     assert!(world.users().await.contains("loadtest_user_2"));
 }
@@ -477,19 +464,7 @@ async fn users_of_failed_and_interrupted_logins_are_cleaned_up() {
         "{:?}",
         provisioned.failures
     );
-    let options = CleanupOptions::default();
-    let cancel = CancellationToken::new();
-    let report = clean_run(
-        &plan.run,
-        &world.directory,
-        None,
-        &world.ledger,
-        &options,
-        &cancel,
-        &|_| {},
-    )
-    .await
-    .unwrap();
+    let report = cleaned(&plan, &world.ledger).await;
     assert_eq!(report.deleted.len(), 4);
 
     // Interrupted when the first user exists: whatever was begun is known, and goes.
@@ -497,6 +472,7 @@ async fn users_of_failed_and_interrupted_logins_are_cleaned_up() {
         concurrency: 2,
         ..world.plan(30, login)
     };
+    let cancel = CancellationToken::new();
     let stop = cancel.clone();
     let on_event = Arc::new(move |event: ProvisionEvent<'_>| {
         if matches!(event, ProvisionEvent::Created(..)) {
@@ -511,17 +487,7 @@ async fn users_of_failed_and_interrupted_logins_are_cleaned_up() {
             .iter()
             .all(|(_, error)| matches!(error, ProvisionError::Interrupted { .. }))
     );
-    let report = clean_run(
-        &plan.run,
-        &world.directory,
-        None,
-        &world.ledger,
-        &options,
-        &CancellationToken::new(),
-        &|_| {},
-    )
-    .await
-    .unwrap();
+    let report = cleaned(&plan, &world.ledger).await;
     assert!(
         report.is_complete() && !report.deleted.is_empty(),
         "{report:?}"

@@ -11,11 +11,11 @@ use axum::{Form, Router};
 use http::{Method, StatusCode, header};
 use regex::Regex;
 use throng_identity::Ledger;
-use throng_identity::cleanup::{CleanupOptions, CleanupReport, clean_run};
+use throng_identity::cleanup::CleanupReport;
 use throng_identity::directory::Directory;
 use throng_identity::directory::declared::{Creating, Declared, Requests};
 use throng_identity::directory::names::{NameTemplates, Prefix};
-use throng_identity::hooks::{Hook, HookAuth, HookBody};
+use throng_identity::hooks::Hook;
 use throng_identity::login::{FormLogin, FormPage, FormRegistration};
 use throng_identity::provision::{LoginWay, ProvisionPlan, Provisioned, provision};
 use throng_identity::retry::RetryPolicy;
@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::provider::connector;
+use crate::support::cleaned;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -158,15 +159,8 @@ async fn story(manner: Manner, strangers: &[&str]) -> Story {
         reuse: false,
         list: None,
         delete: Some(Hook {
-            name: "delete".to_owned(),
-            method: Method::DELETE,
-            url: format!("{url}users/{{name}}"),
-            headers: Vec::new(),
-            auth: HookAuth::None,
-            body: HookBody::None,
             expect: vec![204],
-            save: Vec::new(),
-            csrf: None,
+            ..Hook::new("delete", Method::DELETE, format!("{url}users/{{name}}"))
         }),
     };
     let client = throng_client::Client::new(&connector());
@@ -198,17 +192,7 @@ async fn story(manner: Manner, strangers: &[&str]) -> Story {
     };
     let cancel = CancellationToken::new();
     let provisioned = provision(&plan, &ledger, &cancel, Arc::new(|_| {})).await;
-    let options = CleanupOptions::default();
-    let cleanup = clean_run(
-        &plan.run,
-        &directory,
-        None,
-        &ledger,
-        &options,
-        &cancel,
-        &|_| {},
-    );
-    let cleanup = cleanup.await.unwrap();
+    let cleanup = cleaned(&plan, &ledger).await;
     assert!(ledger.open_entries().unwrap().is_empty());
     Story {
         site,

@@ -20,6 +20,17 @@ async fn cell(provider: &Provider) -> TokenCell {
     TokenCell::new(login.tokens, plan, &identity, USER, password)
 }
 
+/// A provider that treats refresh tokens so, and the tokens of a user who has logged in there.
+async fn with(refresh: Refresh) -> (Provider, TokenCell) {
+    let provider = Provider::start(Config {
+        refresh,
+        ..Config::default()
+    })
+    .await;
+    let cell = cell(&provider).await;
+    (provider, cell)
+}
+
 fn refreshes(provider: &Provider) -> usize {
     let is_refresh =
         |form: &std::collections::HashMap<String, String>| form["grant_type"] == "refresh_token";
@@ -32,12 +43,7 @@ fn refreshes(provider: &Provider) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_waiters_cause_one_refresh() {
-    let provider = Provider::start(Config {
-        refresh: Refresh::Rotating,
-        ..Config::default()
-    })
-    .await;
-    let cell = cell(&provider).await;
+    let (provider, cell) = with(Refresh::Rotating).await;
     let stale = cell.authorization().unwrap();
     assert!(stale.is_sensitive());
     let waiters = (0..1000).map(|_| {
@@ -66,12 +72,7 @@ async fn a_thousand_waiters_cause_one_refresh() {
 
 #[tokio::test]
 async fn a_waiter_that_gives_up_does_not_stop_the_refresh() {
-    let provider = Provider::start(Config {
-        refresh: Refresh::Rotating,
-        ..Config::default()
-    })
-    .await;
-    let cell = cell(&provider).await;
+    let (provider, cell) = with(Refresh::Rotating).await;
     let stale = cell.authorization().unwrap();
     {
         let mut first = std::pin::pin!(cell.renew(&stale));
@@ -83,12 +84,7 @@ async fn a_waiter_that_gives_up_does_not_stop_the_refresh() {
 
 #[tokio::test]
 async fn a_refused_refresh_token_leads_to_one_login() {
-    let provider = Provider::start(Config {
-        refresh: Refresh::Dead,
-        ..Config::default()
-    })
-    .await;
-    let cell = cell(&provider).await;
+    let (provider, cell) = with(Refresh::Dead).await;
     let stale = cell.authorization().unwrap();
     let results = join_all((0..10).map(|_| cell.renew(&stale))).await;
     assert!(results.iter().all(Result::is_ok));
@@ -107,8 +103,7 @@ async fn a_refused_refresh_token_leads_to_one_login() {
 
 #[tokio::test]
 async fn without_a_refresh_token_a_login_renews_once() {
-    let provider = Provider::with(Pages::One).await;
-    let cell = cell(&provider).await;
+    let (provider, cell) = with(Refresh::None).await;
     let stale = cell.authorization().unwrap();
     let results = join_all((0..10).map(|_| cell.renew(&stale))).await;
     assert!(results.iter().all(Result::is_ok));
@@ -124,12 +119,7 @@ async fn without_a_refresh_token_a_login_renews_once() {
 
 #[tokio::test]
 async fn a_failing_token_endpoint_is_not_hammered() {
-    let provider = Provider::start(Config {
-        refresh: Refresh::Broken,
-        ..Config::default()
-    })
-    .await;
-    let cell = cell(&provider).await;
+    let (provider, cell) = with(Refresh::Broken).await;
     let stale = cell.authorization().unwrap();
     let results = join_all((0..50).map(|_| cell.renew(&stale))).await;
     assert!(
@@ -152,12 +142,7 @@ async fn pass(time: Duration) {
 
 #[tokio::test]
 async fn a_token_is_renewed_before_it_expires_without_waiting() {
-    let provider = Provider::start(Config {
-        refresh: Refresh::Rotating,
-        ..Config::default()
-    })
-    .await;
-    let cell = cell(&provider).await;
+    let (provider, cell) = with(Refresh::Rotating).await;
     let first = cell.authorization().unwrap();
     // 900 s, less a margin of 60 s to 90 s: not due at 805 s, due and still good at 845 s.
     pass(Duration::from_secs(805)).await;
@@ -279,12 +264,7 @@ async fn the_login_of_a_renewal_has_what_the_refresh_left_of_the_budget() {
 
 #[tokio::test]
 async fn while_the_provider_is_down_the_old_token_serves_and_afterwards_all_is_well() {
-    let provider = Provider::start(Config {
-        refresh: Refresh::Rotating,
-        ..Config::default()
-    })
-    .await;
-    let cell = cell(&provider).await;
+    let (provider, cell) = with(Refresh::Rotating).await;
     let old = cell.authorization().unwrap();
     pass(Duration::from_secs(850)).await;
     provider.trouble(503);
@@ -360,12 +340,7 @@ async fn however_short_a_token_lives_a_step_renews_it_once() {
 
 #[tokio::test]
 async fn a_host_that_slept_through_the_end_of_its_token_renews_it_after_the_401() {
-    let provider = Provider::start(Config {
-        refresh: Refresh::Rotating,
-        ..Config::default()
-    })
-    .await;
-    let cell = cell(&provider).await;
+    let (_provider, cell) = with(Refresh::Rotating).await;
     // Our clock stood still: the token looks good.
     assert_eq!(cell.freshness(), Freshness::Fresh);
     let stale = cell.authorization().unwrap();
@@ -379,8 +354,7 @@ fn list(text: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn a_step_up_asks_for_the_union_once_and_renewals_keep_it() {
-    let provider = Provider::with(Pages::One).await;
-    let cell = cell(&provider).await;
+    let (provider, cell) = with(Refresh::None).await;
     let stale = cell.authorization().unwrap();
     let scopes = list("notes.write");
     let results = join_all((0..20).map(|_| cell.step_up(&stale, &scopes))).await;
@@ -414,8 +388,7 @@ async fn a_step_up_asks_for_the_union_once_and_renewals_keep_it() {
 
 #[tokio::test]
 async fn a_step_up_that_is_refused_is_not_tried_again() {
-    let provider = Provider::with(Pages::One).await;
-    let cell = cell(&provider).await;
+    let (provider, cell) = with(Refresh::None).await;
     let stale = cell.authorization().unwrap();
     provider.trouble(403);
     let scopes = list("admin");
@@ -435,12 +408,7 @@ async fn a_step_up_that_is_refused_is_not_tried_again() {
 
 #[tokio::test]
 async fn what_steps_do_with_tokens_never_runs_beside_a_renewal() {
-    let provider = Provider::start(Config {
-        refresh: Refresh::Rotating,
-        ..Config::default()
-    })
-    .await;
-    let cell = cell(&provider).await;
+    let (provider, cell) = with(Refresh::Rotating).await;
     let stale = cell.authorization().unwrap();
     // Whoever used a refresh token beside another would find it used.
     let rotations = join_all((0..10).map(|_| cell.act(TokenAction::Refresh, Vec::new())));
@@ -467,12 +435,7 @@ async fn what_steps_do_with_tokens_never_runs_beside_a_renewal() {
 
 #[tokio::test]
 async fn actions_say_what_the_server_said_and_do_nothing_else() {
-    let provider = Provider::start(Config {
-        refresh: Refresh::Dead,
-        ..Config::default()
-    })
-    .await;
-    let cell = cell(&provider).await;
+    let (provider, cell) = with(Refresh::Dead).await;
     let header = cell.authorization().unwrap();
     for action in [TokenAction::Revoke, TokenAction::RevokeRefresh] {
         assert!(cell.act(action, Vec::new()).await.unwrap().result.is_ok());

@@ -12,7 +12,7 @@ use throng_client::{Client, Connector, ConnectorOptions};
 use throng_engine::{EndedBy, IterCx, Load, RunOutcome, Scenario, StopSignals, UserCx};
 use throng_identity::directory::Directory;
 use throng_identity::directory::nextcloud::Nextcloud;
-use throng_identity::hooks::{Hook, HookAuth, HookBody, SaveFrom};
+use throng_identity::hooks::{Hook, HookAuth, SaveFrom};
 use throng_identity::ledger::Ledger;
 use throng_identity::login::{DEFAULT_REDIRECT_URI, LoginPlan};
 use throng_identity::provision::{Identity, LoginWay, ProvisionPlan, provision};
@@ -101,18 +101,13 @@ async fn identities(sandbox: &NextcloudSandbox, file: &ScenarioFile) -> Vec<Iden
     let run = ledger.begin_run().unwrap();
     let origin = mcp.origin().ascii_serialization();
     let hook = |name: &str, method, url, password: &str| Hook {
-        name: name.to_owned(),
-        method,
-        url,
         headers: vec![("OCS-APIRequest".to_owned(), "true".to_owned())],
         auth: HookAuth::Basic {
             user: "{name}".to_owned(),
             password: password.to_owned(),
         },
-        body: HookBody::None,
         expect: vec![200, 404],
-        save: Vec::new(),
-        csrf: None,
+        ..Hook::new(name, method, url)
     };
     let app_password = format!("{}/ocs/v2.php/core/getapppassword", sandbox.url());
     let plan = ProvisionPlan {

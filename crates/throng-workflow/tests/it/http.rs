@@ -14,7 +14,7 @@ use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use throng_client::{Client, Connector, ConnectorOptions, DoubleSubmit};
 use throng_engine::{InFlightLimit, Load, RunOutcome, StopSignals};
-use throng_identity::hooks::{self, Hook, HookAuth, HookBody, Values};
+use throng_identity::hooks::{self, Hook, HookBody, Values};
 use throng_identity::retry::RetryPolicy;
 use throng_identity::{Secret, TokenCell};
 use throng_metrics::{
@@ -993,18 +993,17 @@ async fn a_session_ends_by_its_logout_with_cookies_and_token() {
     let server = Server::start().await;
     let client = Client::with_cookies(&Connector::new(ConnectorOptions::default()).unwrap());
     let hook = |path: &str, expect| Hook {
-        name: "logout".to_owned(),
-        method: Method::POST,
-        url: format!("{}/api/v1/{path}", server.url),
-        headers: Vec::new(),
-        auth: HookAuth::None,
         body: HookBody::Form(vec![("who".to_owned(), "{name}".to_owned())]),
         expect,
-        save: Vec::new(),
         csrf: Some(DoubleSubmit {
             cookie: "csrf_token".to_owned(),
             header: HeaderName::from_static("x-csrf-token"),
         }),
+        ..Hook::new(
+            "logout",
+            Method::POST,
+            format!("{}/api/v1/{path}", server.url),
+        )
     };
     let mut values = Values::from([("name".to_owned(), Secret::new("ann"))]);
     let (once, limit) = (RetryPolicy::once(), Duration::from_secs(20));

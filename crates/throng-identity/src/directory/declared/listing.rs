@@ -239,21 +239,14 @@ fn read(listing: &Listing, body: &[u8]) -> Result<((Vec<Found>, u64), Option<u64
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hooks::{HookAuth, HookBody};
 
     fn listing(users: &str, name: &str, id: Option<&str>) -> Listing {
         Listing {
-            request: Hook {
-                name: "list".to_owned(),
-                method: http::Method::GET,
-                url: "http://h/u?q={search}&o={offset}&s={start}&p={page}".to_owned(),
-                headers: Vec::new(),
-                auth: HookAuth::None,
-                body: HookBody::None,
-                expect: Vec::new(),
-                save: Vec::new(),
-                csrf: None,
-            },
+            request: Hook::new(
+                "list",
+                http::Method::GET,
+                "http://h/u?q={search}&o={offset}&s={start}&p={page}".to_owned(),
+            ),
             exact: None,
             whole: None,
             next: Some("from={start}".to_owned()),

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use throng_identity::cleanup::{
-    CleanupEvent, CleanupOptions, CleanupReport, clean_clients, clean_run,
-};
+use throng_identity::cleanup::{CleanupEvent, CleanupOptions, CleanupReport, clean_run};
 use throng_identity::directory::Directory;
 use throng_identity::ledger::{Kind, State};
 use throng_metrics::{Cleanup, CleanupCount};
@@ -53,16 +51,15 @@ pub(crate) async fn clean_up(
     };
     let spent = CancellationToken::new();
     let (run, ledger) = (&made.run, &made.ledger);
-    let cleaning = async {
-        match &made.directory {
-            Some(directory) => {
-                let client = registration;
-                clean_run(run, directory, client, ledger, &options, &spent, &on_event).await
-            }
-            // No user can have been created.
-            None => clean_clients(run, registration, ledger, &options, &spent).await,
-        }
-    };
+    let cleaning = clean_run(
+        run,
+        made.directory.as_ref(),
+        registration,
+        ledger,
+        &options,
+        &spent,
+        &on_event,
+    );
     let users = made.created.load(Ordering::Relaxed);
     let time = async {
         let span = |(base, each): (Duration, Duration)| base + each * users;
