@@ -1,7 +1,9 @@
 //! The command line as typed: flags and nothing else. Resolving them against the environment and the
 //! scenario file is `settings`' business.
 
-use std::net::IpAddr;
+mod groups;
+mod sandbox;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +12,10 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use throng_workflow::model::Mode;
 
+pub(crate) use self::groups::{
+    BrowserArgs, BrowserChoice, ClientArgs, DriverChoice, HttpChoice, IssuerArgs, TargetArgs,
+};
+pub(crate) use self::sandbox::{Integr8scodeArgs, SandboxArgs, SandboxCommand};
 use super::cleanup::DEFAULT_NAMES;
 use super::units;
 
@@ -175,123 +181,6 @@ pub(crate) struct RunArgs {
     pub(crate) quiet: bool,
 }
 
-/// Which system, and how it is spoken to.
-#[derive(Debug, Clone, Default, PartialEq, Args)]
-#[command(next_help_heading = "Target")]
-pub(crate) struct TargetArgs {
-    /// Run against an embedded sandbox, started for this purpose in a process of its own
-    /// (the default of `run` and `tools` when neither a scenario nor --url is given)
-    #[arg(long)]
-    pub(crate) sandbox: bool,
-    /// The target's URL [default: the scenario's, http://localhost:8001/mcp]
-    #[arg(
-        long,
-        visible_alias = "base-url",
-        value_name = "URL",
-        conflicts_with = "sandbox"
-    )]
-    pub(crate) url: Option<String>,
-    /// The directory where users are created, e.g. the Nextcloud's address
-    #[arg(long, value_name = "URL", conflicts_with = "sandbox")]
-    pub(crate) host: Option<String>,
-    /// The directory's administrator
-    #[arg(long, value_name = "NAME", conflicts_with = "sandbox")]
-    pub(crate) admin: Option<String>,
-    /// The administrator's password (better: NEXTCLOUD_PASSWORD in the environment, which others can't list)
-    #[arg(
-        long,
-        value_name = "PASSWORD",
-        conflicts_with = "sandbox",
-        hide_env_values = true
-    )]
-    pub(crate) admin_password: Option<String>,
-    /// Accept any TLS certificate
-    #[arg(long)]
-    pub(crate) insecure: bool,
-    /// Trust this CA certificate too (PEM)
-    #[arg(long, value_name = "FILE")]
-    pub(crate) cacert: Option<PathBuf>,
-    /// The HTTP version to speak [default: 1 over plain TCP, negotiated over TLS]
-    #[arg(long, value_name = "VERSION")]
-    pub(crate) http: Option<HttpChoice>,
-    /// How long a call may take before it counts as timed out [default: the scenario's, 30s]
-    #[arg(long, value_name = "DURATION", allow_negative_numbers = true, value_parser = units::duration)]
-    pub(crate) timeout: Option<Duration>,
-    /// Knobs for the embedded sandbox: latency, errors, stalls (YAML or JSON); implies --sandbox
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "host", "admin", "admin_password"])]
-    pub(crate) sandbox_knobs: Option<PathBuf>,
-    /// Plant these bugs in the embedded sandbox of an HTTP scenario (names with commas between, or `all`); implies --sandbox
-    #[arg(long, value_name = "LIST", conflicts_with_all = ["url", "host", "admin", "admin_password"])]
-    pub(crate) sandbox_bugs: Option<throng_sandbox::Bugs>,
-}
-
-/// An OpenID provider that isn't the sandbox's own.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Outside issuer")]
-pub(crate) struct IssuerArgs {
-    /// Have the sandbox's MCP server take access tokens of this OpenID provider instead of its own
-    #[arg(long, value_name = "URL")]
-    pub(crate) issuer: Option<String>,
-    /// What its tokens are for (`aud`), where it knows no resource indicators [default: the MCP server's URL]
-    #[arg(long, value_name = "NAME", requires = "issuer")]
-    pub(crate) issuer_audience: Option<String>,
-    /// Which claim of its tokens is the user's name [default: sub]
-    #[arg(long, value_name = "CLAIM", requires = "issuer")]
-    pub(crate) issuer_user_claim: Option<String>,
-    /// A client that may ask the provider about tokens (RFC 7662), for those that aren't JWTs; its secret is in
-    /// THRONG_ISSUER_CLIENT_SECRET
-    #[arg(long, value_name = "ID", requires = "issuer")]
-    pub(crate) issuer_client: Option<String>,
-}
-
-/// Who passes the pages of logins.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Logins")]
-pub(crate) struct BrowserArgs {
-    /// Who passes the login's pages: plain HTTP, a browser, or a browser where plain HTTP can't get on
-    /// [default: the scenario's, auto]
-    #[arg(long, value_name = "WAY")]
-    pub(crate) login: Option<DriverChoice>,
-    /// Log in by this browser; implies --login browser [default: the scenario's, any that is on the machine]
-    #[arg(long, value_name = "BROWSER")]
-    pub(crate) browser: Option<BrowserChoice>,
-    /// Where the browser is (of webkit, where WebKitWebDriver is); implies --login browser [default: in PATH]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) browser_path: Option<PathBuf>,
-    /// Show the browser at work, which takes a display; implies --login browser
-    #[arg(long)]
-    pub(crate) headed: bool,
-}
-
-/// The words of `--login`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DriverChoice {
-    Http,
-    Browser,
-    Auto,
-}
-
-/// The words of `--browser`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum BrowserChoice {
-    Chromium,
-    Firefox,
-    Webkit,
-}
-
-/// As which OAuth client.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Users")]
-pub(crate) struct ClientArgs {
-    /// A registered OAuth client's id (otherwise one is registered for the run)
-    #[arg(long, value_name = "ID")]
-    pub(crate) client_id: Option<String>,
-    /// Its secret, if it has one (better: THRONG_CLIENT_SECRET in the environment)
-    // Not clap's `env`: a variable that is set must not make --client-id a duty where nobody names a client.
-    #[arg(long, value_name = "SECRET", requires = "client_id")]
-    pub(crate) client_secret: Option<String>,
-}
-
 /// The words of `--mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ModeChoice {
@@ -308,15 +197,6 @@ impl From<ModeChoice> for Mode {
             ModeChoice::Both => Self::Both,
         }
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum HttpChoice {
-    #[value(name = "1")]
-    One,
-    #[value(name = "2")]
-    Two,
-    Auto,
 }
 
 /// Flags of `throng login`.
@@ -532,128 +412,4 @@ pub(crate) struct PropertyArgs {
     pub(crate) target: TargetArgs,
     #[command(flatten)]
     pub(crate) oauth_client: ClientArgs,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum SandboxCommand {
-    /// Nextcloud's API, its OpenID provider, and an MCP server in front of them
-    Nextcloud(Box<SandboxArgs>),
-    /// Integr8sCode's HTTP API: cookie logins, CSRF tokens, event streams; with bugs on request
-    Integr8scode(Box<Integr8scodeArgs>),
-}
-
-/// Flags of `throng sandbox nextcloud`.
-#[derive(Debug, Args)]
-pub(crate) struct SandboxArgs {
-    /// Address to listen on
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
-    pub(crate) listen: IpAddr,
-    /// Port of the Nextcloud side (0: a free one)
-    #[arg(long, value_name = "PORT", default_value_t = 8080)]
-    pub(crate) port: u16,
-    /// Port of the MCP server (0: a free one)
-    #[arg(long, value_name = "PORT", default_value_t = 8001)]
-    pub(crate) mcp_port: u16,
-    /// Keep the state in this directory [default: in memory]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: Option<PathBuf>,
-    /// The administrator's password [default: random, printed]
-    #[arg(
-        long,
-        value_name = "PASSWORD",
-        env = "THRONG_SANDBOX_ADMIN_PASSWORD",
-        hide_env_values = true
-    )]
-    pub(crate) admin_password: Option<String>,
-    /// Read knobs from this file (YAML or JSON)
-    #[arg(long, value_name = "FILE", help_heading = "Knobs")]
-    pub(crate) knobs: Option<PathBuf>,
-    /// Added latency of every MCP tool call
-    #[arg(long, value_name = "DURATION", allow_negative_numbers = true, value_parser = units::duration, help_heading = "Knobs")]
-    pub(crate) latency: Option<Duration>,
-    /// Random part of that latency, uniform between 0 and this
-    #[arg(long, value_name = "DURATION", allow_negative_numbers = true, value_parser = units::duration, help_heading = "Knobs")]
-    pub(crate) jitter: Option<Duration>,
-    /// Share of MCP tool calls that fail with HTTP 500, in percent
-    #[arg(long, value_name = "PERCENT", value_parser = units::percent, help_heading = "Knobs")]
-    pub(crate) error_rate: Option<f64>,
-    /// How long until a share is visible to its recipient
-    #[arg(long, value_name = "DURATION", allow_negative_numbers = true, value_parser = units::duration, help_heading = "Knobs")]
-    pub(crate) share_propagation: Option<Duration>,
-    /// Lifetime of access tokens
-    #[arg(long, value_name = "DURATION", allow_negative_numbers = true, value_parser = units::duration, help_heading = "Knobs")]
-    pub(crate) token_lifetime: Option<Duration>,
-    /// Share of acknowledged appends that are silently lost, in percent
-    #[arg(long, value_name = "PERCENT", value_parser = units::percent, help_heading = "Knobs")]
-    pub(crate) lost_appends: Option<f64>,
-    /// Seed of the sandbox's random choices
-    #[arg(long, value_name = "N", help_heading = "Knobs")]
-    pub(crate) seed: Option<u64>,
-    /// Dynamic client registrations allowed per minute and address (Nextcloud: 10)
-    #[arg(long, value_name = "N", help_heading = "Knobs")]
-    pub(crate) registrations_per_minute: Option<u32>,
-    /// Let every MCP request in without a token, and add the conformance suite's fixture tools
-    #[arg(long, conflicts_with = "issuer", help_heading = "Knobs")]
-    pub(crate) open_mcp: bool,
-    #[command(flatten)]
-    pub(crate) issuer: IssuerArgs,
-    /// Print one line of JSON when ready instead of the text
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Stop when standard input ends (for a program that starts this one)
-    #[arg(long, hide = true)]
-    pub(crate) stop_at_eof: bool,
-}
-
-/// Flags of `throng sandbox integr8scode`.
-#[derive(Debug, Args)]
-pub(crate) struct Integr8scodeArgs {
-    /// Address to listen on
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
-    pub(crate) listen: IpAddr,
-    /// Port (0: a free one)
-    #[arg(long, value_name = "PORT", default_value_t = 8443)]
-    pub(crate) port: u16,
-    /// Speak plain HTTP; its cookies stay `Secure`, so that no conforming client sends them back
-    #[arg(long)]
-    pub(crate) http: bool,
-    /// Write its certificate, made at the start, to this file (PEM)
-    #[arg(long, value_name = "FILE", conflicts_with = "http")]
-    pub(crate) cert: Option<PathBuf>,
-    /// Limit requests per minute, address and path, as the real server does
-    #[arg(long)]
-    pub(crate) rate_limits: bool,
-    /// Leave out `POST /alerts/grafana`, which today's server has no more
-    #[arg(long)]
-    pub(crate) no_alerts: bool,
-    /// How long a script runs [default: 200ms]
-    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
-    pub(crate) script_time: Option<Duration>,
-    /// When a script is given up [default: 2s]
-    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
-    pub(crate) script_limit: Option<Duration>,
-    /// Plant these bugs (names with commas between, or `all`)
-    #[arg(long, value_name = "LIST", help_heading = "Knobs")]
-    pub(crate) bugs: Option<throng_sandbox::Bugs>,
-    /// Read knobs from this file (YAML or JSON)
-    #[arg(long, value_name = "FILE", help_heading = "Knobs")]
-    pub(crate) knobs: Option<PathBuf>,
-    /// Added latency of every request
-    #[arg(long, value_name = "DURATION", value_parser = units::duration, help_heading = "Knobs")]
-    pub(crate) latency: Option<Duration>,
-    /// Random part of that latency, uniform between 0 and this
-    #[arg(long, value_name = "DURATION", value_parser = units::duration, help_heading = "Knobs")]
-    pub(crate) jitter: Option<Duration>,
-    /// Share of requests that fail with HTTP 500, in percent
-    #[arg(long, value_name = "PERCENT", value_parser = units::percent, help_heading = "Knobs")]
-    pub(crate) error_rate: Option<f64>,
-    /// Seed of the sandbox's random choices
-    #[arg(long, value_name = "N", help_heading = "Knobs")]
-    pub(crate) seed: Option<u64>,
-    /// Print one line of JSON when ready instead of the text
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Stop when standard input ends (for a program that starts this one)
-    #[arg(long, hide = true)]
-    pub(crate) stop_at_eof: bool,
 }

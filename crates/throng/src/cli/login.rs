@@ -17,13 +17,11 @@ use super::browser;
 use super::run::job::FileJob;
 use super::run::prepare::Prepared;
 use super::run::stay::identities;
-use super::run::visit::attend;
+use super::run::visit::{attend, own_prefix};
 use super::{CommandError, Output, runtime, signals};
 
 /// The variable with the password of `--user`.
 const PASSWORD: &str = "THRONG_USER_PASSWORD";
-/// Random letters in the prefix of the user's name.
-const LETTERS: usize = 8;
 
 /// How a login went.
 struct Gone {
@@ -37,22 +35,18 @@ struct Gone {
 pub(crate) fn login(args: &LoginArgs, output: Output) -> Result<ExitCode, CommandError> {
     let known = args.user.as_deref().map(known).transpose();
     let known = known.map_err(CommandError::usage)?;
-    let letters = (0..LETTERS).map(|_| char::from(b'a' + rand::random::<u8>() % 26));
     let run_args = RunArgs {
         scenario: args.scenario.clone(),
         target: args.target.clone(),
         issuer: args.issuer.clone(),
         oauth_client: args.oauth_client.clone(),
         browser: args.browser.clone(),
-        // A name that no run has: this must not be in the way of a load that is going on.
-        user_prefix: Some(format!("throng-{}", letters.collect::<String>())),
+        user_prefix: Some(own_prefix()),
         ..RunArgs::default()
     };
     runtime()?.block_on(async {
         let stop = StopSignals::default();
-        let watch = signals::watch(stop.clone()).map_err(|error| {
-            CommandError::failed(anyhow!(error).context("watching for signals"))
-        })?;
+        let watch = signals::watch(stop.clone())?;
         let mut prepared = Prepared::new(&run_args, output, &FileJob)?;
         if prepared.file.scenario.login.kind == LoginKind::None {
             return Err(CommandError::usage(anyhow!(
@@ -62,7 +56,6 @@ pub(crate) fn login(args: &LoginArgs, output: Output) -> Result<ExitCode, Comman
         }
         prepared.known = known;
         let detail = output.detail_if_verbose();
-        let removal = prepared.cleanup_command();
         let visited = attend(
             prepared,
             &run_args,
@@ -85,24 +78,19 @@ pub(crate) fn login(args: &LoginArgs, output: Output) -> Result<ExitCode, Comman
             },
         )
         .await?;
+        let left = visited.left();
         let Some(gone) = visited.result.filter(|_| !stop.drain.is_cancelled()) else {
-            return Err(CommandError {
-                code: Verdict::Interrupted.exit_code(),
-                error: anyhow!("stopped by a signal"),
-            });
+            return Err(CommandError::interrupted());
         };
         let gone = gone.map_err(CommandError::failed)?;
         super::print(&told(&gone, args.show_tokens))?;
         if let Err(error) = gone.result {
             return Err(CommandError::failed(error));
         }
-        if visited.cleanup.left > 0 {
-            let removal = removal.map_or(String::new(), |command| {
-                format!("; remove it with: {command}")
-            });
+        if let Some(left) = left {
             return Err(CommandError {
                 code: Verdict::CleanupIncomplete.exit_code(),
-                error: anyhow!("what was created is still on the target{removal}"),
+                error: anyhow!(left),
             });
         }
         Ok(ExitCode::SUCCESS)

@@ -28,6 +28,7 @@ use std::process::ExitCode;
 use std::ffi::OsString;
 use std::sync::Arc;
 
+use anyhow::anyhow;
 use clap::{CommandFactory, Parser};
 use throng_engine::Scenario;
 use throng_metrics::Verdict;
@@ -54,6 +55,14 @@ impl CommandError {
     /// The user can mend it on the command line or in a file; nothing was touched.
     pub(crate) fn usage(error: anyhow::Error) -> Self {
         Self { code: USAGE, error }
+    }
+
+    /// A signal came before the command's work was done.
+    pub(crate) fn interrupted() -> Self {
+        Self {
+            code: Verdict::Interrupted.exit_code(),
+            error: anyhow!("stopped by a signal"),
+        }
     }
 
     /// Something failed on the way.

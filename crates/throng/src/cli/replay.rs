@@ -164,8 +164,7 @@ async fn in_scenario(
         oauth_client: args.oauth_client.clone(),
         ..RunArgs::default()
     };
-    let watch = signals::watch(stop.clone())
-        .map_err(|error| CommandError::failed(anyhow!(error).context("watching for signals")))?;
+    let watch = signals::watch(stop.clone())?;
     let prepared = Prepared::new(&run, output, &FileJob)?;
     let users = findings.iter().map(users_of).max().unwrap_or(1);
     let detail = output.detail(args.quiet);

@@ -31,35 +31,38 @@ const ISSUER_SECRET: &str = "THRONG_ISSUER_CLIENT_SECRET";
 /// Runs the Nextcloud sandbox until it's told to stop.
 pub(crate) fn nextcloud(args: &SandboxArgs) -> Result<ExitCode, CommandError> {
     let config = config(args).map_err(CommandError::usage)?;
-    let runtime = runtime()?;
-    let code = runtime.block_on(async {
+    in_foreground(async {
         let sandbox = NextcloudSandbox::start(config)
             .await
             .map_err(|error| CommandError::failed(error.into()))?;
         announce(&sandbox, args)?;
-        until_told(sandbox.stopped(), args.stop_at_eof)
-            .await
-            .map_err(|error| CommandError::failed(error.into()))?;
+        until_told(sandbox.stopped(), args.stop_at_eof).await?;
         sandbox.stop().await;
-        Ok(ExitCode::SUCCESS)
-    });
+        Ok(())
+    })
+}
+
+/// Does what a sandbox does from its start to its stop.
+fn in_foreground(
+    whole: impl Future<Output = Result<(), CommandError>>,
+) -> Result<ExitCode, CommandError> {
+    let runtime = runtime()?;
+    let done = runtime.block_on(whole);
     // A read of standard input can't be cancelled; waiting for it would hang until somebody types.
     runtime.shutdown_background();
-    code
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// What the flags and the knobs file ask for; flags win over the file.
 fn config(args: &SandboxArgs) -> anyhow::Result<NextcloudConfig> {
-    let mut knobs = match &args.knobs {
-        Some(path) => read_knobs(path)?,
-        None => Knobs::default(),
-    };
     let trouble = Trouble {
+        pattern: "nc_*",
         latency: args.latency,
         jitter: args.jitter,
         error_rate: args.error_rate,
+        seed: args.seed,
     };
-    in_front(&mut knobs, "nc_*", &trouble);
+    let mut knobs = trouble.in_front_of(args.knobs.as_deref())?;
     if let Some(delay) = args.share_propagation {
         knobs.share_propagation_ms =
             u64::try_from(delay.as_millis()).context("--share-propagation")?;
@@ -69,9 +72,6 @@ fn config(args: &SandboxArgs) -> anyhow::Result<NextcloudConfig> {
     }
     if let Some(share) = args.lost_appends {
         knobs.lost_appends = share;
-    }
-    if let Some(seed) = args.seed {
-        knobs.seed = seed;
     }
     validate(&knobs)?;
     let mut admin = Admin::default();
@@ -139,34 +139,42 @@ fn outside_issuer(args: &IssuerArgs) -> anyhow::Result<Option<IssuerConfig>> {
     }))
 }
 
-/// The trouble that flags ask for.
+/// The trouble that flags of any sandbox ask for.
 struct Trouble {
+    /// Which calls it befalls.
+    pattern: &'static str,
     latency: Option<Duration>,
     jitter: Option<Duration>,
     error_rate: Option<f64>,
+    seed: Option<u64>,
 }
 
-/// Puts the flags' trouble in front of the file's, whose first match wins.
-fn in_front(knobs: &mut Knobs, pattern: &str, trouble: &Trouble) {
-    if trouble.latency.is_none() && trouble.jitter.is_none() && trouble.error_rate.is_none() {
-        return;
-    }
-    let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
-    knobs.endpoints.insert(
-        0,
-        EndpointKnob {
-            pattern: pattern.to_owned(),
-            latency: (trouble.latency.is_some() || trouble.jitter.is_some()).then(|| Latency {
-                fixed_ms: trouble.latency.map_or(0.0, milliseconds),
-                jitter: trouble.jitter.map(|jitter| Jitter::Uniform {
-                    max_ms: milliseconds(jitter),
+impl Trouble {
+    /// The knobs of a file, if there is one, with the flags' trouble in front of the file's, whose first match wins.
+    fn in_front_of(&self, file: Option<&Path>) -> anyhow::Result<Knobs> {
+        let mut knobs: Knobs = file.map(read_knobs).transpose()?.unwrap_or_default();
+        knobs.seed = self.seed.unwrap_or(knobs.seed);
+        if self.latency.is_none() && self.jitter.is_none() && self.error_rate.is_none() {
+            return Ok(knobs);
+        }
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+        knobs.endpoints.insert(
+            0,
+            EndpointKnob {
+                pattern: self.pattern.to_owned(),
+                latency: (self.latency.is_some() || self.jitter.is_some()).then(|| Latency {
+                    fixed_ms: self.latency.map_or(0.0, milliseconds),
+                    jitter: self.jitter.map(|jitter| Jitter::Uniform {
+                        max_ms: milliseconds(jitter),
+                    }),
                 }),
-            }),
-            error_rate: trouble.error_rate,
-            error: throng_sandbox::ErrorKind::default(),
-            stall: None,
-        },
-    );
+                error_rate: self.error_rate,
+                error: throng_sandbox::ErrorKind::default(),
+                stall: None,
+            },
+        );
+        Ok(knobs)
+    }
 }
 
 fn validate(knobs: &Knobs) -> anyhow::Result<()> {
@@ -294,16 +302,19 @@ fn announce(sandbox: &NextcloudSandbox, args: &SandboxArgs) -> Result<(), Comman
 }
 
 /// Waits for a signal, for the sandbox to be told to stop, or for the end of standard input.
-async fn until_told(stopped: impl Future<Output = ()>, stop_at_eof: bool) -> std::io::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+async fn until_told(
+    stopped: impl Future<Output = ()>,
+    stop_at_eof: bool,
+) -> Result<(), CommandError> {
+    let failed = |error: std::io::Error| CommandError::failed(error.into());
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        () = stopped => {}
-        read = end_of_input(), if stop_at_eof => read?,
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+        () = stopped => Ok(()),
+        read = end_of_input(), if stop_at_eof => read.map_err(failed),
     }
-    Ok(())
 }
 
 async fn end_of_input() -> std::io::Result<()> {

@@ -3,12 +3,13 @@
 //! Draining starts nothing new and lets what runs finish; aborting gives up what is in flight. Either
 //! way sessions are closed and users removed. Only the third signal skips that, and says what to do then.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use throng_engine::StopSignals;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::CommandError;
 
 /// Exit code of a process that was told to go at once: 128 + SIGINT, the shell's convention.
 const LEFT_AT_ONCE: i32 = 130;
@@ -38,10 +39,15 @@ struct Left {
 ///
 /// # Errors
 /// Where the handlers can't be installed.
-pub(crate) fn watch(stop: StopSignals) -> io::Result<SignalWatch> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+pub(crate) fn watch(stop: StopSignals) -> Result<SignalWatch, CommandError> {
+    let heed = |kind| {
+        signal(kind).map_err(|error| {
+            CommandError::failed(anyhow::Error::new(error).context("watching for signals"))
+        })
+    };
+    let mut interrupt = heed(SignalKind::interrupt())?;
+    let mut terminate = heed(SignalKind::terminate())?;
+    let mut hangup = heed(SignalKind::hangup())?;
     let left = Arc::new(Mutex::new(Left {
         remains: Remains::Nothing,
         part: None,

@@ -63,9 +63,7 @@ pub(crate) fn property(args: &PropertyArgs, output: Output) -> Result<ExitCode, 
     let mut run = run_args(args);
     runtime()?.block_on(async {
         let stop = StopSignals::default();
-        let watch = signals::watch(stop.clone()).map_err(|error| {
-            CommandError::failed(anyhow!(error).context("watching for signals"))
-        })?;
+        let watch = signals::watch(stop.clone())?;
         let mut prepared = Prepared::new(&run, output, &FileJob)?;
         let properties = prepared.file.properties.clone();
         let chosen =

@@ -1,12 +1,10 @@
 //! A look at what a target offers: connects as a run does, with one user, lists the tools, and takes everything away again.
 //! No load, and no report.
 
-use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use futures_util::FutureExt;
 use throng_client::mcp::Tools;
 use throng_engine::StopSignals;
 use throng_fuzz::shell;
@@ -16,16 +14,13 @@ use throng_workflow::model::{DirectoryKind, LoginKind, Protocol};
 
 use super::job::FileJob;
 use super::prepare::Prepared;
-use super::setup::{Made, unless_stopped};
-use super::{start_sandbox, teardown, work};
+use super::setup::unless_stopped;
+use super::visit::{own_prefix, visit};
+use super::work;
 use crate::cli::args::{ClientArgs, RunArgs, TargetArgs};
 use crate::cli::narrator::Narrator;
 use crate::cli::settings::Place;
-use crate::cli::signals::{self, Remains, SignalWatch};
-use crate::cli::{CommandError, Output, runtime};
-
-/// Random letters in the prefix of the user's name.
-const LETTERS: usize = 8;
+use crate::cli::{CommandError, Output, runtime, signals};
 
 /// What was seen.
 pub(crate) struct Seen {
@@ -51,13 +46,12 @@ pub(crate) fn inspect(
         scenario: scenario.map(str::to_owned),
         target: target.clone(),
         oauth_client: oauth_client.clone(),
+        user_prefix: Some(own_prefix()),
         ..RunArgs::default()
     };
     runtime()?.block_on(async {
         let stop = StopSignals::default();
-        let watch = signals::watch(stop.clone()).map_err(|error| {
-            CommandError::failed(anyhow!(error).context("watching for signals"))
-        })?;
+        let watch = signals::watch(stop.clone())?;
         let prepared = Prepared::new(&args, output, &FileJob)?;
         // Before anything is created, since not every target deletes its users.
         if prepared.file.scenario.target.protocol == Protocol::Http {
@@ -74,7 +68,29 @@ pub(crate) fn inspect(
                 prepared.file.origin,
             )));
         }
-        look(prepared, &args, &stop, watch).await
+        // What is listed is the output; how it was come by is of interest only where it fails.
+        let detail = output.detail_if_verbose();
+        let visited = visit(prepared, &args, 1, detail, &stop, watch, {
+            async |prepared: &Prepared<'_>, crowd, _, _: &Narrator| {
+                let tools = unless_stopped(&stop, work::tools(&crowd)).await.flatten()?;
+                Ok(Seen {
+                    url: prepared.file.scenario.target.url.value.clone(),
+                    problems: throng_workflow::drift(&prepared.file, &tools),
+                    tools,
+                })
+            }
+        })
+        .await?;
+        let is_clean = visited.left().is_none();
+        let seen = visited.ended(&stop)?.ok_or_else(CommandError::interrupted)?;
+        if is_clean {
+            Ok(seen)
+        } else {
+            Err(CommandError {
+                code: Verdict::CleanupIncomplete.exit_code(),
+                error: anyhow!("cleanup incomplete"),
+            })
+        }
     })
 }
 
@@ -123,94 +139,4 @@ fn would_leave_a_user(prepared: &Prepared<'_>) -> bool {
         && scenario.directory.as_ref().is_some_and(|directory| {
             directory.kind == DirectoryKind::Register && directory.delete.is_none()
         })
-}
-
-async fn look(
-    mut prepared: Prepared<'_>,
-    args: &RunArgs,
-    stop: &StopSignals,
-    watch: SignalWatch,
-) -> Result<Seen, CommandError> {
-    let steps = super::steps(&prepared.file.scenario, 0);
-    // What is listed is the output; how it was come by is of interest only where it fails.
-    let mut narrator = Narrator::new(prepared.output.detail_if_verbose(), steps);
-    let sandbox = match prepared.place {
-        Place::Sandbox => {
-            let started = start_sandbox(&mut prepared, args, &narrator);
-            let started = unless_stopped(stop, started).await;
-            Some(started.map_err(|_| stopped())??)
-        }
-        Place::Target => None,
-    };
-    if stop.drain.is_cancelled() {
-        return Err(stopped());
-    }
-    take_one_user(&mut prepared);
-    let mut made = prepared.begin().await?;
-    watch.would_leave(prepared.remains());
-    let seen = AssertUnwindSafe(see(&prepared, &mut made, stop, &mut narrator))
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|panic| Err(work::bug(&*panic)));
-    narrator.clear();
-    let concurrency = prepared.login_concurrency;
-    let place = prepared.place;
-    let cleanup = teardown::clean_up(&made, place, concurrency, &stop.abort, &narrator).await;
-    watch.would_leave(Remains::Nothing);
-    if let Some(sandbox) = sandbox
-        && let Err(error) = sandbox.stop().await
-    {
-        narrator.warn(&format!("{error:#}"));
-    }
-    drop(watch);
-    if cleanup.left > 0 {
-        let removal = prepared.cleanup_command().map_or(String::new(), |command| {
-            format!("; remove it with: {command}")
-        });
-        narrator.warn(&format!("what was created is still on the target{removal}"));
-    }
-    if stop.drain.is_cancelled() {
-        return Err(stopped());
-    }
-    let seen = seen.map_err(CommandError::failed)?;
-    if cleanup.left > 0 {
-        return Err(CommandError {
-            code: Verdict::CleanupIncomplete.exit_code(),
-            error: anyhow!("cleanup incomplete"),
-        });
-    }
-    Ok(seen)
-}
-
-fn stopped() -> CommandError {
-    CommandError {
-        code: Verdict::Interrupted.exit_code(),
-        error: anyhow!("stopped by a signal"),
-    }
-}
-
-/// One user is enough to look, under a name that no run has: a look must not be in the way of a load that is going on.
-fn take_one_user(prepared: &mut Prepared<'_>) {
-    let users = &mut prepared.file.scenario.users;
-    users.count.value = 1;
-    let letters = (0..LETTERS).map(|_| char::from(b'a' + rand::random::<u8>() % 26));
-    users.prefix.value = format!("throng-{}", letters.collect::<String>());
-}
-
-async fn see(
-    prepared: &Prepared<'_>,
-    made: &mut Made,
-    stop: &StopSignals,
-    narrator: &mut Narrator,
-) -> anyhow::Result<Seen> {
-    let (crowd, _) = work::connect(prepared, made, stop, narrator).await?;
-    let crowd = Arc::new(crowd);
-    let tools = unless_stopped(stop, work::tools(&crowd)).await.flatten();
-    work::close_sessions(crowd, stop, narrator).await;
-    let tools = tools?;
-    Ok(Seen {
-        url: prepared.file.scenario.target.url.value.clone(),
-        problems: throng_workflow::drift(&prepared.file, &tools),
-        tools,
-    })
 }

@@ -27,26 +27,13 @@ pub(crate) async fn stay<T>(
     watch: SignalWatch,
     work: impl AsyncFnOnce(&Prepared<'_>, Vec<Identity>, &Narrator) -> anyhow::Result<T>,
 ) -> Result<Option<T>, CommandError> {
-    let removal = prepared.cleanup_command();
     let with_users = async |prepared: &Prepared<'_>, made: &mut Made, narrator: &mut Narrator| {
         let identities = identities(prepared, made, stop, narrator).await?;
         work(prepared, identities, narrator).await
     };
-    let visited = attend(prepared, args, users, detail, stop, watch, with_users).await?;
-    if visited.cleanup.left > 0 {
-        let removal = removal.map_or(String::new(), |command| {
-            format!("; remove it with: {command}")
-        });
-        crate::cli::tell(&format!(
-            "  ! what was created is still on the target{removal}\n"
-        ));
-    }
-    match visited.result {
-        Some(worked) if !stop.drain.is_cancelled() => {
-            worked.map(Some).map_err(CommandError::failed)
-        }
-        _ => Ok(None),
-    }
+    attend(prepared, args, users, detail, stop, watch, with_users)
+        .await?
+        .ended(stop)
 }
 
 /// Makes the users of a scenario and logs them in.

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use throng_engine::StopSignals;
 use throng_identity::cleanup::{CleanupEvent, CleanupOptions, CleanupReport, clean_run};
 use throng_identity::directory::Directory;
 use throng_identity::ledger::{Kind, State};
 use throng_metrics::{Cleanup, CleanupCount};
 use tokio_util::sync::CancellationToken;
 
+use super::prepare::Prepared;
 use super::setup::Made;
 use crate::cli::narrator::Narrator;
 use crate::cli::settings::Place;
@@ -20,9 +22,26 @@ const BUDGET: (Duration, Duration) = (Duration::from_secs(60), Duration::from_mi
 /// The same once the run was aborted: somebody waits.
 const HURRIED: (Duration, Duration) = (Duration::from_secs(15), Duration::from_millis(20));
 
+/// Removes or keeps what the run made, as it was told to.
+pub(crate) async fn leave(
+    prepared: &Prepared<'_>,
+    made: &Made,
+    stop: &StopSignals,
+    narrator: &Narrator,
+) -> Cleanup {
+    let place = prepared.place;
+    if prepared.cleans_up {
+        let concurrency = prepared.login_concurrency;
+        clean_up(made, place, concurrency, &stop.abort, narrator).await
+    } else {
+        let command = prepared.cleanup_command();
+        keep(made, place, command.as_deref(), narrator).await
+    }
+}
+
 /// Removes all that the run made. The run's own signals don't stop it: it has a budget of its own, which `abort` shortens.
 /// What is still there when that is spent is left, named, and kept in the ledger. A third signal leaves at once.
-pub(crate) async fn clean_up(
+async fn clean_up(
     made: &Made,
     place: Place,
     concurrency: u32,
@@ -181,7 +200,7 @@ fn failed(created: u64, error: &str, narrator: &Narrator) -> Cleanup {
 }
 
 /// Leaves everything where it is, by request; the ledger knows of it. In a sandbox of the run's own nothing can stay.
-pub(crate) async fn keep(
+async fn keep(
     made: &Made,
     place: Place,
     cleanup_command: Option<&str>,

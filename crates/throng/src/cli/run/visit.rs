@@ -12,12 +12,14 @@ use throng_workflow::Crowd;
 
 use super::prepare::Prepared;
 use super::setup::{Made, unless_stopped};
-use super::{start_sandbox, steps, teardown, work};
-use crate::cli::CommandError;
+use super::{sandbox, steps, teardown, work};
 use crate::cli::args::RunArgs;
 use crate::cli::narrator::{Detail, Narrator};
-use crate::cli::settings::Place;
 use crate::cli::signals::{Remains, SignalWatch};
+use crate::cli::{CommandError, tell};
+
+/// Random letters in a visit's own prefix.
+const LETTERS: usize = 8;
 
 /// What came of a visit.
 pub(crate) struct Visited<T> {
@@ -25,6 +27,41 @@ pub(crate) struct Visited<T> {
     pub(crate) result: Option<anyhow::Result<T>>,
     /// What was taken away.
     pub(crate) cleanup: Cleanup,
+    /// The command that takes away what is left.
+    removal: Option<String>,
+}
+
+impl<T> Visited<T> {
+    /// Words about what is left on the target, if anything is.
+    pub(crate) fn left(&self) -> Option<String> {
+        let removal = self.removal.as_ref();
+        let removal = removal.map_or(String::new(), |command| {
+            format!("; remove it with: {command}")
+        });
+        (self.cleanup.left > 0).then(|| format!("what was created is still on the target{removal}"))
+    }
+
+    /// Says what is left, and gives what came of it: `None` if a signal came before the end.
+    ///
+    /// # Errors
+    /// Where nothing could be done with the users.
+    pub(crate) fn ended(self, stop: &StopSignals) -> Result<Option<T>, CommandError> {
+        if let Some(left) = self.left() {
+            tell(&format!("  ! {left}\n"));
+        }
+        match self.result {
+            Some(worked) if !stop.drain.is_cancelled() => {
+                worked.map(Some).map_err(CommandError::failed)
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// A prefix of users' names that no run has: a visit must not be in the way of a load that is going on.
+pub(crate) fn own_prefix() -> String {
+    let letters = (0..LETTERS).map(|_| char::from(b'a' + rand::random::<u8>() % 26));
+    format!("throng-{}", letters.collect::<String>())
 }
 
 /// Sets up so many users with what a run's users work with, lets `work` do what it will with them, and takes them away,
@@ -69,17 +106,13 @@ pub(crate) async fn attend<T>(
     let nothing = || Visited {
         result: None,
         cleanup: Cleanup::default(),
+        removal: None,
     };
-    let sandbox = match prepared.place {
-        Place::Sandbox => {
-            let started = start_sandbox(&mut prepared, args, &narrator);
-            match unless_stopped(stop, started).await {
-                Ok(sandbox) => Some(sandbox?),
-                Err(_) => return Ok(nothing()),
-            }
-        }
-        Place::Target => None,
+    let started = sandbox::start(&mut prepared, args, &narrator);
+    let Ok(sandbox) = unless_stopped(stop, started).await else {
+        return Ok(nothing());
     };
+    let sandbox = sandbox?;
     if stop.drain.is_cancelled() {
         return Ok(nothing());
     }
@@ -92,19 +125,9 @@ pub(crate) async fn attend<T>(
         .await
         .unwrap_or_else(|panic| Err(work::bug(&*panic)));
     narrator.clear();
-    let (place, concurrency) = (prepared.place, prepared.login_concurrency);
-    let cleanup = if prepared.cleans_up {
-        teardown::clean_up(&made, place, concurrency, &stop.abort, &narrator).await
-    } else {
-        let command = prepared.cleanup_command();
-        teardown::keep(&made, place, command.as_deref(), &narrator).await
-    };
+    let cleanup = teardown::leave(&prepared, &made, stop, &narrator).await;
     watch.would_leave(Remains::Nothing);
-    if let Some(sandbox) = sandbox
-        && let Err(error) = sandbox.stop().await
-    {
-        narrator.warn(&format!("{error:#}"));
-    }
+    sandbox::stop(sandbox, &narrator).await;
     drop(watch);
     Ok(Visited {
         // Words about a signal add nothing to the verdict that says so.
@@ -113,5 +136,6 @@ pub(crate) async fn attend<T>(
             worked => Some(worked),
         },
         cleanup,
+        removal: prepared.cleanup_command(),
     })
 }

@@ -3,48 +3,37 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use throng_sandbox::{ExecutionTimes, Integr8scodeConfig, Integr8scodeSandbox, Knobs};
+use throng_sandbox::{ExecutionTimes, Integr8scodeConfig, Integr8scodeSandbox};
 
-use super::{Trouble, in_front, read_knobs, until_told, validate};
+use super::{Trouble, in_foreground, until_told, validate};
 use crate::cli::args::Integr8scodeArgs;
-use crate::cli::{CommandError, print, runtime};
+use crate::cli::{CommandError, print};
 
 /// Runs the Integr8sCode sandbox until it's told to stop.
 pub(crate) fn integr8scode(args: &Integr8scodeArgs) -> Result<ExitCode, CommandError> {
     let config = config(args).map_err(CommandError::usage)?;
-    let runtime = runtime()?;
-    let code = runtime.block_on(async {
+    in_foreground(async {
         let sandbox = Integr8scodeSandbox::start(config)
             .await
             .map_err(|error| CommandError::failed(error.into()))?;
         save_certificate(&sandbox, args).map_err(CommandError::failed)?;
         announce(&sandbox, args)?;
-        until_told(sandbox.stopped(), args.stop_at_eof)
-            .await
-            .map_err(|error| CommandError::failed(error.into()))?;
+        until_told(sandbox.stopped(), args.stop_at_eof).await?;
         sandbox.stop().await;
-        Ok(ExitCode::SUCCESS)
-    });
-    // A read of standard input can't be cancelled; waiting for it would hang until somebody types.
-    runtime.shutdown_background();
-    code
+        Ok(())
+    })
 }
 
 /// What the flags and the knobs file ask for; flags win over the file.
 fn config(args: &Integr8scodeArgs) -> anyhow::Result<Integr8scodeConfig> {
-    let mut knobs = match &args.knobs {
-        Some(path) => read_knobs(path)?,
-        None => Knobs::default(),
-    };
     let trouble = Trouble {
+        pattern: "/api/*",
         latency: args.latency,
         jitter: args.jitter,
         error_rate: args.error_rate,
+        seed: args.seed,
     };
-    in_front(&mut knobs, "/api/*", &trouble);
-    if let Some(seed) = args.seed {
-        knobs.seed = seed;
-    }
+    let knobs = trouble.in_front_of(args.knobs.as_deref())?;
     validate(&knobs)?;
     let usual = ExecutionTimes::default();
     Ok(Integr8scodeConfig {
