@@ -46,7 +46,20 @@ enum State {
     TrailerLf,
     EndLf,
     Done,
-    Failed,
+    ChunkFailed,
+    TrailersFailed,
+}
+
+impl State {
+    /// What is wrong where a byte came that may not be.
+    fn failed(self) -> Self {
+        match self {
+            Self::TrailerStart | Self::Trailer | Self::TrailerLf | Self::EndLf => {
+                Self::TrailersFailed
+            }
+            _ => Self::ChunkFailed,
+        }
+    }
 }
 
 impl Decoder {
@@ -158,17 +171,21 @@ impl Chunks {
     fn frame(&mut self, unread: &mut Bytes) -> Result<(), Malformed> {
         let mut taken = 0;
         for &byte in unread.iter() {
-            if matches!(self.state, State::Data | State::Done | State::Failed) {
+            if matches!(
+                self.state,
+                State::Data | State::Done | State::ChunkFailed | State::TrailersFailed
+            ) {
                 break;
             }
             taken += 1;
-            self.state = self.next(byte).unwrap_or(State::Failed);
+            self.state = self.next(byte).unwrap_or(self.state.failed());
         }
         advance(unread, taken);
-        if self.state == State::Failed {
-            return Err(Malformed::Chunk);
+        match self.state {
+            State::ChunkFailed => Err(Malformed::Chunk),
+            State::TrailersFailed => Err(Malformed::Trailers),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// The state after a byte; nothing where that byte may not be.
@@ -442,8 +459,13 @@ mod tests {
             &trailers,
         ] {
             for size in [1, 2, 7, sent.len()] {
-                let error = unchunk(sent, size).unwrap_err();
-                assert!(matches!(error, Malformed::Chunk), "{sent:?} by {size}");
+                let trailers = sent.starts_with("0\r\n");
+                let as_expected = match unchunk(sent, size).unwrap_err() {
+                    Malformed::Chunk => !trailers,
+                    Malformed::Trailers => trailers,
+                    _ => false,
+                };
+                assert!(as_expected, "{sent:?} by {size}");
             }
         }
     }

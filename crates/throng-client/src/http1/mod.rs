@@ -79,6 +79,8 @@ pub(crate) enum Malformed {
     Encoding,
     #[error("a chunk of the body is malformed")]
     Chunk,
+    #[error("the trailers of the body are malformed or too long")]
+    Trailers,
 }
 
 impl From<Malformed> for Broken {
