@@ -85,6 +85,11 @@ impl Attempts {
         self.policy.budget.saturating_sub(self.started.elapsed())
     }
 
+    /// Takes a time out of the budget's: nobody did anything for the work.
+    pub fn put_off(&mut self, waited: Duration) {
+        self.started += waited;
+    }
+
     /// How long to wait before the next attempt, which is counted; `None` when there shall be none. A wait that the server
     /// asked for is kept to (never shortened), unless it is longer than the budget.
     pub fn next_wait(&mut self, asked: Option<Duration>) -> Option<Duration> {
@@ -219,6 +224,12 @@ mod tests {
             attempts.next_wait(Some(Duration::from_secs(10))),
             None,
             "longer than what is left"
+        );
+        attempts.put_off(Duration::from_secs(50));
+        assert_eq!(attempts.left(), Duration::from_secs(55));
+        assert!(
+            attempts.next_wait(Some(Duration::from_secs(10))).is_some(),
+            "what was waited before is no part of it"
         );
         assert_eq!(RetryPolicy::once().start().next_wait(None), None);
     }

@@ -17,6 +17,7 @@ pub struct PhaseTally {
     failures: u64,
     wall: Duration,
     latencies: Latencies,
+    queue_waits: Latencies,
     first_errors: Vec<String>,
 }
 
@@ -32,6 +33,11 @@ impl PhaseTally {
     /// One user's part succeeded in that time.
     pub fn succeeded(&mut self, took: Duration) {
         self.latencies.record(took);
+    }
+
+    /// A user waited so long until his part could begin, which is no part of what it took.
+    pub fn queued(&mut self, waited: Duration) {
+        self.queue_waits.record(waited);
     }
 
     /// One user's part failed. `error` must hold no secrets.
@@ -65,6 +71,11 @@ impl PhaseTally {
     /// How long each success took.
     pub fn latencies(&self) -> &Latencies {
         &self.latencies
+    }
+
+    /// How long users waited until their part could begin, where that was looked at.
+    pub fn queue_waits(&self) -> &Latencies {
+        &self.queue_waits
     }
 
     /// The first failures' messages.

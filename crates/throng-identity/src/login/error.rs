@@ -26,6 +26,7 @@ struct Inner {
     picture: Option<PathBuf>,
     attempts: u32,
     hops: Vec<Hop>,
+    queued: Duration,
 }
 
 /// The request at which a login failed.
@@ -344,7 +345,19 @@ impl LoginError {
             picture,
             attempts,
             hops,
+            queued: Duration::ZERO,
         }))
+    }
+
+    /// The same, of a login that waited so long for a place in the browser.
+    pub(super) fn after_queueing(mut self, queued: Duration) -> Self {
+        self.0.queued = queued;
+        self
+    }
+
+    /// How long was waited for a place in the browser.
+    pub fn queued(&self) -> Duration {
+        self.0.queued
     }
 
     /// Whose login.

@@ -158,6 +158,8 @@ pub struct Login {
     pub attempts: u32,
     /// From the first request to the tokens, waiting between attempts included.
     pub took: Duration,
+    /// How long was waited for a place in the browser. No part of `took`, nor of the time for retries.
+    pub queued: Duration,
 }
 
 /// Logs `user` in. `client` is that identity's own, with a cookie jar; a provider's session in it is used if it is still good.
@@ -196,6 +198,8 @@ pub struct FormSession {
     pub attempts: u32,
     /// From the first request to the last, waiting between attempts included.
     pub took: Duration,
+    /// How long was waited for a place in the browser. No part of `took`, nor of the time for retries.
+    pub queued: Duration,
 }
 
 /// Logs `user` in by a form. `client` is that identity's own, with a cookie jar; `values` fill the placeholders.
@@ -223,6 +227,7 @@ pub async fn log_in_by_form(
         hops: done.hops,
         attempts: done.attempts,
         took: done.took,
+        queued: done.queued,
     })
 }
 
@@ -232,6 +237,7 @@ struct Done<T> {
     hops: Vec<Hop>,
     attempts: u32,
     took: Duration,
+    queued: Duration,
 }
 
 impl From<Done<Tokens>> for Login {
@@ -241,6 +247,7 @@ impl From<Done<Tokens>> for Login {
             hops: done.hops,
             attempts: done.attempts,
             took: done.took,
+            queued: done.queued,
         }
     }
 }
@@ -254,7 +261,8 @@ async fn persist<'a, T>(
     mut attempt: impl for<'w> FnMut(&'w mut Walk<'a>) -> BoxFuture<'w, Result<T, Failure>>,
 ) -> Result<Done<T>, LoginError> {
     let Walker { client, user, .. } = walker;
-    let started = Instant::now();
+    let mut started = Instant::now();
+    let mut queued = Duration::ZERO;
     let mut attempts = retry.start();
     let mut hops = Vec::new();
     loop {
@@ -262,6 +270,9 @@ async fn persist<'a, T>(
         let result = attempt(&mut walk).await;
         let at = walk.at();
         hops.append(&mut walk.hops);
+        started += walk.queued;
+        queued += walk.queued;
+        attempts.put_off(walk.queued);
         let failure = match result {
             Ok(came) => {
                 tracing::info!(
@@ -269,6 +280,7 @@ async fn persist<'a, T>(
                     hops = hops.len(),
                     attempts = attempts.made(),
                     took = ?started.elapsed(),
+                    ?queued,
                     "logged in"
                 );
                 return Ok(Done {
@@ -276,6 +288,7 @@ async fn persist<'a, T>(
                     hops,
                     attempts: attempts.made(),
                     took: started.elapsed(),
+                    queued,
                 });
             }
             Err(failure) => failure,
@@ -288,7 +301,7 @@ async fn persist<'a, T>(
         };
         let Some(wait) = wait else {
             let made = attempts.made();
-            return Err(LoginError::new(user, at, failure, made, hops));
+            return Err(LoginError::new(user, at, failure, made, hops).after_queueing(queued));
         };
         tracing::info!(user, problem = %problem, ?wait, "login failed, trying again");
         tokio::time::sleep(wait).await;

@@ -77,7 +77,7 @@ pub struct Hop {
     pub url: String,
     /// The answer's status; none if there was no answer.
     pub status: Option<u16>,
-    /// Since the login's start.
+    /// Since the login's start, without what was waited for a place in the browser.
     pub started: Duration,
     /// Until the last byte of the answer; in a browser until its head.
     pub took: Duration,
@@ -176,6 +176,8 @@ pub(super) struct Walk<'a> {
     redirect_uri: Option<&'a Url>,
     attempt: u32,
     started: Instant,
+    /// How long was waited for a place in the browser; `started` was put off by as much.
+    pub(super) queued: Duration,
     /// What time it was at the token endpoint when it answered last, since 1970.
     pub(super) server_time: Option<Duration>,
 }
@@ -198,8 +200,15 @@ impl<'a> Walk<'a> {
             redirect_uri,
             attempt,
             started,
+            queued: Duration::ZERO,
             server_time: None,
         }
+    }
+
+    /// Takes a time out of the login's: nobody did anything for it.
+    pub(super) fn stood_still(&mut self, waited: Duration) {
+        self.queued += waited;
+        self.started += waited;
     }
 
     /// What no message may show.

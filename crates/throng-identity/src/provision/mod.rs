@@ -181,6 +181,8 @@ pub struct UserTimings {
     pub create: Option<Duration>,
     /// Logging in, retries included.
     pub login: Option<Duration>,
+    /// How long was waited for a place in the browser; no part of `login`.
+    pub queued: Duration,
     /// All hooks.
     pub after_login: Option<Duration>,
     /// Attempts at the login.

@@ -82,6 +82,7 @@ impl User {
             name: self.names.name.clone(),
             create: None,
             login: None,
+            queued: Duration::ZERO,
             after_login: None,
             login_attempts: 0,
             hops: Vec::new(),
@@ -185,12 +186,13 @@ impl User {
                 .await
                 .map(|()| None),
         };
-        timings.login = Some(begun.elapsed());
+        let login = begun.elapsed().saturating_sub(timings.queued);
+        timings.login = Some(login);
         if let Came::Perhaps { entry, said } = came {
             self.settle(entry, said, &logged_in, took).await?;
         }
         let tokens = logged_in?;
-        (self.on_event)(ProvisionEvent::LoggedIn(&self.names, begun.elapsed()));
+        (self.on_event)(ProvisionEvent::LoggedIn(&self.names, login));
 
         let begun = Instant::now();
         if let Some(got) = &tokens {
@@ -339,7 +341,7 @@ impl User {
         let login = log_in(plan, client, &self.names.name, password);
         match self.unless_cancelled(login).await? {
             Ok(login) => {
-                note(timings, login.attempts, login.hops);
+                note(timings, login.attempts, login.hops, login.queued);
                 Ok(Some(Got::Login(login.tokens, plan.clone())))
             }
             Err(error) => Err(failed(timings, error)),
@@ -357,7 +359,7 @@ impl User {
         let login = log_in_by_grant(plan, client, &whom, None);
         match self.unless_cancelled(login).await? {
             Ok(login) => {
-                note(timings, login.attempts, login.hops);
+                note(timings, login.attempts, login.hops, login.queued);
                 Ok(Some(Got::Grant(login.tokens, plan.clone())))
             }
             Err(error) => Err(failed(timings, error)),
@@ -402,7 +404,7 @@ impl User {
         let login = log_in_by_form(form, client, name, password, values);
         match self.soon_after_cancel(login).await? {
             Ok(session) => {
-                note(timings, session.attempts, session.hops);
+                note(timings, session.attempts, session.hops, session.queued);
                 Ok(())
             }
             Err(error) => Err(failed(timings, error)),
@@ -516,12 +518,18 @@ impl User {
     }
 }
 
-fn note(timings: &mut UserTimings, attempts: u32, hops: Vec<Hop>) {
+fn note(timings: &mut UserTimings, attempts: u32, hops: Vec<Hop>, queued: Duration) {
     timings.login_attempts = attempts;
     timings.hops = hops;
+    timings.queued = queued;
 }
 
 fn failed(timings: &mut UserTimings, error: LoginError) -> ProvisionError {
-    note(timings, error.attempts(), error.hops().to_vec());
+    note(
+        timings,
+        error.attempts(),
+        error.hops().to_vec(),
+        error.queued(),
+    );
     error.into()
 }

@@ -27,7 +27,7 @@ pub type MoreHeaders = Vec<(HeaderName, HeaderValue)>;
 /// What an action came to, for whoever measures it.
 #[derive(Debug, Clone)]
 pub struct TokenAnswer {
-    /// How long other work on the same tokens was waited for.
+    /// How long was waited for other work on the same tokens, and for a place in the browser.
     pub waited: Duration,
     /// When its first request began.
     pub started: Instant,
@@ -60,9 +60,9 @@ impl TokenAnswer {
         let mut value = shown(&login.tokens);
         value["hops"] = login.hops.len().into();
         Self {
-            waited: Duration::ZERO,
-            started,
-            ended: started + login.took,
+            waited: login.queued,
+            started: started + login.queued,
+            ended: started + login.queued + login.took,
             sent: 0,
             received: 0,
             status: None,

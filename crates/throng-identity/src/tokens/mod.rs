@@ -357,7 +357,10 @@ impl TokenCell {
                 let answer = landed?.ok_or_else(|| TokenError::Lost {
                     user: self.0.user.clone(),
                 })?;
-                return Ok(TokenAnswer { waited, ..answer });
+                return Ok(TokenAnswer {
+                    waited: waited + answer.waited,
+                    ..answer
+                });
             }
             waited += begun.elapsed();
         }

@@ -238,6 +238,7 @@ fn phase_report(phase: &PhaseTally) -> PhaseReport {
         failures: phase.failures(),
         wall_seconds: seconds_of(phase.wall()),
         latency: phase.latencies().summary(),
+        queue_wait: (!phase.queue_waits().max().is_zero()).then(|| lag(phase.queue_waits())),
         first_errors: phase.first_errors().to_vec(),
     }
 }
@@ -393,15 +394,16 @@ fn timeline(tally: &Tally, wall: Duration) -> Vec<TimelineReport> {
         .collect()
 }
 
+fn lag(latencies: &Latencies) -> LagReport {
+    let at = |quantile| latencies.quantile(quantile).unwrap_or_default();
+    LagReport {
+        p50: at(0.5).as_secs_f64(),
+        p99: at(0.99).as_secs_f64(),
+        max: latencies.max().as_secs_f64(),
+    }
+}
+
 fn generator_report(generator: &GeneratorHealth, limits: &Limits) -> GeneratorReport {
-    let lag = |latencies: &Latencies| {
-        let at = |quantile| latencies.quantile(quantile).unwrap_or_default();
-        LagReport {
-            p50: at(0.5).as_secs_f64(),
-            p99: at(0.99).as_secs_f64(),
-            max: latencies.max().as_secs_f64(),
-        }
-    };
     GeneratorReport {
         lag: lag(&generator.starts.lag),
         user_wait: lag(&generator.starts.waited),

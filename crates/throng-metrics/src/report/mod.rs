@@ -266,6 +266,9 @@ pub struct PhaseReport {
     pub wall_seconds: f64,
     /// Of each success.
     pub latency: Latency,
+    /// How long successes waited for a place in the browser before, which `latency` does not contain; only where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_wait: Option<LagReport>,
     /// The first failures' messages.
     pub first_errors: Vec<String>,
 }

@@ -212,6 +212,18 @@ impl Page {
             self.row(name, "", SHORT_NAMES, &figures);
         }
         for (name, phase) in report.setup.iter() {
+            if let Some(wait) = &phase.queue_wait {
+                self.wrapped(
+                    &format!(
+                        "{}: users waited for a place in the browser: p50 {}, p99 {}, max {} (in no latency of the phase)",
+                        clean(name),
+                        text::seconds(wait.p50),
+                        text::seconds(wait.p99),
+                        text::seconds(wait.max),
+                    ),
+                    "  ",
+                );
+            }
             for error in &phase.first_errors {
                 self.wrapped(&format!("{}: {}", clean(name), clean(error)), "  ");
             }

@@ -180,6 +180,7 @@ pub(crate) fn phases() -> Vec<PhaseTally> {
     let mut login = PhaseTally::new("login");
     for n in 1..=2 {
         login.succeeded(ms(n * 100));
+        login.queued(ms((n - 1) * 50));
     }
     login.failed("loadtest_user_3: the login page at http://localhost/login said: Wrong password.");
     login.set_wall(ms(400));

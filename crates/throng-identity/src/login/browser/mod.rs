@@ -61,9 +61,8 @@ impl Walk<'_> {
         authorize: &Url,
         state: &str,
     ) -> Result<Response, Failure> {
-        let Some(_permit) = pilot.permit().await else {
-            return Err(Problem::Browser("the browser is no longer to be used".to_owned()).into());
-        };
+        let (_place, waited) = pilot.place().await?;
+        self.stood_still(waited);
         let back = pilot.way_back(&plan.redirect_uri).await?;
         let browser = pilot.browser().await?;
         let (expected, intercept) = match &back {

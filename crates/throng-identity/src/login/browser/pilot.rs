@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use throng_browser::{
     Browser, BrowserError, Engine, FindError, Installed, Options, Search, Tab, Trust,
@@ -163,10 +163,16 @@ impl Pilot {
         (self.options.tell)(text);
     }
 
-    /// The right to use the browser. Who waits for it has not begun.
-    pub(super) async fn permit(&self) -> Option<SemaphorePermit<'_>> {
+    /// A place in the browser, and how long it was waited for. Who waits for it has not begun.
+    pub(super) async fn place(&self) -> Result<(SemaphorePermit<'_>, Duration), Problem> {
+        if let Ok(place) = self.permits.try_acquire() {
+            return Ok((place, Duration::ZERO));
+        }
+        let begun = Instant::now();
         // Never closed.
-        self.permits.acquire().await.ok()
+        let place = self.permits.acquire().await;
+        let place = place.map_err(|closed| Problem::Browser(closed.to_string()))?;
+        Ok((place, begun.elapsed()))
     }
 
     /// The browser, started if there is none that runs.

@@ -7,7 +7,9 @@ use std::time::Duration;
 use throng_browser::{Engine, Search};
 use throng_identity::Secret;
 use throng_identity::login::browser::{Pilot, PilotOptions};
-use throng_identity::login::{LoginDriver, LoginError, LoginPlan, Problem, Purpose, log_in};
+use throng_identity::login::{
+    Hop, Login, LoginDriver, LoginError, LoginPlan, Problem, Purpose, log_in,
+};
 
 use crate::provider::{Config, PASSWORD, Pages, Provider, USER, client};
 
@@ -279,6 +281,41 @@ async fn auto_takes_a_browser_once_a_script_makes_the_page_and_says_so_once() {
     assert_eq!(fell.len(), 1, "{said:?}");
     // Once by HTTP, twice by the browser.
     assert_eq!(provider.seen("/authorize").len(), 3);
+    rig.pilot.rest().await;
+}
+
+#[tokio::test]
+async fn waiting_for_a_place_in_the_browser_is_no_part_of_a_login() {
+    let rig = Rig::with(Engine::Chromium, |options| options.parallel = 1).await;
+    let provider = Provider::with(Pages::One).await;
+    let plan = rig.plan(&provider, false).await;
+    let (client, password) = (client(), Secret::new(PASSWORD));
+    let begun = std::time::Instant::now();
+    let one = || async {
+        let client = client.with_new_cookies();
+        log_in(&plan, &client, USER, &password).await.unwrap()
+    };
+    let (first, second, third) = tokio::join!(one(), one(), one());
+    let all = begun.elapsed();
+    assert_eq!(first.queued, Duration::ZERO);
+    // From its first request to the last of the browser's: the others were waiting all that time.
+    let ride = |login: &Login| {
+        let by_browser = |hop: &&Hop| hop.purpose != Purpose::Token;
+        let last = login.hops.iter().rfind(by_browser).unwrap();
+        last.started - login.hops[0].started
+    };
+    assert!(second.queued >= ride(&first), "{:?}", second.queued);
+    assert!(
+        third.queued >= ride(&first) + ride(&second),
+        "{:?}",
+        third.queued
+    );
+    for login in [&first, &second, &third] {
+        assert!(login.took + login.queued <= all, "{login:?}");
+        for hop in &login.hops {
+            assert!(hop.started <= login.took, "{login:#?}");
+        }
+    }
     rig.pilot.rest().await;
 }
 

@@ -489,17 +489,20 @@ fn phases(provisioned: &Provisioned, before: &str, has_hooks: bool) -> Vec<Phase
             .map(|(_, error)| error);
         // The last stage that was begun is the one that failed.
         let stages = [
-            (&mut provision, timings.create),
-            (&mut login, timings.login),
-            (&mut after, timings.after_login),
+            (&mut provision, timings.create, Duration::ZERO),
+            (&mut login, timings.login, timings.queued),
+            (&mut after, timings.after_login, Duration::ZERO),
         ];
-        let last = stages.iter().rposition(|(_, took)| took.is_some());
-        for (index, (phase, took)) in stages.into_iter().enumerate() {
+        let last = stages.iter().rposition(|(_, took, _)| took.is_some());
+        for (index, (phase, took, waited)) in stages.into_iter().enumerate() {
             match (took, &failure) {
                 // What a signal cut off neither succeeded nor failed.
                 (Some(_), Some(ProvisionError::Interrupted { .. })) if Some(index) == last => {}
                 (Some(_), Some(error)) if Some(index) == last => phase.failed(error.to_string()),
-                (Some(took), _) => phase.succeeded(took),
+                (Some(took), _) => {
+                    phase.succeeded(took);
+                    phase.queued(waited);
+                }
                 (None, _) => {}
             }
         }
