@@ -1,7 +1,7 @@
 //! A tab with cookies and storage of its own, whichever browser it is of.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -157,6 +157,11 @@ impl Tab {
         if let Kind::Webkit(tab) = &self.kind {
             tab.note_page(url, status, took);
         }
+    }
+
+    /// Since when visits are counted.
+    pub fn opened(&self) -> Instant {
+        self.kind.watch().born()
     }
 
     /// The pages requested so far. WebKit tells of no redirects, only of pages that were looked at ([`Tab::note_page`]).

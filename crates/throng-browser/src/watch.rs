@@ -16,7 +16,7 @@ pub struct Visit {
     pub url: String,
     /// The answer's status; none if there was none yet.
     pub status: Option<u16>,
-    /// Since the tab was opened.
+    /// Since the tab was opened ([`Tab::opened`](crate::Tab::opened)).
     pub started: Duration,
     /// Until the head of the answer, or until it failed.
     pub took: Option<Duration>,
@@ -100,6 +100,10 @@ impl Watch {
             state: Mutex::default(),
             changes: watch::Sender::new(0),
         }
+    }
+
+    pub(crate) fn born(&self) -> Instant {
+        self.born
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut State, Duration) -> T) -> T {

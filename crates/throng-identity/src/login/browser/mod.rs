@@ -73,7 +73,7 @@ impl Walk<'_> {
             .tab(&TabOptions { intercept })
             .await
             .map_err(|error| problem(&error))?;
-        let begun = Instant::now();
+        let begun = tab.opened();
         let mut ride = Ride::new(self, plan, pilot, &browser, tab, expected);
         let arrived = ride.go(authorize).await;
         if arrived.is_ok() {

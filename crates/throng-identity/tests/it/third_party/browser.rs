@@ -313,7 +313,7 @@ async fn waiting_for_a_place_in_the_browser_is_no_part_of_a_login() {
     for login in [&first, &second, &third] {
         assert!(login.took + login.queued <= all, "{login:?}");
         for hop in &login.hops {
-            assert!(hop.started <= login.took, "{login:#?}");
+            assert!(hop.started <= login.took, "{hop:?}");
         }
     }
     rig.pilot.rest().await;
