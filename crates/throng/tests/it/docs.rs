@@ -9,6 +9,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use throng_metrics::Verdict;
 use throng_metrics::threshold::Threshold;
+use throng_metrics::{LagReport, PhaseReport};
 use throng_sandbox::{Bug, EndpointKnob, ErrorKind, Jitter, Knobs, Latency, Stall, StallFrom};
 use throng_workflow::{Environment, Overrides, ScenarioFile};
 
@@ -251,6 +252,17 @@ fn every_key_of_a_report_is_in_the_reference_and_the_reference_has_no_other() {
     keys(&crate::http::report(home.path()), false, &mut found);
     // What only monkeys' reports have.
     keys(&crate::modes::report(home.path()), false, &mut found);
+    // What only logins by a browser bring.
+    let phase = PhaseReport {
+        count: 0,
+        failures: 0,
+        wall_seconds: 0.0,
+        latency: throng_metrics::Latency::default(),
+        queue_wait: Some(LagReport::default()),
+        first_errors: Vec::new(),
+    };
+    let phase = serde_json::to_value(phase).expect("JSON");
+    keys(&phase, false, &mut found);
 
     let text = page("docs/report.md");
     let documented: BTreeSet<String> = column(&text, "key");
