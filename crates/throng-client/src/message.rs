@@ -114,16 +114,6 @@ impl Outgoing for Addressed<'_> {
         self.message.method
     }
 
-    fn headers(&self) -> HeaderMap {
-        let Message { headers, more, .. } = self.message;
-        // With room for host, user agent, cookie and CSRF token: a map that grows is moved whole.
-        let mut all = HeaderMap::with_capacity(headers.len() + more.len() + 4);
-        self.each_header(&mut |name, value| {
-            all.insert(name.clone(), value.clone());
-        });
-        all
-    }
-
     fn each_header(&self, see: &mut dyn FnMut(&HeaderName, &HeaderValue)) {
         let Message { headers, more, .. } = self.message;
         let host = self.target.origin.host_header();

@@ -163,17 +163,22 @@ impl Target {
 pub(crate) trait Outgoing: Sync {
     fn target(&self) -> &Target;
     fn method(&self) -> &Method;
-    /// The headers without the jar's cookies and with `Host`.
-    fn headers(&self) -> HeaderMap;
-    /// Shows each of [`Outgoing::headers`].
-    fn each_header(&self, see: &mut dyn FnMut(&HeaderName, &HeaderValue)) {
-        for (name, value) in &self.headers() {
-            see(name, value);
-        }
+    /// Shows each header, without the jar's cookies and with `Host`.
+    fn each_header(&self, see: &mut dyn FnMut(&HeaderName, &HeaderValue));
+    /// The same as a map, for HTTP/2.
+    fn headers(&self) -> HeaderMap {
+        // With room for all that is usual: a map that grows is moved whole.
+        let mut all = HeaderMap::with_capacity(12);
+        self.each_header(&mut |name, value| {
+            all.append(name.clone(), value.clone());
+        });
+        all
     }
-    /// Whether a header of this name is among [`Outgoing::headers`].
+    /// Whether there is a header of this name.
     fn says(&self, name: &HeaderName) -> bool {
-        self.headers().contains_key(name)
+        let mut said = false;
+        self.each_header(&mut |of, _| said |= of == name);
+        said
     }
     fn body(&self) -> Bytes;
     /// The cookie that a header repeats.

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::{
     Call, CallError, Era, Session, headers,
-    server::{METHOD, NAME, SESSION_ID},
+    server::{SESSION_ID, Said},
     trace::Trace,
     wire::{self, Message, Outcome},
 };
@@ -297,7 +297,7 @@ fn is(headers: &HeaderMap, kind: &str) -> bool {
 pub(crate) struct Post<'a> {
     pub(crate) target: &'a Target,
     pub(crate) method: Method,
-    template: &'a HeaderMap,
+    template: &'a [(HeaderName, Said)],
     authorization: Option<HeaderValue>,
     session: Option<&'a HeaderValue>,
     rpc_method: Option<HeaderValue>,
@@ -305,6 +305,21 @@ pub(crate) struct Post<'a> {
     mirrored: &'a [(HeaderName, HeaderValue)],
     more: &'a [(HeaderName, HeaderValue)],
     body: Bytes,
+}
+
+impl Post<'_> {
+    /// What a header of the template says here, if it is sent.
+    fn value<'a>(&'a self, name: &HeaderName, said: &'a Said) -> Option<&'a HeaderValue> {
+        match said {
+            // Only a POST has a body.
+            Said::Always(_) if *name == header::CONTENT_TYPE && self.method != Method::POST => None,
+            Said::Always(value) => Some(value),
+            Said::Authorization => self.authorization.as_ref(),
+            Said::Session => self.session,
+            Said::Method => self.rpc_method.as_ref(),
+            Said::Name => self.name,
+        }
+    }
 }
 
 impl Outgoing for Post<'_> {
@@ -316,51 +331,24 @@ impl Outgoing for Post<'_> {
         &self.method
     }
 
-    fn headers(&self) -> HeaderMap {
-        let more = self.mirrored.len() + self.more.len();
-        let mut headers = if more == 0 {
-            self.template.clone()
-        } else {
-            // A copy has no room to spare: one more header would have it all moved.
-            let mut headers = HeaderMap::with_capacity(self.template.len() + more);
-            for (name, value) in self.template {
-                headers.insert(name.clone(), value.clone());
+    fn each_header(&self, see: &mut dyn FnMut(&HeaderName, &HeaderValue)) {
+        // They are few, and the last one of a name counts.
+        let more = || self.mirrored.iter().chain(self.more);
+        for (name, said) in self.template {
+            if let Some(value) = self.value(name, said)
+                && more().all(|(of, _)| of != name)
+            {
+                see(name, value);
             }
-            headers
-        };
-        fill(
-            &mut headers,
-            header::AUTHORIZATION,
-            self.authorization.as_ref(),
-        );
-        if self.template.contains_key(SESSION_ID) {
-            fill(&mut headers, SESSION_ID, self.session);
-        } else {
-            fill(&mut headers, METHOD, self.rpc_method.as_ref());
-            fill(&mut headers, NAME, self.name);
         }
-        if self.method != Method::POST {
-            headers.remove(header::CONTENT_TYPE);
+        for (at, (name, value)) in more().enumerate() {
+            if more().skip(at + 1).all(|(of, _)| of != name) {
+                see(name, value);
+            }
         }
-        for (name, value) in self.mirrored.iter().chain(self.more) {
-            headers.insert(name.clone(), value.clone());
-        }
-        headers
     }
 
     fn body(&self) -> Bytes {
         self.body.clone()
-    }
-}
-
-/// Fills a header that the template holds empty, or removes it.
-fn fill(headers: &mut HeaderMap, name: HeaderName, value: Option<&HeaderValue>) {
-    match value {
-        Some(value) => {
-            headers.insert(name, value.clone());
-        }
-        None => {
-            headers.remove(name);
-        }
     }
 }

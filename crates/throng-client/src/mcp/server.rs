@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use http::{HeaderName, HeaderValue, Uri, header};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use url::Url;
@@ -182,14 +182,28 @@ impl Server {
     }
 }
 
+/// What a header of every POST says.
+#[derive(Debug, Clone)]
+pub(crate) enum Said {
+    /// The same each time.
+    Always(HeaderValue),
+    /// The identity's current token, if it has one.
+    Authorization,
+    /// The session's id, once there is one.
+    Session,
+    /// The message's method.
+    Method,
+    /// The tool's name, or the resource's URI, if the message has one.
+    Name,
+}
+
 /// What a session and its server have agreed on. Equal for all sessions as a rule, and then shared by them.
 #[derive(Debug, Clone)]
 pub(crate) struct Negotiated {
     pub(crate) era: Era,
     pub(crate) version: String,
-    /// The headers of every POST. Those that differ from call to call are there too, empty, so that a copy is made
-    /// without growing: each sender fills or removes them.
-    pub(crate) headers: HeaderMap,
+    /// The headers of every POST.
+    pub(crate) headers: Vec<(HeaderName, Said)>,
     /// The `_meta` of every request in the stateless era, JSON.
     pub(crate) meta: Bytes,
     pub(crate) info: Value,
@@ -204,31 +218,28 @@ impl Negotiated {
         era: Era,
         version: Option<&str>,
     ) -> Self {
-        let empty = || HeaderValue::from_static("");
-        let mut headers = HeaderMap::with_capacity(12);
-        headers.insert(header::HOST, server.target.origin.host_header().clone());
+        let mut headers = Vec::with_capacity(8);
+        let mut always = |name, value| headers.push((name, Said::Always(value)));
+        always(header::HOST, server.target.origin.host_header().clone());
         if let Some(agent) = user_agent {
-            headers.insert(header::USER_AGENT, agent.clone());
+            always(header::USER_AGENT, agent.clone());
         }
-        headers.insert(
+        always(
             header::ACCEPT,
             HeaderValue::from_static("application/json, text/event-stream"),
         );
-        headers.insert(
+        always(
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
         );
-        headers.insert(header::AUTHORIZATION, empty());
         if let Some(value) = version.and_then(|version| HeaderValue::from_str(version).ok()) {
-            headers.insert(PROTOCOL_VERSION, value);
+            always(PROTOCOL_VERSION, value);
         }
+        headers.push((header::AUTHORIZATION, Said::Authorization));
         match era {
-            Era::Sessions => {
-                headers.insert(SESSION_ID, empty());
-            }
+            Era::Sessions => headers.push((SESSION_ID, Said::Session)),
             Era::Stateless => {
-                headers.insert(METHOD, empty());
-                headers.insert(NAME, empty());
+                headers.extend([(METHOD, Said::Method), (NAME, Said::Name)]);
             }
         }
         let version = version.unwrap_or(STATELESS);
