@@ -14,8 +14,8 @@ use serde_json::Value;
 use throng_client::mcp::ToolName;
 use throng_engine::{IterCx, Phase, StepClock};
 use throng_metrics::{
-    Catalog, CountSample, CounterId, Event, Failure, FailureKind, Outcome, StepId, TokenWaitSample,
-    UserId, WaitSample, WorkflowId,
+    Catalog, CounterId, Event, Failure, FailureKind, Outcome, StepId, UserId, WaitSample,
+    WorkflowId,
 };
 
 use crate::Crowd;
@@ -24,8 +24,7 @@ use crate::compile::baggage;
 use crate::model::Role;
 use crate::program::{Baggage, Counters, Program, ToolUse};
 use crate::run::failure::{failure_with, shorten, violation};
-use crate::run::step::counted;
-use crate::run::{Driver, Performed, Prepared, Task, TokenUse, draw};
+use crate::run::{Driver, Performed, Prepared, Task, count, draw};
 
 /// The workflows and steps of a Rust scenario.
 #[derive(Clone, Debug)]
@@ -389,7 +388,7 @@ impl<'a> Play<'a> {
             .iter()
             .position(|known| known.name == counter);
         let index = index.with_context(|| format!("the counter `{counter}` was not declared"))?;
-        self.record_count(CounterId(index as u32), actor.user, by);
+        count::count(self.cx, CounterId(index as u32), actor.user, by);
         Ok(())
     }
 
@@ -436,7 +435,9 @@ impl<'a> Play<'a> {
         if abort.is_cancelled() && !self.finally {
             bail!("the run was aborted");
         }
-        self.tokens(actor.user, readied.tokens.as_deref());
+        let counters = &self.book.counters;
+        let used = readied.tokens.as_deref();
+        count::tokens(self.cx, &counters.tokens, actor.user, used);
         let mut flight = self.cx.begin(id, UserId(actor.user), &mut self.clock);
         flight.may_take(task.timeout);
         let performed = match readied.result {
@@ -483,34 +484,9 @@ impl<'a> Play<'a> {
             }
         };
         flight.finish_at(ended, sent, received, outcome);
-        self.record_count(self.book.counters.retries, actor.user, retries.into());
-        self.tokens(actor.user, tokens.as_deref());
+        count::count(self.cx, counters.retries, actor.user, retries.into());
+        count::tokens(self.cx, &counters.tokens, actor.user, tokens.as_deref());
         taken
-    }
-
-    fn tokens(&self, user: u32, tokens: Option<&TokenUse>) {
-        let Some(tokens) = tokens else { return };
-        for (counter, by) in counted(&self.book.counters.tokens, tokens) {
-            self.record_count(counter, user, by);
-        }
-        if let Some(waited) = tokens.waited {
-            self.cx.record(Event::TokenWait(TokenWaitSample {
-                user: UserId(user),
-                at: self.cx.now(),
-                waited,
-            }));
-        }
-    }
-
-    fn record_count(&self, counter: CounterId, user: u32, by: u64) {
-        if by > 0 {
-            self.cx.record(Event::Count(CountSample {
-                counter,
-                user: UserId(user),
-                at: self.cx.now(),
-                by,
-            }));
-        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod block;
 mod check;
+pub(crate) mod count;
 pub(crate) mod draw;
 mod driver;
 mod example;
@@ -13,7 +14,7 @@ mod lease;
 mod pattern;
 mod render;
 mod scope;
-pub(crate) mod step;
+mod step;
 
 use std::marker::PhantomData;
 use std::sync::Arc;

@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 use throng_engine::{Permit, Phase};
-use throng_metrics::{
-    CountSample, CounterId, Event, Failure, FailureKind, Outcome, TokenCounters, TokenWaitSample,
-    UserId, WaitSample,
-};
+use throng_metrics::{Event, Failure, FailureKind, Outcome, UserId, WaitSample};
 
 use super::block::{Branch, Mode};
 use super::check::Verdict;
+use super::count;
 use super::driver::{Driver, Performed, Prepared, Readied, Reply, Task, TokenUse};
 use super::example::Asked;
 use super::failure::{Halt, failure_with, shown, violation};
@@ -232,13 +230,13 @@ impl<D: Driver> Execution<'_, D> {
             });
             listen.hold(permit.take());
         }
-        self.tokens(user, ready.readied.tokens.as_deref());
+        self.used_tokens(user, ready.readied.tokens.as_deref());
         let performed = match ready.readied.result {
             Ok(()) => self.driver.perform(user, prepared).await,
             Err(failure) => Performed::failed(failure),
         };
         drop(permit);
-        self.tokens(user, performed.tokens.as_deref());
+        self.used_tokens(user, performed.tokens.as_deref());
         if let Some(waited) = performed.tokens.as_ref().and_then(|tokens| tokens.waited) {
             flight.set_aside(waited);
         }
@@ -311,11 +309,8 @@ impl<D: Driver> Execution<'_, D> {
             let user = UserId(user);
             self.streamed(step, user, started, performed.received, *stream, branch);
         }
-        self.count(
-            self.program.counters.retries,
-            user,
-            u64::from(performed.retries),
-        );
+        let retries = self.program.counters.retries;
+        count::count(self.cx, retries, user, performed.retries.into());
         Ok(answer)
     }
 
@@ -395,7 +390,7 @@ impl<D: Driver> Execution<'_, D> {
             self.save(target, value, origin, scope);
         }
         for (counter, by) in counted {
-            self.count(counter, user, by);
+            count::count(self.cx, counter, user, by);
         }
         Ok((Outcome::Success, Answer::Met))
     }
@@ -452,7 +447,7 @@ impl<D: Driver> Execution<'_, D> {
                 Some((until, true)) => failed(not_met(until, &failure.example)),
                 None => {
                     if let Some(counter) = refused.count {
-                        self.count(counter, user, 1);
+                        count::count(self.cx, counter, user, 1);
                     }
                     (Outcome::Refused, Answer::Refused)
                 }
@@ -460,45 +455,9 @@ impl<D: Driver> Execution<'_, D> {
         }
     }
 
-    /// Records what became of a user's token.
-    fn tokens(&self, user: u32, tokens: Option<&TokenUse>) {
-        let Some(tokens) = tokens else { return };
-        for (counter, by) in counted(&self.program.counters.tokens, tokens) {
-            self.count(counter, user, by);
-        }
-        if let Some(waited) = tokens.waited {
-            self.cx.record(Event::TokenWait(TokenWaitSample {
-                user: UserId(user),
-                at: self.cx.now(),
-                waited,
-            }));
-        }
+    fn used_tokens(&self, user: u32, tokens: Option<&TokenUse>) {
+        count::tokens(self.cx, &self.program.counters.tokens, user, tokens);
     }
-
-    fn count(&self, counter: CounterId, user: u32, by: u64) {
-        if by > 0 {
-            self.cx.record(Event::Count(CountSample {
-                counter,
-                user: UserId(user),
-                at: self.cx.now(),
-                by,
-            }));
-        }
-    }
-}
-
-/// What goes up by how much.
-pub(crate) fn counted(counters: &TokenCounters, tokens: &TokenUse) -> [(CounterId, u64); 7] {
-    [
-        (counters.refreshes, tokens.refreshes),
-        (counters.logins, tokens.logins),
-        (counters.grants, tokens.grants),
-        (counters.step_ups, tokens.step_ups),
-        (counters.failures, tokens.failures),
-        (counters.refusals, tokens.refusals),
-        (counters.retries, tokens.retries),
-    ]
-    .map(|(counter, by)| (counter, by.into()))
 }
 
 fn failed(failure: Failure) -> (Outcome, Answer) {
