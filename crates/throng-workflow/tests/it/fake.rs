@@ -152,13 +152,16 @@ impl Played {
 
     /// Cause and example of each kind of failure.
     pub(crate) fn errors(&self) -> Vec<(FailureKind, String, String)> {
-        self.outcome
-            .tally
-            .errors()
-            .iter()
-            .map(|(kind, cause, group)| (kind, cause.to_owned(), group.example.clone()))
-            .collect()
+        errors(&self.outcome)
     }
+}
+
+/// Cause and example of each kind of failure of a run.
+pub(crate) fn errors(outcome: &RunOutcome) -> Vec<(FailureKind, String, String)> {
+    let errors = outcome.tally.errors().iter();
+    errors
+        .map(|(kind, cause, group)| (kind, cause.to_owned(), group.example.clone()))
+        .collect()
 }
 
 /// A load in which each user runs exactly one execution, if that takes longer than the window.

@@ -30,15 +30,6 @@ fn steps(actors: &str, steps: &str) -> String {
     ))
 }
 
-macro_rules! snapshot {
-    ($name:ident, $found:expr) => {
-        #[test]
-        fn $name() {
-            insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!($found); });
-        }
-    };
-}
-
 snapshot!(
     syntax,
     problems("name: t\ntarget: { url: \"x\nworkflows: 3")

@@ -118,15 +118,6 @@ fn a_flag_names_a_file_relative_to_the_current_directory() {
     assert_eq!(file.expect("a scenario").program.catalog.users, ["zoe"]);
 }
 
-macro_rules! snapshot {
-    ($name:ident, $found:expr) => {
-        #[test]
-        fn $name() {
-            insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!($found); });
-        }
-    };
-}
-
 snapshot!(
     mistakes_in_csv,
     problems(
