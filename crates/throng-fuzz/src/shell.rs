@@ -31,11 +31,36 @@ impl Piece {
     }
 }
 
+/// By what a script is run.
+pub const FIRST_LINE: &str = "#!/usr/bin/env bash\n";
+
+/// The line that says where the target is: at this origin, unless `$THRONG_URL` names another.
+pub fn target(origin: &str) -> String {
+    format!("set -u; URL=${{THRONG_URL:-{origin}}}\n")
+}
+
+/// The line that makes `$dir`, and removes it at the end.
+pub const DIRECTORY: &str = "dir=$(mktemp -d); trap 'rm -rf \"$dir\"' EXIT\n";
+
+/// The line that sets `$unique`.
+pub const UNIQUE: &str = "unique=u$(date +%s | tail -c 7)$(printf '%04d' $((RANDOM % 10000)))\n";
+
+/// curl, which takes any certificate and sends a path as it is.
+pub const CURL: &str = "curl -sk --path-as-is --globoff";
+
+/// The option of curl that says the method.
+pub fn method(method: &str) -> String {
+    match method {
+        "HEAD" => "-I".to_owned(),
+        method => format!("-X {}", word(method)),
+    }
+}
+
 /// The function `send N ARGUMENTS...`: curl with these arguments, the answer into `$dir/answerN`, its status printed (`000` where
 /// there was none). An answer may take `seconds`.
 pub fn send(seconds: u64) -> String {
     format!(
-        "send() {{ curl -sk --path-as-is --globoff --max-time {seconds} -w '%{{http_code}}\\n' -o \"$dir/answer$1\" \"${{@:2}}\"; }}\n"
+        "send() {{ {CURL} --max-time {seconds} -w '%{{http_code}}\\n' -o \"$dir/answer$1\" \"${{@:2}}\"; }}\n"
     )
 }
 

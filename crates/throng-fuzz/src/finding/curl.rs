@@ -19,7 +19,7 @@ const LONGEST_LINE: usize = 1_000;
 
 /// The whole script.
 pub(super) fn script(finding: &Finding, sending: &Sending, accounts: &dyn Accounts) -> String {
-    let mut out = String::from("#!/usr/bin/env bash\n");
+    let mut out = String::from(shell::FIRST_LINE);
     let _ = writeln!(out, "# {}: {}", finding.check, clean(&finding.about));
     let (operation, message) = (clean(&finding.operation), clean(&finding.message));
     let _ = writeln!(out, "# {operation}: {message}");
@@ -39,7 +39,7 @@ pub(super) fn script(finding: &Finding, sending: &Sending, accounts: &dyn Accoun
     let probe = &finding.probe;
     let users = users(probe);
     let origin = sending.origin.as_str().trim_end_matches('/');
-    let _ = writeln!(out, "set -u; URL=${{THRONG_URL:-{origin}}}");
+    out.push_str(&shell::target(origin));
     for (name, _) in &sending.headers {
         out.push_str(&shell::wanted(name.as_str()));
     }
@@ -48,10 +48,10 @@ pub(super) fn script(finding: &Finding, sending: &Sending, accounts: &dyn Accoun
         .map(|(_, index)| accounts.login_script(index % accounts.len().max(1)))
         .collect();
     out.push_str(shell::password(logins.iter().flatten().map(String::as_str)));
-    out.push_str("dir=$(mktemp -d); trap 'rm -rf \"$dir\"' EXIT\n");
+    out.push_str(shell::DIRECTORY);
     let text = serde_json::to_string(probe).unwrap_or_default();
     if text.contains("{unique") {
-        out.push_str("unique=u$(date +%s | tail -c 7)$(printf '%04d' $((RANDOM % 10000)))\n");
+        out.push_str(shell::UNIQUE);
     }
     let sessions: Vec<Session> = users
         .into_iter()
@@ -107,11 +107,7 @@ pub(super) fn line(probe: &Probe, origin: &str) -> Option<String> {
         return None;
     }
     let mut line = pipe.map_or_else(String::new, |pipe| format!("{pipe} | "));
-    let _ = write!(
-        line,
-        "curl -sk --path-as-is --globoff -X {}",
-        word(&request.method)
-    );
+    let _ = write!(line, "{} -X {}", shell::CURL, word(&request.method));
     for (name, value) in &request.headers {
         let _ = write!(line, " {}", header(name, value));
     }
@@ -162,10 +158,7 @@ fn command(
         Who::Fresh | Who::Kept => Some("fresh"),
     };
     let session = session_of(request);
-    let mut options = match request.method.as_str() {
-        "HEAD" => "-I".to_owned(),
-        method => format!("-X {}", word(method)),
-    };
+    let mut options = shell::method(&request.method);
     let keys = match request.who {
         Who::Nobody => nobody_has_keys,
         Who::Kept => false,

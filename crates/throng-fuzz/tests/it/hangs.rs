@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    server::serving,
     swarm::of,
     users::{Style, Users},
 };
@@ -54,13 +55,7 @@ async fn serve(switch: Switch) -> String {
         .route("/boom", get(boom))
         .route("/never", get(async || pending::<StatusCode>().await))
         .route("/fine", get(async || Json(json!({ "fine": true }))));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a port");
-    let origin = format!("http://{}", listener.local_addr().expect("an address"));
-    let served = axum::serve(listener, Router::new().nest("/api/v1", routes)).into_future();
-    #[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
-    tokio::spawn(served);
+    let origin = serving("/api/v1", routes).await;
     origin
 }
 

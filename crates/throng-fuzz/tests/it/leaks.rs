@@ -13,6 +13,7 @@ use serde_json::json;
 use throng_fuzz::Check;
 
 use crate::{
+    server::serving,
     swarm::{of, run},
     users::{Style, Users},
 };
@@ -70,13 +71,7 @@ async fn serve() -> (String, Sessions) {
         .route("/me", get(me))
         .route("/tokens", post(token))
         .with_state(Arc::clone(&sessions));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a port");
-    let origin = format!("http://{}", listener.local_addr().expect("an address"));
-    let served = axum::serve(listener, Router::new().nest("/api/v1", routes)).into_future();
-    #[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
-    tokio::spawn(served);
+    let origin = serving("/api/v1", routes).await;
     (origin, sessions)
 }
 

@@ -8,6 +8,7 @@ mod integr8scode;
 mod leaks;
 mod page;
 mod properties;
+mod server;
 mod shelves;
 mod swarm;
 mod users;

@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use throng_fuzz::Check;
 
 use crate::{
+    server::serving,
     swarm::{by_curl, of, run},
     users::{Style, Users},
 };
@@ -415,13 +416,7 @@ async fn serve(buggy: bool) -> String {
         .route("/shelves/{shelf}/books", get(books).post(add_book))
         .route("/shelves/{shelf}/books/{book}", get(one_book))
         .with_state(app);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a port");
-    let origin = format!("http://{}", listener.local_addr().expect("an address"));
-    let served = axum::serve(listener, Router::new().nest("/base", routes)).into_future();
-    #[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
-    tokio::spawn(served);
+    let origin = serving("/base", routes).await;
     origin
 }
 

@@ -59,7 +59,7 @@ pub(super) fn script(
     target: &Target,
 ) -> Option<String> {
     let patterns = patterns(failure)?;
-    let mut out = String::from("#!/usr/bin/env bash\n");
+    let mut out = String::from(shell::FIRST_LINE);
     let mut comment = |text: &str| {
         let text: String = clean(text).chars().take(LONGEST_COMMENT).collect();
         let _ = writeln!(out, "# {}", text.replace('\n', " "));
@@ -79,7 +79,7 @@ pub(super) fn script(
     {
         comment("Requests at the same time: what they do may differ from one time to the next.");
     }
-    let _ = writeln!(out, "set -u; URL=${{THRONG_URL:-{}}}", target.origin);
+    out.push_str(&shell::target(&target.origin));
     let mut wanted: Vec<&str> = target.headers.iter().map(String::as_str).collect();
     for (name, _) in patterns.iter().flat_map(|pattern| secret_headers(pattern)) {
         if !wanted.contains(&name.as_str()) {
@@ -100,10 +100,10 @@ pub(super) fn script(
         });
     }
     out.push_str(shell::password([logins.as_str()]));
-    out.push_str("dir=$(mktemp -d); trap 'rm -rf \"$dir\"' EXIT\n");
+    out.push_str(shell::DIRECTORY);
     let commands = commands(failure, &patterns, &sessions, target);
     if commands.contains("${unique}") {
-        out.push_str("unique=u$(date +%s | tail -c 7)$(printf '%04d' $((RANDOM % 10000)))\n");
+        out.push_str(shell::UNIQUE);
     }
     out.push_str(&logins);
     out.push_str(&shell::send(target.seconds));
@@ -122,7 +122,8 @@ pub(super) fn line(failure: &Failure, target: &Target) -> Option<String> {
     let (pipe, options) = options(request, &failure.requests, pattern, None, target);
     let origin = pattern.origin.as_deref().unwrap_or(&target.origin);
     let line = format!(
-        "curl -sk --path-as-is --globoff {options} {}",
+        "{} {options} {}",
+        shell::CURL,
         quoted(&format!("{origin}{}", request.path))
     );
     let plain = pipe.is_none() && target.headers.is_empty() && request.polls.is_none();
@@ -261,10 +262,7 @@ fn options(
             .map(|span| piece(span, requests, target, session))
             .collect()
     };
-    let mut out = match request.method.as_str() {
-        "HEAD" => "-I".to_owned(),
-        method => format!("-X {}", word(method)),
-    };
+    let mut out = shell::method(&request.method);
     if pattern.follows {
         out.push_str(" -L");
     }
