@@ -63,15 +63,7 @@ impl Page {
             bottom: MARGIN - 6.0,
         };
         page.bottom += TITLE;
-        page.text(Text {
-            at: (MARGIN, page.bottom),
-            anchor: Anchor::Start,
-            size: TITLE,
-            weight: Weight::Bold,
-            colour: INK,
-            text: title.to_owned(),
-            full: None,
-        });
+        page.bold(title, TITLE);
         page.bottom += 4.0;
         page.line(&about(report), QUIET);
         for note in notes {
@@ -156,18 +148,23 @@ impl Page {
     /// A heading with the legend of what stands below it; the legend goes on in further lines where it must.
     pub(crate) fn heading(&mut self, heading: &str, keys: &[Key]) {
         self.bottom += LINE;
-        self.text(Text {
-            at: (MARGIN, self.bottom),
-            anchor: Anchor::Start,
-            size: HEADING,
-            weight: Weight::Bold,
-            colour: INK,
-            text: heading.to_owned(),
-            full: None,
-        });
+        self.bold(heading, HEADING);
         let width = self.font.room(heading, HEADING, Weight::Bold);
         self.keys(keys, MARGIN + width + 2.0 * GAP);
         self.bottom += 6.0;
+    }
+
+    /// A bold text at the beginning of the line.
+    fn bold(&mut self, text: &str, size: f64) {
+        self.text(Text {
+            at: (MARGIN, self.bottom),
+            anchor: Anchor::Start,
+            size,
+            weight: Weight::Bold,
+            colour: INK,
+            text: text.to_owned(),
+            full: None,
+        });
     }
 
     /// A legend from here on, in as many lines as it needs.

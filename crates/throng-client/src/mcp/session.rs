@@ -75,7 +75,8 @@ struct Input {
     state: Option<Box<RawValue>>,
 }
 
-fn unsent<T>(error: CallError) -> Call<T> {
+/// A call for which nothing was sent.
+fn unsent<T>(result: Result<T, CallError>) -> Call<T> {
     Call {
         timings: None,
         response_event: None,
@@ -83,7 +84,7 @@ fn unsent<T>(error: CallError) -> Call<T> {
         received: 0,
         resumed: 0,
         resent: false,
-        result: Err(error),
+        result,
     }
 }
 
@@ -92,7 +93,7 @@ impl Session {
     pub async fn call_tool(&self, call: &ToolCall, options: &CallOptions) -> Call<ToolResult> {
         let mirrored = match self.mirrored(call) {
             Ok(mirrored) => mirrored,
-            Err(reason) => return unsent(CallError::Protocol(reason)),
+            Err(reason) => return unsent(Err(CallError::Protocol(reason))),
         };
         let request = Request {
             method: "tools/call",
@@ -128,7 +129,7 @@ impl Session {
     ) -> Call<Bytes> {
         if !params.is_object() && !params.is_null() {
             let reason = format!("the parameters of {method} are no JSON object");
-            return unsent(CallError::Protocol(reason));
+            return unsent(Err(CallError::Protocol(reason)));
         }
         let key = match method {
             "tools/call" | "prompts/get" => "name",
@@ -192,15 +193,7 @@ impl Session {
     /// Ends the session with DELETE, if there is one. A server that does not allow it (HTTP 405) is content as well.
     pub async fn close(self, timeout: Duration) -> Call<()> {
         if self.id.is_none() {
-            return Call {
-                timings: None,
-                response_event: None,
-                sent: 0,
-                received: 0,
-                resumed: 0,
-                resent: false,
-                result: Ok(()),
-            };
+            return unsent(Ok(()));
         }
         let mut post = self.post("", None, &[], &[], Bytes::new());
         post.method = Method::DELETE;

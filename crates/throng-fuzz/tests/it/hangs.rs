@@ -55,8 +55,7 @@ async fn serve(switch: Switch) -> String {
         .route("/boom", get(boom))
         .route("/never", get(async || pending::<StatusCode>().await))
         .route("/fine", get(async || Json(json!({ "fine": true }))));
-    let origin = serving("/api/v1", routes).await;
-    origin
+    serving("/api/v1", routes).await
 }
 
 /// A swarm of three on two paths of the target, run for half a second; whoever is in flight then is cut off.

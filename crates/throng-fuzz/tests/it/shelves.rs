@@ -416,8 +416,7 @@ async fn serve(buggy: bool) -> String {
         .route("/shelves/{shelf}/books", get(books).post(add_book))
         .route("/shelves/{shelf}/books/{book}", get(one_book))
         .with_state(app);
-    let origin = serving("/base", routes).await;
-    origin
+    serving("/base", routes).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

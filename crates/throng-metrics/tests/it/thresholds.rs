@@ -13,6 +13,17 @@ fn evaluate(run: &Run, text: &str) -> ThresholdReport {
     threshold.evaluate(&run.measured())
 }
 
+/// Asserts that it holds, and at which figure.
+#[track_caller]
+fn holds(run: &Run, text: &str, actual: &str) {
+    let result = evaluate(run, text);
+    assert_eq!(
+        (result.actual_text.as_str(), result.passed),
+        (actual, true),
+        "{text}"
+    );
+}
+
 #[test]
 fn figures_are_found_wherever_they_are() {
     let run = Run::of(&events());
@@ -82,12 +93,7 @@ fn access_violations_are_counted_apart_from_other_failures() {
         ("note_share.create_note.errors==2", "2"),
         ("note_share.list_shared_with_me.not_refused==0", "0"),
     ] {
-        let result = evaluate(&run, text);
-        assert_eq!(
-            (result.actual_text.as_str(), result.passed),
-            (actual, true),
-            "{text}"
-        );
+        holds(&run, text, actual);
     }
 }
 
@@ -101,12 +107,7 @@ fn the_open_models_figures_are_found_too() {
         ("note_share.create_note.p95<1s", "200ms"),
         ("note_share.create_note.service.p95<1s", "100ms"),
     ] {
-        let result = evaluate(&run, text);
-        assert_eq!(
-            (result.actual_text.as_str(), result.passed),
-            (actual, true),
-            "{text}"
-        );
+        holds(&run, text, actual);
     }
 }
 

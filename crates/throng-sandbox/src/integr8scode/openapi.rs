@@ -58,14 +58,18 @@ fn query(name: &str, schema: Value) -> Value {
     json!({ "name": name, "in": "query", "required": false, "schema": schema })
 }
 
-fn describe(operation: Operation) -> Description {
-    let plain = |summary, schema: &str| Description {
+/// A request without a body, and its answer.
+fn plain(summary: &'static str, schema: &str) -> Description {
+    Description {
         summary,
         body: None,
         parameters: Vec::new(),
         success: (200, Success::Json(reference(schema))),
         refusals: &[],
-    };
+    }
+}
+
+fn describe(operation: Operation) -> Description {
     let with_body = |summary, body, schema: &str| Description {
         body: Some((body, JSON)),
         ..plain(summary, schema)
@@ -169,13 +173,6 @@ fn describe(operation: Operation) -> Description {
 }
 
 fn describe_account(operation: Operation) -> Description {
-    let plain = |summary, schema: &str| Description {
-        summary,
-        body: None,
-        parameters: Vec::new(),
-        success: (200, Success::Json(reference(schema))),
-        refusals: &[],
-    };
     match operation {
         Operation::Register => Description {
             body: Some(("UserCreate", JSON)),

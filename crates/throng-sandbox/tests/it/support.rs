@@ -52,6 +52,15 @@ impl Reply {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
+    pub(crate) fn text(&self, member: &str) -> String {
+        self.json()[member].as_str().expect("a text").to_owned()
+    }
+
+    /// The `detail` of an error.
+    pub(crate) fn detail(&self) -> String {
+        self.text("detail")
+    }
+
     /// A parameter of the location's query.
     pub(crate) fn query(&self, name: &str) -> Option<String> {
         let location = url::Url::parse(self.location()).expect("an absolute location");

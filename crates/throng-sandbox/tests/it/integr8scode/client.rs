@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Request, header};
+use http::{Method, Request, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 use throng_sandbox::{Bug, Bugs, ExecutionTimes, Integr8scodeConfig, Integr8scodeSandbox};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+
+use crate::support::Reply;
 
 pub(crate) const PASSWORD: &str = "testpass123!";
 
@@ -37,34 +39,6 @@ pub(crate) async fn sandbox(change: impl FnOnce(&mut Integr8scodeConfig)) -> Int
 /// The same with one bug.
 pub(crate) async fn with_bug(bug: Bug) -> Integr8scodeSandbox {
     sandbox(|config| config.bugs = Bugs::from_iter([bug])).await
-}
-
-/// An answer, its body read.
-#[derive(Clone, Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: String,
-}
-
-impl Reply {
-    pub(crate) fn header(&self, name: &str) -> &str {
-        let value = self.headers.get(name);
-        value.map_or("", |value| value.to_str().expect("a header in ASCII"))
-    }
-
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
-    }
-
-    pub(crate) fn text(&self, member: &str) -> String {
-        self.json()[member].as_str().expect("a text").to_owned()
-    }
-
-    /// The `detail` of an error.
-    pub(crate) fn detail(&self) -> String {
-        self.text("detail")
-    }
 }
 
 /// One user's client.

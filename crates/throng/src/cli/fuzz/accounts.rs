@@ -1,7 +1,6 @@
 //! A scenario's users as monkeys: the sessions that the set-up gave them, and further ones.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::future::BoxFuture;
@@ -17,10 +16,7 @@ use throng_workflow::model::LoginKind;
 use throng_workflow::template::Template;
 
 use super::login_script::login_script;
-use crate::cli::run::setup::declared_login;
-
-/// Time allowed for one request of a login.
-const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+use crate::cli::run::setup::{REQUEST_LIMIT, declared_login};
 
 /// Users who are logged in, for monkeys alone, or known to whoever tells how they do it.
 pub(crate) struct Users {
