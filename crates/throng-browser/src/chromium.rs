@@ -266,11 +266,8 @@ impl Tab {
 
     pub(crate) async fn open(&self, url: &str) -> Result<(), BrowserError> {
         let opened = self.call("Page.navigate", json!({ "url": url })).await?;
-        if let Some(words) = opened["errorText"].as_str() {
-            // Aborted: what was to be shown was kept from being sent, or another page took its place.
-            if words != "net::ERR_ABORTED" {
-                self.watch.fail(LoadFailure::of(words));
-            }
+        if let Some(failure) = opened["errorText"].as_str().and_then(failure) {
+            self.watch.fail(failure);
         }
         Ok(())
     }
@@ -324,6 +321,17 @@ impl Tab {
     }
 }
 
+/// What went wrong with a page by these words; `None` where nothing did.
+fn failure(words: &str) -> Option<LoadFailure> {
+    match words {
+        // What was to be shown was kept from being sent, or another page took its place.
+        "net::ERR_ABORTED" => None,
+        // An answer, of which there is nothing to show.
+        "net::ERR_HTTP_RESPONSE_CODE_FAILURE" => None,
+        words => Some(LoadFailure::of(words)),
+    }
+}
+
 /// What an event of a tab means. `names` are the session's and the target's, which is also the main frame's.
 fn event(watch: &Watch, link: &Link, names: (&str, &str), method: &str, params: &Value) {
     let (session, target) = names;
@@ -351,8 +359,7 @@ fn event(watch: &Watch, link: &Link, names: (&str, &str), method: &str, params: 
         "Network.loadingFinished" => watch.ended(request, None),
         "Network.loadingFailed" => {
             let words = params["errorText"].as_str().unwrap_or_default();
-            let failure = (words != "net::ERR_ABORTED").then(|| LoadFailure::of(words));
-            watch.ended(request, failure);
+            watch.ended(request, failure(words));
         }
         "Page.domContentEventFired" | "Page.loadEventFired" | "Page.navigatedWithinDocument" => {
             watch.bump();

@@ -143,8 +143,15 @@ impl Jar {
         if received.peek().is_none() {
             return;
         }
-        let cookies = received
-            .filter_map(|value| std::str::from_utf8(value.as_bytes()).ok())
+        let texts = received.filter_map(|value| std::str::from_utf8(value.as_bytes()).ok());
+        self.keep(url, texts);
+    }
+
+    /// Keeps cookies that somebody else was given at `url`, as the `Set-Cookie` headers that would have brought them; unusable ones
+    /// are ignored.
+    pub fn keep<'t>(&self, url: &Url, set_cookies: impl IntoIterator<Item = &'t str>) {
+        let cookies = set_cookies
+            .into_iter()
             .filter_map(|text| RawCookie::parse(text.to_owned()).ok())
             .filter(keeps_its_prefix);
         self.used.store(true, Ordering::Relaxed);

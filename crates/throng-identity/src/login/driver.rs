@@ -1,5 +1,4 @@
-//! Who passes the pages between the authorization endpoint and the redirect URI: a plain client, a browser, or the one and
-//! where it can't get on the other.
+//! Who passes the pages of a login: a plain client, a browser, or the one and where it can't get on the other.
 
 use std::sync::Arc;
 
@@ -31,6 +30,47 @@ impl LoginDriver {
             Self::Browser(pilot) | Self::Auto(pilot) => Some(pilot),
         }
     }
+
+    /// Whether the next login begins with a browser.
+    pub fn is_by_browser(&self) -> bool {
+        self.at_once().is_some()
+    }
+
+    /// The browser to begin with; none to begin by HTTP.
+    pub(super) fn at_once(&self) -> Option<&Pilot> {
+        match self {
+            Self::Http => None,
+            Self::Browser(pilot) => Some(pilot),
+            Self::Auto(pilot) => pilot.has_fallen_back().then_some(pilot),
+        }
+    }
+
+    /// The browser to go on with after `failure` by HTTP.
+    ///
+    /// # Errors
+    /// The failure, where a browser would not get on either, or there is none.
+    pub(super) fn instead(&self, failure: Failure) -> Result<&Pilot, Failure> {
+        let Self::Auto(pilot) = self else {
+            return Err(failure);
+        };
+        if !failure.problem.wants_browser() {
+            return Err(failure);
+        }
+        match pilot.installed() {
+            Ok(installed) => {
+                pilot.fall_back(installed.engine, &failure.problem);
+                Ok(pilot)
+            }
+            // What went wrong by HTTP stays what went wrong.
+            Err(missing) => {
+                let said = failure.said.unwrap_or_default();
+                Err(Failure {
+                    said: Some(format!("{said} (a browser might get on, but {missing})")),
+                    ..failure
+                })
+            }
+        }
+    }
 }
 
 /// Walks to the redirect URI in the plan's way.
@@ -40,30 +80,12 @@ pub(super) async fn reach_callback(
     authorize: Url,
     state: &str,
 ) -> Result<Response, Failure> {
-    let (pilot, falls_back) = match &plan.driver {
-        LoginDriver::Http => return walk.reach_callback(plan, authorize).await,
-        LoginDriver::Browser(pilot) => (pilot, false),
-        LoginDriver::Auto(pilot) => (pilot, !pilot.has_fallen_back()),
-    };
-    if falls_back {
-        let failure = match walk.reach_callback(plan, authorize.clone()).await {
+    let pilot = match plan.driver.at_once() {
+        Some(pilot) => pilot,
+        None => match walk.reach_callback(plan, authorize.clone()).await {
             Ok(response) => return Ok(response),
-            Err(failure) => failure,
-        };
-        if !failure.problem.wants_browser() {
-            return Err(failure);
-        }
-        match pilot.installed() {
-            Ok(installed) => pilot.fall_back(installed.engine, &failure.problem),
-            // What went wrong by HTTP stays what went wrong.
-            Err(missing) => {
-                let said = failure.said.unwrap_or_default();
-                return Err(Failure {
-                    said: Some(format!("{said} (a browser might get on, but {missing})")),
-                    ..failure
-                });
-            }
-        }
-    }
+            Err(failure) => plan.driver.instead(failure)?,
+        },
+    };
     walk.ride_to_callback(plan, pilot, &authorize, state).await
 }

@@ -38,6 +38,9 @@ pub(super) struct At {
     pub(super) url: String,
 }
 
+/// The form that a login looks for.
+pub(super) const LOGIN_FORM: &str = "login form";
+
 /// What was expected and what came instead.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -136,7 +139,7 @@ pub enum Problem {
         needs_script: bool,
     },
     /// The page that the scenario names has no such form.
-    #[error("expected a {wanted} on the page{}, found {found}; {}", titled(.title), way_out(*.needs_script))]
+    #[error("expected a {wanted} on the page{}, found {found}; {}", titled(.title), way_out(*.needs_script, .wanted))]
     NoForm {
         /// Which form.
         wanted: &'static str,
@@ -155,6 +158,11 @@ pub enum Problem {
         /// Those that it has.
         known: String,
     },
+    /// The scenario's value is none of those that a field lets choose from.
+    #[error(
+        "expected the value that `fields` gives for `{0}` among those that the form lets choose from; it is not there"
+    )]
+    Choice(String),
     /// The form has required fields that nothing fills.
     #[error(
         "expected to fill all that the form requires, but nothing is known for {0}: add it to `fields`"
@@ -253,11 +261,15 @@ fn way_by_browser(stayed: bool) -> &'static str {
 }
 
 /// What to do about a page without the form that was looked for.
-fn way_out(needs_script: bool) -> &'static str {
-    if needs_script {
-        "if this is the right page, then a script makes its form: declare the request that the script sends instead of the page"
-    } else {
-        "say the right page, or with `fields` what goes into which field"
+fn way_out(needs_script: bool, wanted: &str) -> &'static str {
+    match (needs_script, wanted) {
+        (true, LOGIN_FORM) => {
+            "if this is the right page, then a script makes its form: try --login browser, or declare the request that the script sends instead of the page"
+        }
+        (true, _) => {
+            "if this is the right page, then a script makes its form: declare the request that the script sends instead of the page"
+        }
+        (false, _) => "say the right page, or with `fields` what goes into which field",
     }
 }
 

@@ -12,8 +12,9 @@ use throng_client::cookies::{Jar, Snapshot};
 use url::Url;
 
 use super::DEFAULT_MAX_HOPS;
+use super::LoginDriver;
 use super::answer::{Answers, check_required, keeps_safe, place};
-use super::error::{Failure, LoginError, Problem};
+use super::error::{Failure, LOGIN_FORM, LoginError, Problem};
 use super::walk::{Limits, Purpose, Step, Walk, Walker};
 use crate::hooks::{self, Hook, HookError, Values};
 use crate::pages::form::{self, Form};
@@ -40,6 +41,8 @@ pub struct FormLogin {
     pub form: FormPage,
     /// A request that succeeds only for whoever is logged in; where there is none, it is enough that the form is gone.
     pub logged_in: Option<Hook>,
+    /// Who passes the page.
+    pub driver: LoginDriver,
     /// Time allowed for each hop.
     pub timeout: Duration,
     /// Attempts and time for one user's login.
@@ -108,8 +111,25 @@ impl Limits {
     }
 }
 
-/// One attempt at a login. Arrived means: the password was sent, its form did not come back, and there is a cookie of it; or
-/// that the request which only whoever is logged in may make succeeds.
+/// A login for one user.
+#[derive(Clone, Copy)]
+pub(super) struct Visitor<'a> {
+    pub(super) login: &'a FormLogin,
+    pub(super) values: &'a Values,
+    /// The page.
+    pub(super) url: &'a Url,
+    /// What the scenario puts into which field.
+    pub(super) fields: &'a [(String, Secret)],
+}
+
+impl<'a> Visitor<'a> {
+    /// What a field for a mail address takes.
+    pub(super) fn email(&self) -> Option<&'a str> {
+        self.values.get("email").map(Secret::expose)
+    }
+}
+
+/// One attempt at a login, in its way.
 pub(super) async fn attempt(
     walk: &mut Walk<'_>,
     login: &FormLogin,
@@ -117,10 +137,35 @@ pub(super) async fn attempt(
 ) -> Result<(), Failure> {
     let (url, fields) = login.form.filled(values).map_err(Problem::declared)?;
     walk.hidden = secret_fields(&fields, values);
+    let visitor = Visitor {
+        login,
+        values,
+        url: &url,
+        fields: &fields,
+    };
+    let pilot = match login.driver.at_once() {
+        Some(pilot) => pilot,
+        None => match by_http(walk, visitor).await {
+            Ok(()) => return Ok(()),
+            Err(failure) => login.driver.instead(failure)?,
+        },
+    };
+    walk.ride_to_session(pilot, visitor).await
+}
+
+/// An attempt over plain HTTP. Arrived means: the password was sent, its form did not come back, and there is a cookie of it; or
+/// that the request which only whoever is logged in may make succeeds.
+async fn by_http(walk: &mut Walk<'_>, visitor: Visitor<'_>) -> Result<(), Failure> {
+    let Visitor {
+        login,
+        values,
+        url,
+        fields,
+    } = visitor;
     let budget = login.retry.budget;
-    let email = values.get("email").map(Secret::expose);
-    let mut answers = Answers::new(walk.user, walk.password, budget).with_fields(&fields, email);
-    let mut step = Step::get(Purpose::Page, url);
+    let mut answers =
+        Answers::new(walk.user, walk.password, budget).with_fields(fields, visitor.email());
+    let mut step = Step::get(Purpose::Page, url.clone());
     // The form that the password went into, and the cookies before it.
     let mut sent: Option<(Form, Option<Snapshot>)> = None;
     let jar = walk.client.cookies();
@@ -168,7 +213,7 @@ pub(super) async fn attempt(
                 }
             }
         } else {
-            login_page(walk, page, &step, &exchange, &fields)?
+            login_page(walk, page, &step, &exchange, fields)?
         };
         let form = match &next {
             Page::Login(_, login) | Page::Identifier(_, login) => Some(login.form.clone()),
@@ -229,12 +274,12 @@ fn login_page(
     let document = Document::parse(&step.url, &String::from_utf8_lossy(&exchange.body));
     match form::find_with(&document.forms, &names) {
         Some(login) => Ok(Page::Login(document, login)),
-        None => Err(walk.no_form("login form", exchange, &document)),
+        None => Err(walk.no_form(LOGIN_FORM, exchange, &document)),
     }
 }
 
 /// Makes sure that whoever logged in is.
-async fn holds(
+pub(super) async fn holds(
     walk: &Walk<'_>,
     probe: &Hook,
     values: &Values,
@@ -328,7 +373,7 @@ async fn send_registration(
 
 /// Whether a form is the other once more: it asks for the same, and sends it to the same place. Login forms may ask for what
 /// registrations do.
-fn is_same(form: &Form, other: &Form) -> bool {
+pub(super) fn is_same(form: &Form, other: &Form) -> bool {
     let place = |form: &Form| {
         let target = form.target.as_ref()?;
         // A query may count the attempts.
@@ -389,7 +434,7 @@ impl Walk<'_> {
 }
 
 /// The forms of a page, in words.
-fn found(forms: &[Form]) -> String {
+pub(super) fn found(forms: &[Form]) -> String {
     let shown: Vec<String> = forms
         .iter()
         .filter(|form| !form.hidden)

@@ -171,7 +171,7 @@ pub(super) struct Walk<'a> {
     pub(super) hops: Vec<Hop>,
     /// What else than the password no message may show.
     pub(super) hidden: Vec<Secret>,
-    limits: Limits,
+    pub(super) limits: Limits,
     /// Where the walk ends without a request; none where it ends at a page.
     redirect_uri: Option<&'a Url>,
     attempt: u32,
@@ -258,15 +258,21 @@ impl<'a> Walk<'a> {
         });
     }
 
-    pub(super) async fn send(&mut self, step: &Step) -> Result<Exchange, Failure> {
-        if self.hops.len() >= self.limits.max_hops as usize {
-            let most = self.limits.max_hops;
-            return Err(match self.redirect_uri {
-                Some(_) => Problem::TooManyHops(most),
-                None => Problem::TooManyPages(most),
-            }
-            .into());
+    /// Fails where the `number`th request or page is one too many.
+    pub(super) fn check_length(&self, number: u32) -> Result<(), Failure> {
+        let most = self.limits.max_hops;
+        if number <= most {
+            return Ok(());
         }
+        Err(match self.redirect_uri {
+            Some(_) => Problem::TooManyHops(most),
+            None => Problem::TooManyPages(most),
+        }
+        .into())
+    }
+
+    pub(super) async fn send(&mut self, step: &Step) -> Result<Exchange, Failure> {
+        self.check_length(self.hops.len() as u32 + 1)?;
         let mut builder = wire::request(step.method(), &step.url)
             .header(
                 header::ACCEPT,

@@ -19,6 +19,7 @@ mod sandbox;
 mod scim;
 mod secrets;
 mod signup;
+mod site;
 mod support;
 mod third_party;
 mod tokens;

@@ -18,7 +18,7 @@ use throng_identity::discovery::{Flow, discover_issuer};
 use throng_identity::hooks::{Hook, HookAuth, SaveFrom, Values};
 use throng_identity::ledger::{Ledger, RunId};
 use throng_identity::login::{
-    FormLogin, FormPage, LoginPlan, Problem, Purpose, log_in, log_in_by_form,
+    FormLogin, FormPage, LoginDriver, LoginPlan, Problem, Purpose, log_in, log_in_by_form,
 };
 use throng_identity::provision::{
     Identity, LoginWay, ProvisionError, ProvisionEvent, ProvisionPlan, Provisioned, oauth_client,
@@ -527,6 +527,7 @@ async fn nextclouds_own_login_page_is_one_that_a_scenario_may_name() {
     };
     world.directory.create(&user).await.unwrap();
     let login = FormLogin {
+        driver: LoginDriver::Http,
         form: FormPage {
             name: "login".to_owned(),
             page: format!("{}/login", world.sandbox.url()),

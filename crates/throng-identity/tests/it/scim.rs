@@ -14,7 +14,7 @@ use throng_identity::directory::names::{NameTemplates, Prefix};
 use throng_identity::directory::scim::{Scim, ScimLogin};
 use throng_identity::directory::{Creation, Deletion, Directory, DirectoryError};
 use throng_identity::hooks::Values;
-use throng_identity::login::{FormLogin, FormPage, log_in_by_form};
+use throng_identity::login::{FormLogin, FormPage, LoginDriver, log_in_by_form};
 use throng_identity::retry::RetryPolicy;
 use throng_identity::{Ledger, Secret};
 use throng_sandbox::{NextcloudConfig, NextcloudSandbox, ScimConfig};
@@ -72,6 +72,7 @@ async fn a_user_made_by_scim_logs_in_and_goes() {
     );
 
     let login = FormLogin {
+        driver: LoginDriver::Http,
         form: FormPage {
             name: "login".to_owned(),
             page: format!("{}/login", sandbox.url()),

@@ -16,7 +16,7 @@ use throng_identity::directory::Directory;
 use throng_identity::directory::declared::{Creating, Declared, Requests};
 use throng_identity::directory::names::{NameTemplates, Prefix};
 use throng_identity::hooks::Hook;
-use throng_identity::login::{FormLogin, FormPage, FormRegistration};
+use throng_identity::login::{FormLogin, FormPage, FormRegistration, LoginDriver};
 use throng_identity::provision::{LoginWay, ProvisionPlan, Provisioned, provision};
 use throng_identity::retry::RetryPolicy;
 use tokio::net::TcpListener;
@@ -176,6 +176,7 @@ async fn story(manner: Manner, strangers: &[&str]) -> Story {
         directory: Some(directory.clone()),
         connector: connector(),
         login: LoginWay::Form(Arc::new(FormLogin {
+            driver: LoginDriver::Http,
             form: page("login"),
             logged_in: None,
             timeout: TIMEOUT,

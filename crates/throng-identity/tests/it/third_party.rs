@@ -1,3 +1,4 @@
 //! What needs programs that `cargo xtask setup` installs.
 
 mod browser;
+mod form_browser;

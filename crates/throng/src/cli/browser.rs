@@ -46,6 +46,21 @@ fn engine(args: &BrowserArgs, login: &Login) -> Option<Engine> {
     by_flag.or_else(|| if path.is_some() { None } else { by_file() })
 }
 
+/// Whether there is a page in these logins, so that a browser may be of use.
+fn has_pages(login: &Login) -> bool {
+    match login.kind {
+        LoginKind::OAuth | LoginKind::Form => true,
+        // For the token that is exchanged, unless that is given.
+        LoginKind::TokenExchange => login
+            .subject
+            .as_ref()
+            .is_none_or(|subject| subject.value.is_none()),
+        LoginKind::ClientCredentials | LoginKind::Bearer | LoginKind::Request | LoginKind::None => {
+            false
+        }
+    }
+}
+
 /// What passes the pages of a scenario's logins. Pictures of failed ones go to `pictures`, which is made when there is one.
 ///
 /// # Errors
@@ -65,10 +80,10 @@ pub(crate) fn driver(
     if way == PageDriver::Http {
         return Ok(LoginDriver::Http);
     }
-    if login.kind != LoginKind::OAuth {
+    if !has_pages(login) {
         if way == PageDriver::Browser {
             bail!(
-                "browsers log in where the login is of kind `oauth`; this one is of kind `{}`: leave --login and --browser out",
+                "browsers log in where there is a page to do it on: this login, of kind `{}`, has none; leave --login and --browser out",
                 login.kind.word()
             );
         }

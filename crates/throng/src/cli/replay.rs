@@ -177,7 +177,12 @@ async fn in_scenario(
         watch,
         async |prepared, identities, narrator| {
             let file = &prepared.file;
-            let users = Users::new(identities, &file.scenario, &prepared.connector)?;
+            let users = Users::new(
+                identities,
+                &file.scenario,
+                &prepared.connector,
+                &prepared.driver,
+            )?;
             // The scenario's own, unless only the finding knows one.
             let of_finding = findings.iter().find_map(|finding| finding.openapi.clone());
             let given = args.openapi.clone().or_else(|| {

@@ -3,6 +3,29 @@
   const elements = state && state.elements;
   const parts = [...wanted.fill.map(([at]) => at), ...wanted.tick, wanted.click].filter((at) => at !== null);
   if (!elements || parts.some((at) => !elements[at] || !elements[at].isConnected)) return false;
+  const impossible = [];
+  const told = (element) => {
+    element.dispatchEvent(new Event("input", { bubbles: true }));
+    element.dispatchEvent(new Event("change", { bubbles: true }));
+  };
+  const fill = (element, text) => {
+    const group = () => [...(element.form || document).querySelectorAll("input")].filter((one) => one.type === element.type && one.name === element.name);
+    if (element.type === "hidden") {
+      element.value = text;
+    } else if (element.type === "checkbox" || element.type === "radio") {
+      const same = group();
+      // A box by itself is ticked, whatever it stands for.
+      const one = same.find((one) => one.value === text) || (same.length === 1 && element.type === "checkbox" ? element : null);
+      if (!one) impossible.push(element.name);
+      else if (!one.checked) one.click();
+    } else if (element.localName === "select") {
+      const option = [...element.options].find((option) => option.value === text);
+      if (!option) impossible.push(element.name);
+      else if (!option.selected) (option.selected = true), told(element);
+    } else {
+      type(element, text);
+    }
+  };
   const type = (element, text) => {
     element.focus();
     if (element.select) element.select();
@@ -17,7 +40,8 @@
     }
     element.dispatchEvent(new Event("change", { bubbles: true }));
   };
-  for (const [at, text] of wanted.fill) type(elements[at], text);
+  for (const [at, text] of wanted.fill) fill(elements[at], text);
+  if (impossible.length) return { impossible };
   for (const at of wanted.tick) if (!elements[at].checked) elements[at].click();
   const typed = wanted.fill.map(([at]) => elements[at]);
   const form = typed.length ? typed[typed.length - 1].form : null;

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use url::{Host, Url};
 
-use super::super::callback::{self, Response};
+use crate::login::callback::{self, Response};
 
 /// Longest head and body taken, in bytes; a code and a state take a few hundred.
 const MOST_BYTES: u64 = 64 * 1024;

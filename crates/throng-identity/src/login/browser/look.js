@@ -1,4 +1,4 @@
-(selectors, challenges) => {
+(selectors, challenges, names) => {
   const key = Symbol.for("throng");
   const state = (window[key] ??= {});
   const squeeze = (text, most) => (text || "").replace(/\s+/g, " ").trim().slice(0, most);
@@ -69,16 +69,20 @@
     } else if ((tag === "div" || tag === "span") && element.dataset.size !== "invisible" && /captcha|turnstile/.test(element.className)) {
       captchas.push({ classes: [...element.classList] });
     }
-    if (tag === "input" && ["checkbox", "radio"].includes(type)) {
+    // What the scenario fills is filled whether a person sees it or not.
+    const given = !!element.name && names.includes(element.name);
+    if (tag === "input" && type === "hidden") {
+      if (given && !element.disabled) add(element, "hidden");
+    } else if (tag === "input" && ["checkbox", "radio"].includes(type)) {
       // Those are often drawn by something else, and are hidden themselves.
       if (!element.disabled) add(element, type);
     } else if (tag === "button" || role === "button" || (tag === "input" && ["submit", "button", "image"].includes(type))) {
       // Some may only be pressed once something was typed.
       if (type !== "reset" && shown(element)) add(element, "button");
     } else if (tag === "select") {
-      if (!element.disabled && shown(element)) add(element, "select");
+      if (!element.disabled && (given || shown(element))) add(element, "select");
     } else if (tag === "textarea" || (tag === "input" && !["hidden", "reset", "file", "range", "color"].includes(type))) {
-      if (!element.disabled && !element.readOnly && shown(element)) {
+      if (!element.disabled && (given || (!element.readOnly && shown(element)))) {
         add(element, type === "password" ? "password" : "text");
         captchas.push({ names: [element.name, element.id, element.placeholder].filter(Boolean) });
       }

@@ -4,11 +4,11 @@
 use serde::Deserialize;
 use url::Url;
 
-use super::super::walk::PageKind;
+use crate::login::walk::PageKind;
 use crate::pages::form::{self, Field, FieldKind, Form, FormMethod, Login};
 use crate::pages::{Document, trouble};
 
-/// The script that looks; takes the scenario's selectors and the marks of challenges.
+/// The script that looks; takes the scenario's selectors, the marks of challenges, and the names of fields that the scenario fills.
 pub(super) const SCRIPT: &str = include_str!("look.js");
 
 /// What the script found. Values of fields are not among it.
@@ -19,7 +19,7 @@ pub(super) struct Look {
     #[serde(default)]
     pub(super) url: String,
     #[serde(default)]
-    title: String,
+    pub(super) title: String,
     #[serde(default)]
     ready: String,
     /// The number of what was done last on this very page; 0 for nothing.
@@ -49,7 +49,7 @@ pub(super) struct Look {
     #[serde(default)]
     fields: Vec<Control>,
     #[serde(default)]
-    named: Named,
+    pub(super) named: Named,
 }
 
 /// Something that may be a captcha's.
@@ -99,8 +99,26 @@ pub(super) struct Named {
 pub(super) struct Task {
     pub(super) user: Option<usize>,
     pub(super) password: Option<usize>,
+    /// What goes into which: the element, and the number of the scenario's field.
+    pub(super) given: Vec<(usize, usize)>,
     pub(super) tick: Vec<usize>,
     pub(super) click: Option<usize>,
+}
+
+impl Task {
+    /// Whether the password is among it. In a form that was found by the scenario's fields alone it is one of these.
+    pub(super) fn has_password(&self) -> bool {
+        self.password.is_some() || (self.user.is_none() && !self.given.is_empty())
+    }
+
+    /// As what a page that wants this is taken.
+    pub(super) fn kind(&self) -> PageKind {
+        match (self.user, self.password) {
+            (Some(_), None) => PageKind::User,
+            (None, Some(_)) => PageKind::Password,
+            _ => PageKind::Login,
+        }
+    }
 }
 
 /// What a page wants.
@@ -112,21 +130,6 @@ pub(super) enum Wants {
     Consent(Task),
     /// Nothing that could be made out.
     Nothing,
-}
-
-impl Wants {
-    /// As what the page is told to have been taken.
-    pub(super) fn kind(&self) -> Option<PageKind> {
-        Some(match self {
-            Self::Credentials(task) => match (task.user, task.password) {
-                (Some(_), None) => PageKind::User,
-                (None, _) => PageKind::Password,
-                _ => PageKind::Login,
-            },
-            Self::Consent(_) => PageKind::Consent,
-            Self::Nothing => return None,
-        })
-    }
 }
 
 /// A form, and which of the page's elements its fields are.
@@ -197,8 +200,38 @@ impl Look {
         })
     }
 
-    /// What it wants, by the scenario's selectors first, and by what it means else.
-    pub(super) fn wants(&self) -> Wants {
+    /// Its forms, and what is in none as one more.
+    pub(super) fn forms(&self) -> Vec<Form> {
+        self.placed()
+            .into_iter()
+            .map(|placed| placed.form)
+            .collect()
+    }
+
+    /// The form that a task is about.
+    pub(super) fn form_with(&self, task: &Task) -> Option<Form> {
+        let given = task.given.first().map(|(element, _)| *element);
+        let element = task.password.or(task.user).or(given)?;
+        let mut placed = self.placed().into_iter();
+        let found = placed.find(|placed| placed.elements.contains(&element));
+        found.map(|placed| placed.form)
+    }
+
+    /// Whether it asks for name and password, and not for a new one.
+    pub(super) fn shows_login(&self) -> bool {
+        form::find_login(&self.forms(), &[])
+            .is_some_and(|login| login.user.is_some() && !login.asks_for_new_password())
+    }
+
+    /// Whether a field takes only what is a mail address.
+    pub(super) fn wants_mail(&self, element: usize) -> bool {
+        let control = self.fields.get(element);
+        control.is_some_and(|control| control.input_type == "email")
+    }
+
+    /// What it wants, by the scenario's selectors first, and by what it means else. `names` are those of the fields that the scenario
+    /// fills.
+    pub(super) fn wants(&self, names: &[&str]) -> Wants {
         let named = &self.named;
         if let Some(button) = named.consent {
             return Wants::Consent(Task {
@@ -208,15 +241,25 @@ impl Look {
         }
         let placed = self.placed();
         let forms: Vec<Form> = placed.iter().map(|placed| placed.form.clone()).collect();
-        let found = form::find_login(&forms, &[]).or_else(|| form::find_identifier(&forms));
-        let task = found.as_ref().map(|login| self.task(login, &placed));
+        let named_form = || form::find_with(&forms, names);
+        let found = match form::find_login(&forms, &[]) {
+            Some(login) => form::find_login(&forms, names)
+                .or_else(named_form)
+                .or(Some(login)),
+            None => form::find_identifier(&forms).or_else(named_form),
+        };
+        let task = found.as_ref().map(|login| self.task(login, &placed, names));
         if named.user.is_some() || named.password.is_some() {
-            let by_meaning = task.unwrap_or_default();
+            let everywhere = || Task {
+                given: self.given(&(0..self.fields.len()).collect::<Vec<_>>(), names),
+                ..Task::default()
+            };
+            let by_meaning = task.unwrap_or_else(everywhere);
             return Wants::Credentials(Task {
                 user: named.user.or(by_meaning.user),
                 password: named.password.or(by_meaning.password),
                 click: named.submit.or(by_meaning.click),
-                tick: by_meaning.tick,
+                ..by_meaning
             });
         }
         if let Some(task) = task {
@@ -240,7 +283,7 @@ impl Look {
     }
 
     /// A login's fields as elements, with the button that sends them.
-    fn task(&self, login: &Login, placed: &[Placed]) -> Task {
+    fn task(&self, login: &Login, placed: &[Placed], names: &[&str]) -> Task {
         let Some(placed) = placed
             .iter()
             .find(|placed| is_same(&placed.form, &login.form))
@@ -251,9 +294,20 @@ impl Look {
         Task {
             user: element(login.user),
             password: element(login.password),
+            given: self.given(&placed.elements, names),
             tick: self.ticks(placed),
             click: self.button(placed),
         }
+    }
+
+    /// Which of these elements take what the scenario gives, by their names.
+    fn given(&self, elements: &[usize], names: &[&str]) -> Vec<(usize, usize)> {
+        let placed = names.iter().enumerate().filter_map(|(number, name)| {
+            let mut elements = elements.iter();
+            let named = elements.find(|at| self.fields[**at].name == *name)?;
+            Some((*named, number))
+        });
+        placed.collect()
     }
 
     /// Boxes that have to be ticked.
@@ -352,6 +406,7 @@ impl Control {
             "checkbox" => FieldKind::Checkbox { on: self.on },
             "radio" => FieldKind::Radio { on: self.on },
             "select" => FieldKind::Select,
+            "hidden" => FieldKind::Hidden,
             "button" => FieldKind::Submit,
             _ => FieldKind::Text,
         };
@@ -414,7 +469,7 @@ mod tests {
             user,
             password,
             click,
-            tick: Vec::new(),
+            ..Task::default()
         })
     }
 
@@ -431,7 +486,7 @@ mod tests {
             control(1, "button", "submit", "", "Go"),
         ];
         assert_eq!(
-            look(2, &form).wants(),
+            look(2, &form).wants(&[]),
             credentials(Some(2), Some(3), Some(6))
         );
         // A script's page has no form, no names and no button that submits.
@@ -442,20 +497,19 @@ mod tests {
             control(-1, "button", "button", "", "Sign in"),
         ];
         assert_eq!(
-            look(0, &scripted).wants(),
+            look(0, &scripted).wants(&[]),
             credentials(Some(0), Some(1), Some(3))
         );
         let no_button = [control(0, "password", "password", "password", "")];
         assert_eq!(
-            look(1, &no_button).wants(),
+            look(1, &no_button).wants(&[]),
             credentials(None, Some(0), None)
         );
         let first_page = [
             control(0, "text", "text", "username", "User name"),
             control(0, "button", "submit", "", "Next"),
         ];
-        let wants = look(1, &first_page).wants();
-        assert_eq!(wants.kind(), Some(PageKind::User));
+        let wants = look(1, &first_page).wants(&[]);
         assert_eq!(wants, credentials(Some(0), None, Some(1)));
     }
 
@@ -466,11 +520,10 @@ mod tests {
             control(-1, "button", "submit", "", "Deny"),
             control(-1, "button", "submit", "", "Yes, let it"),
         ];
-        let wants = look(0, &consent).wants();
-        assert_eq!(wants.kind(), Some(PageKind::Consent));
+        let wants = look(0, &consent).wants(&[]);
         assert!(matches!(wants, Wants::Consent(task) if task.click == Some(2)));
         let other = [control(-1, "button", "submit", "", "Log out")];
-        assert_eq!(look(0, &other).wants(), Wants::Nothing);
+        assert_eq!(look(0, &other).wants(&[]), Wants::Nothing);
     }
 
     #[test]
@@ -488,9 +541,9 @@ mod tests {
             user: Some(1),
             ..Named::default()
         };
-        assert_eq!(page.wants(), credentials(Some(1), Some(2), Some(3)));
+        assert_eq!(page.wants(&[]), credentials(Some(1), Some(2), Some(3)));
         page.named.consent = Some(3);
-        assert!(matches!(page.wants(), Wants::Consent(_)));
+        assert!(matches!(page.wants(&[]), Wants::Consent(_)));
     }
 
     #[test]

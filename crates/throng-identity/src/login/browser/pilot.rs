@@ -12,8 +12,8 @@ use throng_browser::{
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use url::Url;
 
-use super::super::error::Problem;
 use super::listener::{self, Listener};
+use crate::login::error::Problem;
 use crate::redact;
 
 /// CSS selectors of what else is found by what it means.
@@ -150,7 +150,7 @@ impl Pilot {
     }
 
     /// From here on all log in by the browser; says so once.
-    pub(in super::super) fn fall_back(&self, engine: Engine, why: &Problem) {
+    pub(in crate::login) fn fall_back(&self, engine: Engine, why: &Problem) {
         self.fallen.store(true, Ordering::Release);
         if !self.told.swap(true, Ordering::AcqRel) {
             self.say(&format!(

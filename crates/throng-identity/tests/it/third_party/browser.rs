@@ -17,9 +17,9 @@ use crate::provider::{Config, PASSWORD, Pages, Provider, USER, client};
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// A browser for one test.
-struct Rig {
-    pilot: Arc<Pilot>,
-    said: Arc<Mutex<Vec<String>>>,
+pub(super) struct Rig {
+    pub(super) pilot: Arc<Pilot>,
+    pub(super) said: Arc<Mutex<Vec<String>>>,
     pictures: tempfile::TempDir,
     _turn: tokio::sync::MutexGuard<'static, ()>,
 }
@@ -35,11 +35,11 @@ fn path_of(engine: Engine) -> Option<PathBuf> {
 }
 
 impl Rig {
-    async fn new(engine: Engine) -> Self {
+    pub(super) async fn new(engine: Engine) -> Self {
         Self::with(engine, |_| {}).await
     }
 
-    async fn with(engine: Engine, change: impl FnOnce(&mut PilotOptions)) -> Self {
+    pub(super) async fn with(engine: Engine, change: impl FnOnce(&mut PilotOptions)) -> Self {
         let turn = ONE_AT_A_TIME.lock().await;
         let pictures = tempfile::tempdir().unwrap();
         let said = Arc::new(Mutex::new(Vec::new()));
@@ -85,7 +85,7 @@ impl Rig {
         failed.expect_err("the login fails")
     }
 
-    fn pictures(&self) -> Vec<PathBuf> {
+    pub(super) fn pictures(&self) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.pictures.path().join("pictures"));
         entries
             .into_iter()
@@ -110,6 +110,8 @@ macro_rules! each {
         mod webkit { $(#[tokio::test] async fn $name() { super::$name(throng_browser::Engine::Webkit).await; })* }
     };
 }
+
+pub(super) use each;
 
 each!(
     every_kind_of_page_leads_to_tokens,

@@ -8,7 +8,7 @@ use http::HeaderValue;
 use throng_client::{Client, Connector};
 use throng_fuzz::{Account, Accounts};
 use throng_identity::hooks::{self, Values};
-use throng_identity::login::log_in_by_form;
+use throng_identity::login::{LoginDriver, log_in_by_form};
 use throng_identity::provision::{Identity, LoginWay};
 use throng_identity::retry::RetryPolicy;
 use throng_workflow::Scenario;
@@ -38,6 +38,7 @@ impl Users {
         identities: Vec<Identity>,
         scenario: &Scenario,
         connector: &Connector,
+        driver: &LoginDriver,
     ) -> anyhow::Result<Arc<Self>> {
         let login = match scenario.login.kind {
             LoginKind::OAuth
@@ -45,7 +46,7 @@ impl Users {
             | LoginKind::TokenExchange
             | LoginKind::Bearer
             | LoginKind::None => None,
-            LoginKind::Request | LoginKind::Form => Some(declared_login(scenario)?),
+            LoginKind::Request | LoginKind::Form => Some(declared_login(scenario, driver)?),
         };
         let authorization = scenario.monkey.authorization.clone();
         let password = |identity: &Identity| identity.password.expose().to_owned();

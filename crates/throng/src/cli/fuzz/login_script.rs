@@ -176,7 +176,11 @@ impl Place<'_> {
     }
 
     /// The form of a page: its hidden fields are sent as they come, and what the scenario doesn't name is found by its kind.
+    /// None where curl would not find the form: users log in by a browser.
     fn form(&self, login: &FormLogin) -> Option<String> {
+        if login.driver.is_by_browser() {
+            return None;
+        }
         let page = login.form.page.strip_prefix(self.origin)?;
         let mut address = vec![Piece::expansion("${URL}")];
         address.extend(self.filled(page, &[])?);

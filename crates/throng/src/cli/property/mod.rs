@@ -93,7 +93,8 @@ pub(crate) fn property(args: &PropertyArgs, output: Output) -> Result<ExitCode, 
                 let properties = prepared.file.properties.clone();
                 let saved = identities.first().map(saved).unwrap_or_default();
                 let scenario = &prepared.file.scenario;
-                let people = Users::new(identities, scenario, &prepared.connector)?;
+                let people =
+                    Users::new(identities, scenario, &prepared.connector, &prepared.driver)?;
                 let document = document(prepared, &properties, &chosen, &*people).await?;
                 let strategies = strategies(&properties, &chosen, document.as_deref())?;
                 narrator.say(&format!(

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use throng_client::Connector;
 use throng_fuzz::{Accounts, Monkey, NoAccounts};
+use throng_identity::login::LoginDriver;
 use throng_identity::provision::Identity;
 use throng_metrics::{Catalog, UserId};
 use throng_workflow::Scenario;
@@ -43,10 +44,11 @@ impl Team {
         identities: Vec<Identity>,
         scenario: &Scenario,
         connector: &Connector,
+        driver: &LoginDriver,
     ) -> anyhow::Result<Self> {
         Ok(Self {
             names: identities.iter().map(|one| one.name.clone()).collect(),
-            accounts: Users::new(identities, scenario, connector)?,
+            accounts: Users::new(identities, scenario, connector, driver)?,
         })
     }
 

@@ -127,7 +127,7 @@ pub(crate) async fn set_up(
                     "login: without `logged_in` nobody knows whether a session holds: whoever gets a cookie for his password passes for logged in",
                 );
             }
-            declared_login(scenario)?
+            declared_login(scenario, &wanted.driver)?
         }
     };
     let identities = log_users_in(wanted, made, login.clone(), narrator).await;
@@ -137,7 +137,10 @@ pub(crate) async fn set_up(
 }
 
 /// How users log in where the file says it all: by requests or by a form.
-pub(crate) fn declared_login(scenario: &Scenario) -> anyhow::Result<LoginWay> {
+pub(crate) fn declared_login(
+    scenario: &Scenario,
+    driver: &LoginDriver,
+) -> anyhow::Result<LoginWay> {
     let (places, login) = (Places::of(scenario)?, &scenario.login);
     if let Some(page) = &login.page {
         let logged_in = login.logged_in.as_ref();
@@ -146,6 +149,7 @@ pub(crate) fn declared_login(scenario: &Scenario) -> anyhow::Result<LoginWay> {
             logged_in: logged_in
                 .map(|request| places.hook("logged_in", request))
                 .transpose()?,
+            driver: driver.clone(),
             timeout: REQUEST_LIMIT,
             retry: RetryPolicy::default(),
         })));

@@ -305,7 +305,7 @@ async fn team(
         Some(login) => log_users_in(&wanted, made, login, narrator).await?,
         None => set_up(&wanted, made, narrator).await?.1,
     };
-    Team::of(identities, scenario, connector)
+    Team::of(identities, scenario, connector, &wanted.driver)
 }
 
 /// An identity with what it sends by. Whoever brings a token brings no cookies, but an HTTP target may set some.
