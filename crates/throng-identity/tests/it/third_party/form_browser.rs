@@ -173,7 +173,13 @@ async fn a_login_that_brings_no_session_says_why(engine: Engine) {
         );
     }
     assert_eq!(rig.pictures().len(), 1, "one for each user");
+    rig.pilot.rest().await;
+}
 
+#[tokio::test]
+async fn a_page_without_the_form_and_a_form_without_a_session_are_told() {
+    let rig = Rig::new(Engine::Chromium).await;
+    let url = Site::with_user("alice").start().await;
     let (problem, words) = attempt(&rig.unproven(&url, "/search/", &[]))
         .await
         .unwrap_err();
@@ -185,19 +191,9 @@ async fn a_login_that_brings_no_session_says_why(engine: Engine) {
     let (problem, words) = attempt(&rig.unproven(&url, "/none/", &[]))
         .await
         .unwrap_err();
-    // WebKit tells no status, and this page has nothing else.
-    let expected = match engine {
-        Engine::Webkit => matches!(problem, Problem::NoForm { .. }),
-        _ => matches!(problem, Problem::Status { .. }) && words.contains("404"),
-    };
-    assert!(expected, "{words}");
+    assert!(matches!(problem, Problem::Status { .. }), "{words}");
+    assert!(words.contains("404"), "{words}");
 
-    rig.pilot.rest().await;
-}
-
-#[tokio::test]
-async fn a_form_that_was_taken_is_no_session_yet() {
-    let rig = Rig::new(Engine::Chromium).await;
     let sites: [(Site, bool, Expected); 4] = [
         (
             Site {
