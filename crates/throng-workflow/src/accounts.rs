@@ -37,7 +37,7 @@ words! {
 }
 
 words! {
-    /// Who passes the pages of an OAuth login.
+    /// Who passes the pages of a login.
     PageDriver {
         /// A browser, where plain HTTP can't get on.
         Auto = "auto",
@@ -102,11 +102,11 @@ record! {
         "subject" subject: Option<Subject>;
         /// With `kind: token_exchange`: whom the token is asked for, beside the target itself.
         "audience" audience: Option<At<String>>;
-        /// With `kind: oauth`: who passes the pages; `auto` when left out, `browser` where one is named.
+        /// Where there are pages to log in on: who passes them; `auto` when left out, `browser` where one is named.
         "driver" driver: Option<PageDriver>;
-        /// With `kind: oauth`: the browser to log in by; any that is on the machine when left out.
+        /// Where there are pages to log in on: the browser for it; any that is on the machine when left out.
         "browser" browser: Option<BrowserKind>;
-        /// With `kind: oauth`: what a browser would not find on the pages by what it means.
+        /// Where there are pages to log in on: what a browser would not find on them by what it means.
         "selectors" selectors: Option<PageSelectors>;
         /// Requests that each user sends once after the login.
         "after" after: Vec<NamedRequest>;
