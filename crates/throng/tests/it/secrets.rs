@@ -107,7 +107,7 @@ pub(crate) async fn tapped_by(
 }
 
 /// Kinds of secrets, and where on the wire they are.
-const PATTERNS: [(&str, &str); 20] = [
+const PATTERNS: [(&str, &str); 21] = [
     ("token", r"(?i)\nauthorization: bearer ([^\r\n]+)"),
     ("basic", r"(?i)\nauthorization: basic ([^\r\n]+)"),
     ("cookie", r"(?i)\nset-cookie: [^=\r\n]+=([^;\r\n]+)"),
@@ -116,6 +116,7 @@ const PATTERNS: [(&str, &str); 20] = [
     ("password", r#"name="password"\r\n\r\n([^\r\n]+)"#),
     ("request token", r#"name="csrf_token"\r\n\r\n([^\r\n]+)"#),
     ("request token", r"(?:\n|&)requesttoken=([^&\s]+)"),
+    ("request token", r"(?:\n|&)csrfmiddlewaretoken=([^&\s]+)"),
     ("request token", r"(?i)\nrequesttoken: ([^\r\n]+)"),
     ("code", r"[?&\n]code=([^&\s]+)"),
     ("verifier", r"(?:\n|&)code_verifier=([^&\s]+)"),
@@ -175,7 +176,7 @@ fn percent_decoded(text: &str) -> String {
 }
 
 /// Every output of a run: both streams, the report, and all that it keeps on disk.
-fn outputs(world: &World, ended: &Ended) -> Vec<(String, Vec<u8>)> {
+fn outputs(home: &Path, ended: &Ended) -> Vec<(String, Vec<u8>)> {
     let mut outputs = vec![
         (
             "standard output".to_owned(),
@@ -186,7 +187,7 @@ fn outputs(world: &World, ended: &Ended) -> Vec<(String, Vec<u8>)> {
             ended.stderr.clone().into_bytes(),
         ),
     ];
-    files(world.home.path(), &mut outputs);
+    files(home, &mut outputs);
     outputs
 }
 
@@ -206,11 +207,7 @@ fn files(directory: &Path, into: &mut Vec<(String, Vec<u8>)>) {
 
 /// Asserts that no output holds a secret, whole or the beginning of a long one.
 #[track_caller]
-pub(crate) fn keeps_its_secrets(
-    world: &World,
-    ended: &Ended,
-    secrets: &BTreeMap<&str, Vec<String>>,
-) {
+pub(crate) fn keeps_its_secrets(home: &Path, ended: &Ended, secrets: &BTreeMap<&str, Vec<String>>) {
     let contains = |output: &[u8], secret: &str| {
         output
             .windows(secret.len())
@@ -218,7 +215,7 @@ pub(crate) fn keeps_its_secrets(
     };
     // Whatever begins like a JWT is one.
     let jwt = Regex::new("eyJ[A-Za-z0-9_-]{12,}").expect("a pattern");
-    for (name, output) in outputs(world, ended) {
+    for (name, output) in outputs(home, ended) {
         for (kind, secrets) in secrets {
             for secret in secrets {
                 // The beginnings of JWTs are all alike, and looked for below.
@@ -288,9 +285,9 @@ async fn a_run_keeps_its_secrets() {
     let seen = secrets(&recorded);
     is_rich(&seen, 3);
     assert!(seen.contains_key("registration"));
-    keeps_its_secrets(&world, &ended, &seen);
+    keeps_its_secrets(world.home.path(), &ended, &seen);
     let cleaned = world.cleanup("-vv").await.with_code(0);
-    keeps_its_secrets(&world, &cleaned, &secrets(&recorded));
+    keeps_its_secrets(world.home.path(), &cleaned, &secrets(&recorded));
 }
 
 /// With all the log there is, and a client that has a secret.
@@ -327,7 +324,7 @@ async fn not_even_the_trace_gives_a_secret_away() {
     let mut seen = secrets(&recorded);
     is_rich(&seen, 3);
     seen.insert("client secret", vec![CLIENT_SECRET.to_owned()]);
-    keeps_its_secrets(&world, &ended, &seen);
+    keeps_its_secrets(world.home.path(), &ended, &seen);
 }
 
 /// What fails is told in detail, and without the secrets in it.
@@ -351,7 +348,7 @@ async fn failures_keep_their_secrets() {
         let ended = world.run("-u 2 -d 1 -w 0 -vv").ended().await.with_code(3);
         let secrets = secrets(&recorded);
         assert!(!secrets.is_empty(), "{pattern}");
-        keeps_its_secrets(&world, &ended, &secrets);
+        keeps_its_secrets(world.home.path(), &ended, &secrets);
         assert_eq!(world.users().await, [""; 0], "{pattern}: {ended}");
     }
 }
@@ -383,7 +380,7 @@ async fn logins_of_other_kinds_keep_their_secrets() {
         let ended = ended.with_code(0);
         let seen = secrets(&recorded);
         has(&seen, &wanted);
-        keeps_its_secrets(&world, &ended, &seen);
+        keeps_its_secrets(world.home.path(), &ended, &seen);
     }
 
     // Tokens that are there already, one good, one that nobody issued.
@@ -399,7 +396,7 @@ async fn logins_of_other_kinds_keep_their_secrets() {
         let ended = started.ended().await.with_code(code);
         let seen = secrets(&recorded);
         has(&seen, &[("token", 1)]);
-        keeps_its_secrets(&world, &ended, &seen);
+        keeps_its_secrets(world.home.path(), &ended, &seen);
     }
 }
 
@@ -421,7 +418,7 @@ async fn runs_about_tokens_keep_their_secrets() {
         has(&seen, &[("token", 2), ("refresh token", 2), ("code", 2)]);
         let operations = ended.report()["summary"]["total_operations"].as_u64();
         assert!(operations > Some(0), "{scenario}: {ended}");
-        keeps_its_secrets(&world, &ended, &seen);
+        keeps_its_secrets(world.home.path(), &ended, &seen);
     });
     futures_util::future::join_all(runs).await;
 }

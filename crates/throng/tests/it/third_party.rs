@@ -3,6 +3,7 @@
 //!
 //! `cargo xtask setup` installs them. A test whose program is missing fails and says so; it is never skipped.
 
+mod browser_forms;
 mod browser_runs;
 mod browser_secrets;
 mod browsers;

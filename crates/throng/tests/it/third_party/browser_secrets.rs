@@ -58,7 +58,7 @@ fn nothing_is_told(
     recorded: &Recorded,
 ) {
     let seen = secrets(recorded);
-    keeps_its_secrets(world, ended, &seen);
+    keeps_its_secrets(world.home.path(), ended, &seen);
     let all = lines
         .iter()
         .map(|line| String::from_utf8_lossy(line).into_owned());

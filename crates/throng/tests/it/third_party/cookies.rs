@@ -41,6 +41,13 @@ impl Example {
         self
     }
 
+    /// For runs that need programs of the machine's.
+    pub(super) fn with_path(mut self) -> Self {
+        let path = std::env::var("PATH").expect("a PATH");
+        self.environment.push(("PATH", path));
+        self
+    }
+
     fn path(&self, name: &str) -> String {
         let path: &Path = &self.home.path().join(name);
         path.to_str().expect("a UTF-8 path").to_owned()
@@ -83,9 +90,9 @@ impl Example {
     }
 }
 
-/// Every step ran, and none failed; nor was one refused but those named.
+/// So many users ran every step, and none failed; nor was one refused but those named.
 #[track_caller]
-pub(super) fn all_went_well(ended: &Ended, refused: &[&str]) {
+pub(super) fn all_went_well(ended: &Ended, count: usize, refused: &[&str]) {
     let report = ended.report();
     let steps = report["steps"].as_object().expect("a table of steps");
     for (name, step) in steps {
@@ -104,7 +111,7 @@ pub(super) fn all_went_well(ended: &Ended, refused: &[&str]) {
     }
     assert_eq!(report["errors"], Value::Array(Vec::new()));
     let users = report["users"].as_object().expect("a table of users");
-    assert_eq!(users.len(), USERS, "{ended}");
+    assert_eq!(users.len(), count, "{ended}");
     for (name, user) in users {
         assert!(
             user["total_operations"].as_u64() > Some(0),
@@ -112,7 +119,7 @@ pub(super) fn all_went_well(ended: &Ended, refused: &[&str]) {
         );
     }
     assert!(
-        ended.stderr.contains(&format!("{USERS} users logged out")),
+        ended.stderr.contains(&format!("{count} users logged out")),
         "{ended}"
     );
 }

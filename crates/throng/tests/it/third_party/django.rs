@@ -7,23 +7,34 @@ use super::cookies::{Example, USERS, all_went_well};
 use super::programs::Program;
 use super::served::Served;
 use crate::docs::root;
+use crate::secrets::{BEHIND, Tap};
 use crate::support::request;
 
 /// What guards the endpoints that only a test deployment has.
-const ADMIN_TOKEN: &str = "k9-notes-admin-token-Wq";
+pub(super) const ADMIN_TOKEN: &str = "k9-notes-admin-token-Wq";
 
 /// The running site.
-struct Notes {
+pub(super) struct Notes {
     _served: Served,
-    url: String,
+    pub(super) url: String,
 }
 
 impl Notes {
     async fn start(test: &str) -> Self {
-        Self::started(test, false).await
+        Self::started(test, false, None).await
     }
 
-    async fn started(test: &str, https: bool) -> Self {
+    /// The site behind a tap, by whose address it is known.
+    pub(super) async fn behind(tap: &Tap, test: &str) -> Self {
+        let listen = format!("{BEHIND}:{}", tap.port);
+        let site = Self::started(test, false, Some(listen)).await;
+        Self {
+            url: tap.origin(),
+            ..site
+        }
+    }
+
+    async fn started(test: &str, https: bool, listen: Option<String>) -> Self {
         let home = tempfile::tempdir().expect("a temporary directory");
         let site = root().join("crates/throng/tests/it/third_party/django");
         let mut command = Command::new(Program::Django.path());
@@ -37,6 +48,9 @@ impl Notes {
             )
             .env("NOTES_ADMIN_TOKEN", ADMIN_TOKEN)
             .env("NOTES_DATABASE", home.path().join("notes.sqlite"));
+        if let Some(listen) = listen {
+            command.env("NOTES_LISTEN", listen);
+        }
         if https {
             let file = home.path().join("certificate.pem");
             std::fs::write(&file, certificate()).expect("a file");
@@ -52,7 +66,7 @@ impl Notes {
         }
     }
 
-    fn example(&self) -> Example {
+    pub(super) fn example(&self) -> Example {
         let environment = [
             ("NOTES_URL", &*self.url),
             ("NOTES_ADMIN_TOKEN", ADMIN_TOKEN),
@@ -62,11 +76,22 @@ impl Notes {
     }
 
     /// Rows of the database, and answers by step and status.
-    async fn seen(&self) -> Value {
+    pub(super) async fn seen(&self) -> Value {
         let (status, body) = request(&self.url, "GET", "/testing/seen/", "").await;
         assert_eq!(status, 200, "{body}");
         serde_json::from_str(&body).expect("JSON")
     }
+}
+
+/// What a report counted, as the site counts it.
+pub(super) fn measured(report: &Value) -> Value {
+    let mut measured = serde_json::Map::new();
+    for (name, step) in report["steps"].as_object().expect("steps") {
+        let statuses = step["statuses"].as_object().expect("statuses");
+        let of_step = statuses.iter();
+        measured.extend(of_step.map(|(status, n)| (format!("{name} {status}"), n.clone())));
+    }
+    Value::Object(measured)
 }
 
 /// A key and a certificate of its own for this machine.
@@ -80,7 +105,7 @@ fn certificate() -> String {
 async fn ten_users_of_a_django_application_keep_notes() {
     let site = Notes::start("keep_notes").await;
     let ended = site.example().run("-d 4").await.with_code(0);
-    all_went_well(&ended, &["privacy/pry", "privacy/tamper"]);
+    all_went_well(&ended, USERS, &["privacy/pry", "privacy/tamper"]);
     let report = ended.report();
     assert_eq!(report["run"]["login"], "form");
     assert_eq!(report["cleanup"]["created"], USERS, "{ended}");
@@ -89,13 +114,7 @@ async fn ten_users_of_a_django_application_keep_notes() {
     let seen = site.seen().await;
     assert_eq!(seen["users"], 0, "users are left: {ended}");
     assert_eq!(seen["notes"], 0, "notes are left: {ended}");
-    let mut measured = serde_json::Map::new();
-    for (name, step) in report["steps"].as_object().expect("steps") {
-        let statuses = step["statuses"].as_object().expect("statuses");
-        let of_step = statuses.iter();
-        measured.extend(of_step.map(|(status, n)| (format!("{name} {status}"), n.clone())));
-    }
-    assert_eq!(seen["answers"], Value::Object(measured), "{ended}");
+    assert_eq!(seen["answers"], measured(report), "{ended}");
 }
 
 /// Else the test above would prove little.
@@ -210,10 +229,10 @@ async fn a_script_logs_in_at_a_django_application_by_its_form() {
 /// Over https Django believes no request that doesn't say where it comes from, and its cookies are `Secure`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn users_of_a_django_application_say_over_https_where_they_come_from() {
-    let site = Notes::started("https", true).await;
+    let site = Notes::started("https", true, None).await;
     assert!(site.url.starts_with("https://"), "{}", site.url);
     let ended = site.example().run("-d 2 --insecure").await.with_code(0);
-    all_went_well(&ended, &["privacy/pry", "privacy/tamper"]);
+    all_went_well(&ended, USERS, &["privacy/pry", "privacy/tamper"]);
     assert_eq!(ended.report()["cleanup"]["deleted"], USERS, "{ended}");
 
     let astray = site.example().with(

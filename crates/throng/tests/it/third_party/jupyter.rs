@@ -83,7 +83,7 @@ impl Jupyter {
 async fn ten_users_of_a_jupyter_server_work_with_files() {
     let server = Jupyter::start("files").await;
     let ended = server.example(PASSWORD).run("-d 4").await.with_code(0);
-    all_went_well(&ended, &[]);
+    all_went_well(&ended, USERS, &[]);
     let report = ended.report();
     assert_eq!(report["run"]["login"], "form");
     // Nobody was created, and nobody stays.

@@ -79,14 +79,14 @@ async fn users_of_oidc_provider_keep_their_secrets() {
         ("registration", 1),
     ];
     has(&seen, &wanted);
-    keeps_its_secrets(&world, &ended, &seen);
+    keeps_its_secrets(world.home.path(), &ended, &seen);
 
     let browser = Browser::new("chromium").await;
     let flags = format!("-d 0.5 -w 0 -vvv {}", browser.flags());
     let ended = start(&world, &files, "run", "", &flags).ended().await;
     let seen = secrets(&recorded);
     has(&seen, &[("code", 4), ("verifier", 4)]);
-    keeps_its_secrets(&world, &ended.with_code(0), &seen);
+    keeps_its_secrets(world.home.path(), &ended.with_code(0), &seen);
     assert_eq!(left(world.home.path()), [""; 0]);
 }
 
@@ -121,7 +121,7 @@ async fn users_of_canaille_keep_their_secrets() {
         ("id token", 2),
     ];
     has(&seen, &wanted);
-    keeps_its_secrets(&world, &ended, &seen);
+    keeps_its_secrets(world.home.path(), &ended, &seen);
 
     // As a client that registers itself, whose redirect URI may be any.
     let browser = Browser::new("chromium").await;
@@ -132,7 +132,7 @@ async fn users_of_canaille_keep_their_secrets() {
         let ended = start(&world, &files, "login", password, &flags);
         let ended = ended.ended().await;
         let seen = secrets(&recorded);
-        keeps_its_secrets(&world, &ended.with_code(code), &seen);
+        keeps_its_secrets(world.home.path(), &ended.with_code(code), &seen);
     }
     has(&secrets(&recorded), &[("code", 3), ("password", 3)]);
     assert_eq!(left(world.home.path()), [""; 0]);
