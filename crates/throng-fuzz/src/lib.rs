@@ -25,16 +25,16 @@
 //! # }
 //! ```
 
-pub mod account;
-pub mod answer;
-pub mod check;
+mod account;
+mod answer;
+mod check;
 mod draw;
-pub mod finding;
+mod finding;
 pub mod monkey;
 pub mod openapi;
-pub mod probe;
+mod probe;
 pub mod property;
-pub mod request;
+mod request;
 mod secrets;
 pub mod shell;
 pub mod value;

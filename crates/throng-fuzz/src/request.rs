@@ -13,9 +13,9 @@ use serde_json::Value;
 use crate::answer::Answer;
 
 /// Stands in any text of a request for a text that is new each time the probe is sent, of letters and digits.
-pub const UNIQUE: &str = "{unique}";
+pub(crate) const UNIQUE: &str = "{unique}";
 /// A second such text, another one.
-pub const UNIQUE_TOO: &str = "{unique2}";
+pub(crate) const UNIQUE_TOO: &str = "{unique2}";
 
 /// One request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use url::Url;
 use crate::secret::Secret;
 
 /// Longest excerpt of a page that goes into an error, in characters.
-pub const EXCERPT_CHARS: usize = 240;
+pub(crate) const EXCERPT_CHARS: usize = 240;
 
 /// A run of token characters this long is taken for a secret. Long paths stay readable because `/` ends a run, and UUIDs (36) because
 /// `-` ends one unless the whole looks random; user names and error codes are far shorter.
@@ -33,7 +33,7 @@ const SHOWN_PARAMETERS: &[&str] = &[
 ];
 
 /// The URL without user info and fragment, and with the values of query parameters hidden unless they are known harmless.
-pub fn url(url: &Url) -> String {
+pub(crate) fn url(url: &Url) -> String {
     let mut shown = url.clone();
     shown.set_fragment(None);
     shown.set_query(None);
@@ -61,7 +61,7 @@ pub fn url(url: &Url) -> String {
 
 /// Text on one line, without the given secrets and without anything that looks like one, at most
 /// [`EXCERPT_CHARS`] long.
-pub fn text(text: &str, secrets: &[&Secret]) -> String {
+pub(crate) fn text(text: &str, secrets: &[&Secret]) -> String {
     let mut line = String::with_capacity(text.len().min(4 * EXCERPT_CHARS));
     for word in text.split_whitespace() {
         if !line.is_empty() {

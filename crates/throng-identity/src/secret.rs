@@ -1,6 +1,6 @@
 //! A string that never shows itself: passwords, tokens, codes, client secrets.
 //!
-//! This module only wraps; cleaning secrets out of other people's text is [`crate::redact`]'s work.
+//! This module only wraps; cleaning secrets out of other people's text is `crate::redact`'s work.
 
 use std::fmt;
 

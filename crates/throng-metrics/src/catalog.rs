@@ -161,13 +161,6 @@ impl Catalog {
         }
     }
 
-    /// The role of the workflow that a step belongs to.
-    pub fn role_of_step(&self, step: &StepInfo) -> WorkflowRole {
-        self.workflows
-            .get(step.workflow.0 as usize)
-            .map_or(WorkflowRole::Workflow, |workflow| workflow.role)
-    }
-
     /// The steps of a workflow, in order.
     pub fn steps_of(&self, workflow: WorkflowId) -> impl Iterator<Item = (StepId, &StepInfo)> {
         self.steps

@@ -1,34 +1,34 @@
 //! Scenario files: what they may say, and how they run.
 //!
-//! A file is read ([`node`], with places), decoded ([`model`], every mistake reported), compiled ([`compile`](mod@compile), every name
+//! A file is read (`node`, with places), decoded ([`model`], every mistake reported), compiled ([`compile`](mod@compile), every name
 //! resolved) and interpreted. Provisioning users and logging them in is the work of `throng-identity`.
 
-pub mod accounts;
+mod accounts;
 pub mod blocks;
 pub mod builtin;
 pub mod compile;
-pub mod crowd;
+mod crowd;
 mod csv;
 pub mod decode;
-pub mod directory;
+mod directory;
 pub mod drift;
 mod encode;
-pub mod file;
+mod file;
 pub mod http;
 mod http_session;
 mod logout;
 mod markup;
 mod mcp_session;
 pub mod model;
-pub mod monkey;
-pub mod node;
-pub mod path;
+mod monkey;
+mod node;
+mod path;
 pub mod playbook;
-pub mod problem;
+mod problem;
 pub mod program;
 pub mod property;
 mod renewal;
-pub mod roster;
+mod roster;
 pub mod run;
 pub mod scalar;
 pub mod schema;

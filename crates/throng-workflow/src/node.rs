@@ -155,7 +155,7 @@ impl Node {
 }
 
 /// Parses YAML (one document). Broken syntax is one problem and no tree.
-pub fn parse(source: &str, problems: &mut Problems) -> Option<Node> {
+pub(crate) fn parse(source: &str, problems: &mut Problems) -> Option<Node> {
     let options = serde_saphyr::options! {
         strict_booleans: true,
         with_snippet: false,
@@ -294,11 +294,11 @@ impl<'de> Visitor<'de> for KindVisitor {
 }
 
 /// Looks a variable of the environment up.
-pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Replaces `${NAME}` and `${NAME:-default}` in every text (`$${` stands for a literal `${`). With `tolerate_missing`, a
 /// variable that is not set is left as it stands and returned instead of being a problem.
-pub fn substitute(
+pub(crate) fn substitute(
     root: &mut Node,
     environment: Lookup<'_>,
     tolerate_missing: bool,

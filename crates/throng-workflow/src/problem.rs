@@ -299,13 +299,13 @@ impl Problems {
 }
 
 /// The advice for a placeholder that lost its quotes.
-pub fn quote_it(placeholder: &str) -> String {
+pub(crate) fn quote_it(placeholder: &str) -> String {
     format!("did you mean `\"{placeholder}\"`? In YAML braces make a map: put it in quotes")
 }
 
 /// What a node is, in words for a message: its kind, and its text when it is short. Never the text of a value that came
 /// out of the environment, which may be a secret.
-pub fn describe(node: &Node) -> String {
+pub(crate) fn describe(node: &Node) -> String {
     if node.from_environment {
         return "a value from the environment".to_owned();
     }
@@ -330,7 +330,7 @@ pub fn describe(node: &Node) -> String {
 }
 
 /// The advice for an unknown word: the nearest known one, else all of them when they are few.
-pub fn suggest(found: &str, known: &[&str]) -> String {
+pub(crate) fn suggest(found: &str, known: &[&str]) -> String {
     match nearest(found, known.iter().copied()) {
         Some(word) => format!("did you mean `{word}`?"),
         None if known.is_empty() => "none is known here".to_owned(),
@@ -348,7 +348,10 @@ pub fn suggest(found: &str, known: &[&str]) -> String {
 }
 
 /// The word nearest to `found`, if one is near enough to be a likely slip of the keyboard.
-pub fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(
+    found: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let lower = found.to_lowercase();
     known
         .into_iter()

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub use process::Process;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, Row, TransactionBehavior, params};
 
 use crate::directory::Directory;
 
@@ -392,24 +392,6 @@ impl Ledger {
             "e.state NOT IN ('deleted', 'stays') AND e.run = ?1",
             params![run.0],
         )
-    }
-
-    /// A run's process, if the run is known.
-    pub fn process_of(&self, run: &RunId) -> Result<Option<Process>, LedgerError> {
-        self.with(|connection| {
-            connection
-                .query_row(
-                    "SELECT pid, process FROM runs WHERE id = ?1",
-                    params![run.0],
-                    |row| {
-                        Ok(Process {
-                            pid: row.get(0)?,
-                            mark: row.get(1)?,
-                        })
-                    },
-                )
-                .optional()
-        })
     }
 
     fn entries(

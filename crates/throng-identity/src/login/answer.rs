@@ -94,11 +94,11 @@ impl<'a> Answers<'a> {
             Page::Login(document, login) | Page::Identifier(document, login) => {
                 self.credentials(url, &document, &login)
             }
-            Page::Consent(_, consent) => {
+            Page::Consent(consent) => {
                 let submission = consent.form.submit(&[], Some(consent.button));
                 Self::submitted(url, Purpose::Consent, submission)
             }
-            Page::AutoSubmit(_, form) => {
+            Page::AutoSubmit(form) => {
                 Self::submitted(url, Purpose::Forward, form.submit(&[], None))
             }
             Page::Refresh(target) => Ok(Step::get(Purpose::Follow, target)),

@@ -1,6 +1,6 @@
 //! Forms that the scenario names: a login whose session is the cookies, and a registration.
 //!
-//! Both walk as an OAuth login does (`walk`) and read pages with the same eyes ([`crate::pages`]); what differs is
+//! Both walk as an OAuth login does (`walk`) and read pages with the same eyes (`crate::pages`); what differs is
 //! where they begin, and how is known that they have arrived.
 
 use std::time::{Duration, Instant};

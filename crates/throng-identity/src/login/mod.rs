@@ -1,7 +1,7 @@
 //! Logging one user in: over plain HTTP, without a browser and without a listening port, or by a browser ([`browser`]).
 //!
 //! [`log_in`] walks from the authorization endpoint to the redirect URI as a browser would, hop by hop with the identity's own
-//! cookies, answers the pages on the way ([`crate::pages`]) and exchanges the code. It retries what may be passing (a
+//! cookies, answers the pages on the way (`crate::pages`) and exchanges the code. It retries what may be passing (a
 //! dead connection, 429, 5xx), never a refused password. [`log_in_by_form`] does the same from a login page to a session of
 //! cookies.
 

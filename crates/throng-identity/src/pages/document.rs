@@ -8,7 +8,7 @@ use super::trouble;
 
 /// A page's title, messages and forms. Holds no tree: cheap to keep beside an error.
 #[derive(Debug, Default)]
-pub struct Document {
+pub(crate) struct Document {
     /// `<title>`, on one line.
     pub title: String,
     /// Texts of elements that are marked as errors or alerts.
@@ -32,7 +32,7 @@ const TEXT_KEPT: usize = 600;
 
 impl Document {
     /// Parses the page at `url`. Never fails: broken markup is read as a browser would.
-    pub fn parse(url: &Url, html: &str) -> Self {
+    pub(crate) fn parse(url: &Url, html: &str) -> Self {
         let tree = Html::parse_document(html);
         let mut document = Self::default();
         let mut scripts = 0;
@@ -108,7 +108,7 @@ impl Document {
         document
     }
     /// What the page says to a person: its title and its errors, or else the start of its text. Not cleaned of secrets.
-    pub fn says(&self) -> String {
+    pub(crate) fn says(&self) -> String {
         let body = if self.errors.is_empty() {
             self.text.clone()
         } else {

@@ -11,13 +11,13 @@ use std::fmt;
 use url::Url;
 use url::form_urlencoded;
 
-pub use button::{Sends, sends};
+pub(crate) use button::{Sends, sends};
 pub(super) use login::best_user_field;
-pub use login::{Consent, Login, find_consent, find_identifier, find_login, find_with};
+pub(crate) use login::{Consent, Login, find_consent, find_identifier, find_login, find_with};
 
 /// `GET` or `POST`; a `dialog` form sends nothing and counts as `GET`, the default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FormMethod {
+pub(crate) enum FormMethod {
     /// The fields become the query.
     Get,
     /// The fields become the body.
@@ -26,7 +26,7 @@ pub enum FormMethod {
 
 impl FormMethod {
     /// Reads a `method` attribute.
-    pub fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         if text.trim().eq_ignore_ascii_case("post") {
             Self::Post
         } else {
@@ -37,7 +37,7 @@ impl FormMethod {
 
 /// A form with its fields in document order.
 #[derive(Debug, Clone)]
-pub struct Form {
+pub(crate) struct Form {
     /// The `action` attribute as written.
     pub action: String,
     /// The resolved action; none if it is no http(s) address.
@@ -56,7 +56,7 @@ pub struct Form {
 
 /// What a control is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FieldKind {
+pub(crate) enum FieldKind {
     /// `type=hidden`.
     Hidden,
     /// Any field for typing, `textarea` included.
@@ -81,7 +81,7 @@ pub enum FieldKind {
 
 /// One control. `Debug` leaves its value out, which may be a form token.
 #[derive(Clone)]
-pub struct Field {
+pub(crate) struct Field {
     /// Its name in what is sent; a field without one is not sent.
     pub name: String,
     /// The `id` attribute.
@@ -105,7 +105,7 @@ pub struct Field {
 }
 
 /// A form filled in and ready to be sent. `Debug` shows no value: one of them is the password.
-pub struct Submission {
+pub(crate) struct Submission {
     /// Where to; with the fields as its query when the method is `GET`.
     pub url: Url,
     /// How.
@@ -160,7 +160,7 @@ impl Form {
     }
 
     /// Nothing in it for a person but perhaps a button.
-    pub fn only_hidden(&self) -> bool {
+    pub(crate) fn only_hidden(&self) -> bool {
         !self.fields.is_empty()
             && self
                 .fields
@@ -170,7 +170,7 @@ impl Form {
     }
 
     /// The names of the fields that something can be put into, in document order.
-    pub fn names(&self) -> Vec<&str> {
+    pub(crate) fn names(&self) -> Vec<&str> {
         let fields = self.fields.iter();
         let mut names: Vec<&str> = fields
             .filter(|field| field.kind != FieldKind::Submit && !field.name.is_empty())
@@ -181,13 +181,13 @@ impl Form {
     }
 
     /// Whether it has fields of all these names.
-    pub fn has(&self, names: &[&str]) -> bool {
+    pub(crate) fn has(&self, names: &[&str]) -> bool {
         let has = |name: &&str| self.fields.iter().any(|field| field.name == *name);
         names.iter().all(has)
     }
 
     /// The names of the fields for typing that are required and have nothing in them, neither from the page nor `filled`.
-    pub fn unfilled(&self, filled: &[(usize, &str)]) -> Vec<&str> {
+    pub(crate) fn unfilled(&self, filled: &[(usize, &str)]) -> Vec<&str> {
         let typed = |kind| matches!(kind, FieldKind::Text | FieldKind::Password);
         let fields = self.fields.iter().enumerate();
         fields
@@ -202,7 +202,7 @@ impl Form {
 
     /// The pairs that a browser would send: hidden and preset fields as they are, `filled` values in place of the page's,
     /// required boxes ticked, and the pressed button's name and value at its place.
-    pub fn entries<'a>(
+    pub(crate) fn entries<'a>(
         &'a self,
         filled: &[(usize, &'a str)],
         pressed: Option<usize>,
@@ -239,7 +239,11 @@ impl Form {
     }
 
     /// Fills the form in. Nothing when its action is a script.
-    pub fn submit(&self, filled: &[(usize, &str)], pressed: Option<usize>) -> Option<Submission> {
+    pub(crate) fn submit(
+        &self,
+        filled: &[(usize, &str)],
+        pressed: Option<usize>,
+    ) -> Option<Submission> {
         let button = pressed.and_then(|at| self.fields.get(at));
         let own_action = button
             .and_then(|b| b.form_action.as_ref())

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use memchr::memmem;
 
 /// The start tag (`<input ...>`) of the element with this id; `id="..."` or `id='...'`.
-pub fn element_with_id<'a>(html: &'a str, id: &str) -> Option<&'a str> {
+pub(crate) fn element_with_id<'a>(html: &'a str, id: &str) -> Option<&'a str> {
     for quote in ['"', '\''] {
         let marker = format!("id={quote}{id}{quote}");
         for at in memmem::find_iter(html.as_bytes(), marker.as_bytes()) {
@@ -22,7 +22,7 @@ pub fn element_with_id<'a>(html: &'a str, id: &str) -> Option<&'a str> {
 }
 
 /// The value of the first attribute of this name anywhere in the text, entities resolved.
-pub fn first_attribute<'a>(html: &'a str, name: &str) -> Option<Cow<'a, str>> {
+pub(crate) fn first_attribute<'a>(html: &'a str, name: &str) -> Option<Cow<'a, str>> {
     let marker = format!("{name}=");
     memmem::find_iter(html.as_bytes(), marker.as_bytes())
         .find_map(|at| attribute(tag_around(html, at)?, name))
@@ -44,7 +44,7 @@ fn tag_around(html: &str, at: usize) -> Option<&str> {
 }
 
 /// An attribute's value in a start tag, entities resolved; the empty string for an attribute without value.
-pub fn attribute<'a>(tag: &'a str, name: &str) -> Option<Cow<'a, str>> {
+pub(crate) fn attribute<'a>(tag: &'a str, name: &str) -> Option<Cow<'a, str>> {
     let inner = tag
         .strip_prefix('<')?
         .trim_end_matches('>')
@@ -84,7 +84,7 @@ pub fn attribute<'a>(tag: &'a str, name: &str) -> Option<Cow<'a, str>> {
 }
 
 /// Resolves character references: numbers and the names that escaping functions write.
-pub fn unescape(text: &str) -> Cow<'_, str> {
+pub(crate) fn unescape(text: &str) -> Cow<'_, str> {
     if !text.contains('&') {
         return Cow::Borrowed(text);
     }

@@ -3,22 +3,22 @@
 //! Pages we know by name (Nextcloud's, which scripts render) are recognised by a few markers in the raw text, which costs
 //! microseconds even on half a megabyte; only other pages are parsed as HTML, for ordinary forms.
 
-pub mod document;
-pub mod form;
-pub mod markers;
-pub mod nextcloud;
+pub(crate) mod document;
+pub(crate) mod form;
+pub(crate) mod markers;
+pub(crate) mod nextcloud;
 mod purpose;
-pub mod registration;
-pub mod trouble;
+pub(crate) mod registration;
+pub(crate) mod trouble;
 
-pub use document::Document;
-pub use form::{Field, FieldKind, Form, FormMethod};
+pub(crate) use document::Document;
+pub(crate) use form::{Form, FormMethod};
 
 use url::Url;
 
 /// What to do with a page.
 #[derive(Debug)]
-pub enum Page {
+pub(crate) enum Page {
     /// Nextcloud's script-rendered login page.
     NextcloudLogin(nextcloud::LoginPage),
     /// Nextcloud's page whose script goes back to the authorization endpoint.
@@ -30,9 +30,9 @@ pub enum Page {
     /// A form that asks for the user name only (the first of two pages).
     Identifier(Document, form::Login),
     /// A form that only needs a button pressed: the consent.
-    Consent(Document, form::Consent),
+    Consent(form::Consent),
     /// A form that the page's script submits by itself (`response_mode=form_post`, SAML bindings).
-    AutoSubmit(Document, Form),
+    AutoSubmit(Form),
     /// `<meta http-equiv="refresh">`.
     Refresh(Url),
     /// Nothing that a plain client can act on.
@@ -40,7 +40,7 @@ pub enum Page {
 }
 
 /// Reads a page found at `url`.
-pub fn read(url: &Url, html: &str) -> Page {
+pub(crate) fn read(url: &Url, html: &str) -> Page {
     if let Some(page) = nextcloud::LoginPage::find(html) {
         return Page::NextcloudLogin(page);
     }
@@ -58,7 +58,7 @@ pub fn read(url: &Url, html: &str) -> Page {
         return Page::Identifier(document, login);
     }
     if let Some(consent) = form::find_consent(&document.forms) {
-        return Page::Consent(document, consent);
+        return Page::Consent(consent);
     }
     // After the consent: pages of choices have scripts too, and a choice is not to be skipped.
     if let Some(form) = document
@@ -66,8 +66,7 @@ pub fn read(url: &Url, html: &str) -> Page {
         .iter()
         .find(|form| document.submits_itself && form.only_hidden())
     {
-        let form = form.clone();
-        return Page::AutoSubmit(document, form);
+        return Page::AutoSubmit(form.clone());
     }
     match document.refresh.clone() {
         Some(target) => Page::Refresh(target),

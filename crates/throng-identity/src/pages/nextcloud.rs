@@ -14,7 +14,7 @@ use super::markers::{attribute, element_with_id, first_attribute};
 use crate::secret::Secret;
 
 /// `/login`: filled in by script from hidden inputs with base64-encoded JSON.
-pub struct LoginPage {
+pub(crate) struct LoginPage {
     /// The CSRF token to be sent as `requesttoken`.
     pub request_token: Secret,
     /// Where the server goes after the login.
@@ -41,7 +41,7 @@ impl fmt::Debug for LoginPage {
 
 impl LoginPage {
     /// The page, if this is one.
-    pub fn find(html: &str) -> Option<Self> {
+    pub(crate) fn find(html: &str) -> Option<Self> {
         // Every Nextcloud page has a request token; the login page alone has its redirect target (newer versions
         // leave that out when there is none) together with the element that its script fills.
         let redirect: Option<String> = initial_state(html, "core-loginRedirectUrl");
@@ -63,7 +63,7 @@ impl LoginPage {
 }
 
 /// `/apps/oidc/redirect`: a page shown after the login, whose script calls the authorization endpoint once more.
-pub struct RedirectPage {
+pub(crate) struct RedirectPage {
     /// The authorization request's parameters as the page carries them, for the case that the caller doesn't remember it.
     pub parameters: Vec<(&'static str, String)>,
 }
@@ -79,7 +79,7 @@ impl fmt::Debug for RedirectPage {
 
 impl RedirectPage {
     /// The page, if this is one.
-    pub fn find(html: &str) -> Option<Self> {
+    pub(crate) fn find(html: &str) -> Option<Self> {
         let tag = element_with_id(html, "oidc-redirect")?;
         let known = [
             ("data-client-id", "client_id"),
@@ -101,7 +101,7 @@ impl RedirectPage {
     }
 
     /// The authorization endpoint beside this page, with the page's own query or its data.
-    pub fn authorize_url(&self, page: &Url) -> Option<Url> {
+    pub(crate) fn authorize_url(&self, page: &Url) -> Option<Url> {
         let mut url = page.join("authorize").ok()?;
         url.set_query(page.query().filter(|query| query.contains("client_id=")));
         if url.query().is_none() {
@@ -116,7 +116,7 @@ impl RedirectPage {
 
 /// `/apps/oidc/consent`: `<div id="oidc-consent" data-client-name data-scopes data-client-id>`.
 #[derive(Debug)]
-pub struct ConsentPage {
+pub(crate) struct ConsentPage {
     /// The CSRF token, sent as the header `requesttoken`.
     pub request_token: Secret,
     /// The scopes that the client asks for, to be granted as they are.
@@ -125,7 +125,7 @@ pub struct ConsentPage {
 
 impl ConsentPage {
     /// The page, if this is one.
-    pub fn find(html: &str) -> Option<Self> {
+    pub(crate) fn find(html: &str) -> Option<Self> {
         let tag = element_with_id(html, "oidc-consent")?;
         Some(Self {
             request_token: Secret::new(first_attribute(html, "data-requesttoken")?.into_owned()),
@@ -136,7 +136,7 @@ impl ConsentPage {
     }
 
     /// Where the grant is posted: `grant` below the page.
-    pub fn grant_url(page: &Url) -> Url {
+    pub(crate) fn grant_url(page: &Url) -> Url {
         let mut url = page.clone();
         url.set_query(None);
         url.set_fragment(None);

@@ -5,7 +5,7 @@ use super::purpose::is_mail;
 
 /// A form to register with.
 #[derive(Debug, Clone)]
-pub struct Registration {
+pub(crate) struct Registration {
     /// The form.
     pub form: Form,
     /// Index of the field for the user's name.
@@ -25,7 +25,7 @@ const ELSEWHERE: &[&str] = &[
 
 /// The form to register with: shown, with a password field; one that asks for a new password before any other, and one that has
 /// all of the `wanted` fields before that.
-pub fn find(forms: &[Form], wanted: &[&str]) -> Option<Registration> {
+pub(crate) fn find(forms: &[Form], wanted: &[&str]) -> Option<Registration> {
     let has = |form: &Form, name: &str| form.fields.iter().any(|field| field.name == name);
     let shown = forms.iter().filter(|form| !form.hidden && !form.scripted);
     shown

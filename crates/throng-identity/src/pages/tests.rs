@@ -236,7 +236,7 @@ fn consent_presses_yes_and_never_no() {
     ];
     for (html, want) in cases {
         match (page(html), want) {
-            (Page::Consent(_, consent), Some(want)) => {
+            (Page::Consent(consent), Some(want)) => {
                 assert_eq!(
                     sent(&consent.form, &[], Some(consent.button)).1,
                     want,
@@ -252,7 +252,7 @@ fn consent_presses_yes_and_never_no() {
 #[test]
 fn pages_that_go_on_by_themselves_are_followed() {
     let html = r#"<body onload="document.forms[0].submit()"><form method=post action="http://app/cb"><input type=hidden name=code value=c></form>"#;
-    let Page::AutoSubmit(_, form) = page(html) else {
+    let Page::AutoSubmit(form) = page(html) else {
         panic!("not recognised")
     };
     assert_eq!(
@@ -320,7 +320,7 @@ proptest! {
                 let filled: Vec<_> = login.user.into_iter().chain(login.password).map(|i| (i, "v")).collect();
                 login.form.submit(&filled, login.button);
             }
-            Page::Consent(_, consent) => { consent.form.submit(&[], Some(consent.button)); }
+            Page::Consent(consent) => { consent.form.submit(&[], Some(consent.button)); }
             _ => {}
         }
     }

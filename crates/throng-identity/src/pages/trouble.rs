@@ -13,7 +13,7 @@ const LOCKED: &[&str] = &[
 const OF_ACCOUNT: &[&str] = &["account", "user", "login", "you"];
 
 /// Whether a message says that the account is locked.
-pub fn says_locked(text: &str) -> bool {
+pub(crate) fn says_locked(text: &str) -> bool {
     let text = text.to_lowercase();
     let words: Vec<&str> = text.split(|c: char| !c.is_alphanumeric()).collect();
     let says = |known: &[&str]| words.iter().any(|word| known.contains(word));
@@ -22,7 +22,7 @@ pub fn says_locked(text: &str) -> bool {
 }
 
 /// The captcha that an address of a frame or script is of.
-pub fn captcha_of_address(address: &str) -> Option<&'static str> {
+pub(crate) fn captcha_of_address(address: &str) -> Option<&'static str> {
     let address = address.to_ascii_lowercase();
     // The one without a task scores visitors in the background, and shows nothing.
     if address.contains("size=invisible") {
@@ -42,7 +42,7 @@ pub fn captcha_of_address(address: &str) -> Option<&'static str> {
 }
 
 /// The captcha that an element of these classes is the place for.
-pub fn captcha_of_class(class: &str) -> Option<&'static str> {
+pub(crate) fn captcha_of_class(class: &str) -> Option<&'static str> {
     match class {
         "g-recaptcha" => Some("reCAPTCHA"),
         "h-captcha" => Some("hCaptcha"),
@@ -52,12 +52,12 @@ pub fn captcha_of_class(class: &str) -> Option<&'static str> {
 }
 
 /// A field, or a picture, for a captcha of the application's own.
-pub fn is_captcha_name(name: &str) -> bool {
+pub(crate) fn is_captcha_name(name: &str) -> bool {
     name.to_ascii_lowercase().contains("captcha")
 }
 
 /// Marks, in small letters, of pages that let a visitor on only after a script has worked for a while.
-pub const CHALLENGES: &[&str] = &[
+pub(crate) const CHALLENGES: &[&str] = &[
     "/cdn-cgi/challenge-platform/",
     "_cf_chl_opt",
     "enable javascript and cookies to continue",
@@ -69,7 +69,7 @@ pub const CHALLENGES: &[&str] = &[
 ];
 
 /// Whether a page is one that tries whether its visitor is a browser.
-pub fn is_challenge(html: &str) -> bool {
+pub(crate) fn is_challenge(html: &str) -> bool {
     let html = html.to_ascii_lowercase();
     CHALLENGES.iter().any(|mark| html.contains(mark))
 }

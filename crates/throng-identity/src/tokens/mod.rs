@@ -366,12 +366,6 @@ impl TokenCell {
         }
     }
 
-    /// Whether the provider can be asked to revoke tokens.
-    pub fn can_revoke(&self) -> bool {
-        let source = self.0.source.as_ref();
-        source.is_some_and(|source| source.authorization().revocation_endpoint.is_some())
-    }
-
     /// Counts of renewals.
     pub fn stats(&self) -> TokenStats {
         self.0.state().stats

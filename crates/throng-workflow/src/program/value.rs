@@ -146,7 +146,7 @@ pub enum SaveFrom {
     Header(HeaderName),
     /// The first group of a match in the body.
     Regex(Regex),
-    /// A cookie, by its place in [`Request::cookies`].
+    /// A cookie, by its place in [`super::Request::cookies`].
     Cookie(usize, String),
 }
 

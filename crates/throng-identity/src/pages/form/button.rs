@@ -67,7 +67,7 @@ pub(super) fn grants(button: &Field) -> usize {
 
 /// Whether pressing a button sends a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sends {
+pub(crate) enum Sends {
     /// It says so.
     Yes,
     /// It says nothing of the kind.
@@ -77,7 +77,7 @@ pub enum Sends {
 }
 
 /// What a button's words say about whether it sends a login.
-pub fn sends(button: &Field) -> Sends {
+pub(crate) fn sends(button: &Field) -> Sends {
     const SENDING: &[&str] = &[
         "login", "logon", "signin", "submit", "next", "continue", "enter", "go", "ok",
     ];

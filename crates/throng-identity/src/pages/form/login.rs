@@ -6,7 +6,7 @@ use crate::pages::purpose;
 
 /// A form to log in with: which of its fields takes the name and which the password.
 #[derive(Debug, Clone)]
-pub struct Login {
+pub(crate) struct Login {
     /// The form.
     pub form: Form,
     /// Index of the user field; none when the page only asks for the password.
@@ -19,7 +19,7 @@ pub struct Login {
 
 /// A form that asks for consent, and the button that gives it.
 #[derive(Debug, Clone)]
-pub struct Consent {
+pub(crate) struct Consent {
     /// The form.
     pub form: Form,
     /// Index of the button that grants.
@@ -83,7 +83,7 @@ pub(in crate::pages) fn best_user_field(form: &Form, before: usize) -> Option<(u
 
 /// The form to log in with: shown, with all the `wanted` fields and with one password field that is not for a new password;
 /// one by which users are made only if there is nothing better.
-pub fn find_login(forms: &[Form], wanted: &[&str]) -> Option<Login> {
+pub(crate) fn find_login(forms: &[Form], wanted: &[&str]) -> Option<Login> {
     let mut best: Option<(u32, Login)> = None;
     let shown = forms.iter().filter(|form| !form.hidden && !form.scripted);
     for form in shown.filter(|form| form.has(wanted)) {
@@ -126,7 +126,7 @@ pub fn find_login(forms: &[Form], wanted: &[&str]) -> Option<Login> {
 
 impl Login {
     /// It asks for a new password: a registration, or a change of password.
-    pub fn asks_for_new_password(&self) -> bool {
+    pub(crate) fn asks_for_new_password(&self) -> bool {
         let passwords = self.form.fields.iter();
         let mut passwords = passwords.filter(|field| field.kind == FieldKind::Password);
         let new = |field: &Field| field.autocomplete.contains("new-password");
@@ -135,7 +135,7 @@ impl Login {
 }
 
 /// The first shown form that has fields of all these names, if there are any.
-pub fn find_with(forms: &[Form], names: &[&str]) -> Option<Login> {
+pub(crate) fn find_with(forms: &[Form], names: &[&str]) -> Option<Login> {
     let mut shown = forms.iter().filter(|form| !form.hidden && !form.scripted);
     names.first()?;
     let form = shown.find(|form| form.has(names))?;
@@ -148,7 +148,7 @@ pub fn find_with(forms: &[Form], names: &[&str]) -> Option<Login> {
 }
 
 /// A shown form that asks for the user's name but for no password.
-pub fn find_identifier(forms: &[Form]) -> Option<Login> {
+pub(crate) fn find_identifier(forms: &[Form]) -> Option<Login> {
     forms
         .iter()
         .filter(|form| !form.hidden && !form.scripted)
@@ -173,7 +173,7 @@ pub fn find_identifier(forms: &[Form]) -> Option<Login> {
 }
 
 /// A shown form without anything to type, with a button that grants.
-pub fn find_consent(forms: &[Form]) -> Option<Consent> {
+pub(crate) fn find_consent(forms: &[Form]) -> Option<Consent> {
     forms
         .iter()
         .filter(|form| !form.hidden && !form.scripted)
