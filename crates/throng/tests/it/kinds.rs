@@ -206,10 +206,14 @@ async fn an_enterprise_says_who_its_users_are() {
 
 /// Runs the shipped workflows with two users and looks at what it takes to get so many tokens, at least.
 async fn whole_run(world: &World, tokens: u64) {
-    let command = world.command(arguments(
-        world,
-        "-u 2 -d 3 -w 0 -vvv --workload note_share",
-    ));
+    whole_run_with(world, "", tokens).await;
+}
+
+/// [`whole_run`] with further flags.
+pub(crate) async fn whole_run_with(world: &World, flags: &str, tokens: u64) {
+    let flags = format!("-u 2 -d 3 -w 0 -vvv --workload note_share{flags}");
+    let mut command = world.command(arguments(world, &flags));
+    command.env("PATH", std::env::var_os("PATH").expect("a PATH"));
     let ended = run(world, command).await.with_code(0);
     shows_nothing(&ended);
     let report = ended.report();
@@ -220,6 +224,22 @@ async fn whole_run(world: &World, tokens: u64) {
     assert_eq!(count(report, "/summary/failed_operations"), 0, "{ended}");
     assert!(token_requests(world) >= tokens, "{ended}");
     assert!(world.users().await.is_empty(), "{ended}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_without_a_page_takes_no_browser() {
+    let world = World::new().await;
+    for login in [
+        "client_credentials",
+        "token_exchange\n  subject: { value: given }",
+    ] {
+        nextcloud(&world, &format!("kind: {login}"));
+        let command = world.command(arguments(&world, "-u 2 --browser chromium"));
+        let ended = run(&world, command).await.with_code(2);
+        let kind = login.split('\n').next().expect("a kind");
+        let wanted = format!("this login, of kind `{kind}`, has none");
+        assert!(ended.stderr.contains(&wanted), "{ended}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

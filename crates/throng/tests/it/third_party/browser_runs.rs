@@ -6,6 +6,7 @@ use rustix::process::Signal;
 use tokio::sync::MutexGuard;
 
 use super::browsers::ONE_AT_A_TIME;
+use crate::kinds::{nextcloud, whole_run_with};
 use crate::support::{ADMIN_PASSWORD, Ended, World, eventually};
 
 const RUN: &str = "--workload baseline -d 0.5 -w 0";
@@ -158,6 +159,21 @@ async fn a_signal_ends_the_browser_too() {
     running.ended().await.with_code(105);
     eventually("nothing is left", || left(home).is_empty()).await;
     assert_eq!(world.users().await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_by_a_browser_is_exchanged_for_a_token() {
+    let browser = Browser::new("chromium").await;
+    let world = World::new().await;
+    nextcloud(&world, "kind: token_exchange");
+    whole_run_with(&world, &format!(" {}", browser.flags()), 4).await;
+    let counts = world.sandbox.journal().counts().counts;
+    // Only a browser asks for what no page of the provider's has: its icon.
+    let asked = counts
+        .iter()
+        .any(|count| &*count.route == "(none)" && count.status == 404);
+    assert!(asked, "{counts:?}");
+    assert_eq!(left(world.home.path()), [""; 0]);
 }
 
 #[tokio::test]
