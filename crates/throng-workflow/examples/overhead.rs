@@ -48,7 +48,7 @@ impl Driver for Nobody {
         "run"
     }
 
-    async fn ready(&self, _: u32) -> Readied {
+    async fn ready(&self, _: u32, _: Duration) -> Readied {
         Readied::default()
     }
 

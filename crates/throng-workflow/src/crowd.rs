@@ -439,8 +439,8 @@ impl Driver for Crowd {
         &self.options.run_id
     }
 
-    async fn ready(&self, user: u32) -> Readied {
-        self.member(user).ready().await
+    async fn ready(&self, user: u32, limit: Duration) -> Readied {
+        self.member(user).ready(limit).await
     }
 
     fn conceal(&self, user: u32, task: &Prepared<'_>, text: String) -> String {

@@ -428,7 +428,7 @@ impl<'a> Play<'a> {
             refused: None,
             renew: true,
         };
-        let readied = self.crowd.ready(actor.user).await;
+        let readied = self.crowd.ready(actor.user, task.timeout).await;
         // Waited for before the step begins: it's no part of the target's time.
         let permit = self.cx.permit().await;
         let abort = &self.cx.stop().abort;

@@ -14,7 +14,7 @@ use throng_identity::challenge::Challenge;
 use throng_identity::tokens::{
     Freshness, Recovery, Refusal, TokenAction, TokenAnswer, TokenError, TokenStats,
 };
-use throng_metrics::FailureKind;
+use throng_metrics::{Failure, FailureKind};
 
 use crate::crowd::{Member, exchange};
 use crate::http_session::{Sender, carries_token};
@@ -104,8 +104,9 @@ pub(crate) struct Told {
 }
 
 impl Member {
-    /// Renews a token that is over, and begins to renew one that soon will be.
-    pub(crate) async fn ready(&self) -> Readied {
+    /// Renews a token that is over, and begins to renew one that soon will be. It is waited for as long as `limit` says; the
+    /// renewal itself goes on.
+    pub(crate) async fn ready(&self, limit: Duration) -> Readied {
         let Some(tokens) = &self.tokens else {
             return Readied::default();
         };
@@ -117,9 +118,14 @@ impl Member {
             Freshness::Due => drop(tokens.ensure_fresh().await),
             Freshness::Expired => {
                 let begun = Instant::now();
-                let renewed = tokens.ensure_fresh().await;
+                let renewed = tokio::time::timeout(limit, tokens.ensure_fresh()).await;
                 met.waited = Some(begun.elapsed());
-                result = renewed.map_err(|error| failure(FailureKind::Auth, &error.to_string()));
+                result = match renewed {
+                    Ok(renewed) => {
+                        renewed.map_err(|error| failure(FailureKind::Auth, &error.to_string()))
+                    }
+                    Err(_) => Err(no_token_within(limit)),
+                };
             }
         }
         Readied {
@@ -150,7 +156,7 @@ impl Member {
         performed
     }
 
-    /// With another token, as often as that may help.
+    /// With another token, as often as that may help. Tokens are waited for as long as one call may take, all together.
     async fn persevere(
         &self,
         way: &Way<'_>,
@@ -168,17 +174,21 @@ impl Member {
             };
             met.refusals += 1;
             let begun = Instant::now();
-            let helped = recovery.after(tokens, &token, refusal).await;
+            let rest = task.timeout.saturating_sub(waited);
+            let helped = recovery.after(tokens, &token, refusal);
+            let helped = tokio::time::timeout(rest, helped).await;
             waited += begun.elapsed();
-            match helped {
-                Ok(true) => {}
+            let failed = match helped {
+                Ok(Ok(true)) => None,
                 // What the target said says more.
-                Ok(false) | Err(TokenError::Scopes { .. }) => break,
-                Err(error) => {
-                    performed.ended = None;
-                    performed.result = Err(failure(FailureKind::Auth, &error.to_string()));
-                    break;
-                }
+                Ok(Ok(false) | Err(TokenError::Scopes { .. })) => break,
+                Ok(Err(error)) => Some(failure(FailureKind::Auth, &error.to_string())),
+                Err(_) => Some(no_token_within(task.timeout)),
+            };
+            if let Some(failed) = failed {
+                performed.ended = None;
+                performed.result = Err(failed);
+                break;
             }
             token = tokens.header();
             let again = way.send(self, task, Some(&token)).await;
@@ -262,6 +272,12 @@ impl Member {
             self.tell(tokens, TokenUse::default());
         }
     }
+}
+
+/// The authorization server kept a step waiting for too long.
+fn no_token_within(limit: Duration) -> Failure {
+    let text = format!("no new token within {limit:?}");
+    failure_with(FailureKind::Timeout, "no new token in time", &text)
 }
 
 fn answered(answer: TokenAnswer) -> Performed {

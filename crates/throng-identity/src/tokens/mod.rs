@@ -315,7 +315,14 @@ impl TokenCell {
         let Some(enrolment) = used.enrolment.clone() else {
             return Ok(false);
         };
-        let moved = enrolment.follow(&used).await;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "who asks awaits it; given up half-way, a client would be registered that nobody knows"
+        )]
+        let following = tokio::spawn(async move { enrolment.follow(&used).await });
+        let moved = following.await.map_err(|_| TokenError::Lost {
+            user: self.0.user.clone(),
+        })?;
         let moved = moved.map_err(|source| TokenError::Moved {
             user: self.0.user.clone(),
             source: Arc::new(source),

@@ -30,8 +30,8 @@ pub trait Driver: Send + Sync + 'static {
     /// A text that is unique to this run.
     fn run_id(&self) -> &str;
 
-    /// Makes a user ready for a step, off the measured path: renews a token that is due.
-    fn ready(&self, user: u32) -> impl Future<Output = Readied> + Send;
+    /// Makes a user ready for a step, off the measured path: renews a token that is due. That takes `limit` at most.
+    fn ready(&self, user: u32, limit: Duration) -> impl Future<Output = Readied> + Send;
 
     /// A message about a step without what only this user may know: cookies, tokens, keys.
     fn conceal(&self, _user: u32, _task: &Prepared<'_>, text: String) -> String {

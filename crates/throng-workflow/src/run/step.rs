@@ -192,7 +192,7 @@ impl<D: Driver> Execution<'_, D> {
         let readied = if as_it_is {
             Readied::default()
         } else {
-            self.driver.ready(user).await
+            self.driver.ready(user, step.timeout).await
         };
         let permit = self.cx.permit().await;
         if mode == Mode::Steps && self.cx.stop().abort.is_cancelled() {
@@ -231,6 +231,7 @@ impl<D: Driver> Execution<'_, D> {
             listen.hold(permit.take());
         }
         self.used_tokens(user, ready.readied.tokens.as_deref());
+        let asked = ready.readied.result.is_ok();
         let performed = match ready.readied.result {
             Ok(()) => self.driver.perform(user, prepared).await,
             Err(failure) => Performed::failed(failure),
@@ -254,7 +255,9 @@ impl<D: Driver> Execution<'_, D> {
         };
         let result = match (result, until) {
             (Err(failure), Some((until, _)))
-                if failure.kind == FailureKind::Timeout && prepared.timeout < step.timeout =>
+                if asked
+                    && failure.kind == FailureKind::Timeout
+                    && prepared.timeout < step.timeout =>
             {
                 Err(not_met(until, &failure.example))
             }

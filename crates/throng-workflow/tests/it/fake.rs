@@ -63,7 +63,7 @@ impl Driver for Fake {
         "run"
     }
 
-    async fn ready(&self, _: u32) -> Readied {
+    async fn ready(&self, _: u32, _: Duration) -> Readied {
         Readied::default()
     }
 

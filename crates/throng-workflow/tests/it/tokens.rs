@@ -303,6 +303,70 @@ async fn who_expects_the_403_is_refused_and_nobody_steps_up() {
     stage.close().await;
 }
 
+/// Nobody waits for longer than a step may take, and what was waited for is told.
+async fn a_hanging_token_endpoint_ends_steps(knobs: Knobs, steps: &str, step: &str, cause: &str) {
+    let (_home, path) = alone("kind: oauth", steps);
+    let stage = stage(2, &path, "alone", knobs.clone()).await;
+    let hanging = Knobs {
+        endpoints: vec![EndpointKnob {
+            pattern: format!("POST {TOKEN_ENDPOINT}"),
+            latency: Some(Latency {
+                fixed_ms: 3_600_000.0,
+                jitter: None,
+            }),
+            error_rate: None,
+            error: Default::default(),
+            stall: None,
+        }],
+        ..knobs
+    };
+    stage.sandbox.knobs().set(hanging).unwrap();
+    let outcome = stage.run_cold(Duration::from_secs(2)).await;
+    let tally = stage.step(&outcome, step);
+    assert!(tally.failed > 1, "{}", tally.failed);
+    let failures = errors(&outcome);
+    assert!(
+        failures.iter().all(|failure| failure.contains(cause)),
+        "{failures:?}"
+    );
+    let waits = outcome.tally.token_waits();
+    assert_eq!(waits.count(), tally.failed);
+    assert!(
+        waits.min() >= Duration::from_millis(150),
+        "{:?}",
+        waits.min()
+    );
+    // They ended by themselves, not with the run: whose end would have cut them off.
+    assert_eq!(tally.unfinished, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewal_that_hangs_before_a_step_ends_it_in_its_own_time() {
+    let knobs = Knobs {
+        token_lifetime_s: 1,
+        ..Knobs::default()
+    };
+    let steps = "      - pause: 1100ms
+      - search: { call: nc_notes_search_notes, with: { query: a }, timeout: 150ms }
+";
+    let cause = "no new token within 150ms";
+    a_hanging_token_endpoint_ends_steps(knobs, steps, "search", cause).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewal_that_hangs_after_a_401_ends_the_step_in_its_own_time() {
+    let knobs = Knobs {
+        token_lifetime_s: 1,
+        token_lifetime_told_s: Some(3600),
+        ..Knobs::default()
+    };
+    let steps = "      - pause: 1100ms
+      - search: { call: nc_notes_search_notes, with: { query: a }, timeout: 150ms }
+";
+    let cause = "no new token within 150ms";
+    a_hanging_token_endpoint_ends_steps(knobs, steps, "search", cause).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_that_lives_shorter_than_was_said_is_renewed_after_each_401() {
     let (_home, path) = alone(
