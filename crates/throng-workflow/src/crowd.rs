@@ -21,7 +21,7 @@ use throng_metrics::{Failure, FailureKind};
 
 use crate::http_session::{Sender, hide_saved, mask, secret_headers};
 use crate::logout::Logout;
-use crate::renewal::{Told, Way, options};
+use crate::renewal::{Told, Way};
 use crate::run::failure::failure;
 use crate::run::{Driver, Performed, Prepared, Readied, Task, UserNames};
 
@@ -458,9 +458,7 @@ impl Driver for Crowd {
         let way = match (&member.seat, &self.target, &task.task) {
             // Rare beside calls.
             (_, _, Task::Token(action)) => return Box::pin(member.act(*action, task)).await,
-            (Seat::Mcp(session), Target::Mcp(_), _) => {
-                Way::Mcp(session, options(task, &self.options.headers))
-            }
+            (Seat::Mcp(session), Target::Mcp(_), _) => Way::Mcp(session, &self.options.headers),
             (Seat::Http(client), Target::Http(base), _) => Way::Http(client, base),
             _ => return Performed::failed(misfit()),
         };

@@ -158,11 +158,6 @@ impl Counters {
 }
 
 impl Program {
-    /// The steps of the workload that use a token as it is: a 401 is their answer.
-    pub fn not_renewing(&self) -> Vec<StepId> {
-        self.those(|step| !step.renew)
-    }
-
     /// Whether a step of the workload revokes a token.
     pub fn revokes(&self) -> bool {
         let revoking = |step: &Step| {

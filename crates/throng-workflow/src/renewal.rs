@@ -23,6 +23,8 @@ use crate::run::failure::{failure, failure_with};
 use crate::run::{Performed, Prepared, Readied, Reply, TokenUse};
 
 const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
+/// What stands before the phase in it.
+const PHASE: &str = ",throng.phase=";
 
 /// What an answer says of the user's token.
 pub(crate) fn refusal(status: StatusCode, headers: &HeaderMap) -> Option<Box<Refusal>> {
@@ -34,8 +36,8 @@ pub(crate) fn refusal(status: StatusCode, headers: &HeaderMap) -> Option<Box<Ref
 
 /// How a user's call goes to the target.
 pub(crate) enum Way<'a> {
-    /// By an MCP session, which takes the token from its cell.
-    Mcp(&'a Session, CallOptions),
+    /// By an MCP session, which takes the token from its cell, with these headers.
+    Mcp(&'a Session, &'a [(HeaderName, HeaderValue)]),
     /// By plain HTTP.
     Http(&'a Client, &'a Base),
 }
@@ -46,10 +48,18 @@ impl Way<'_> {
         member: &Member,
         task: &Prepared<'_>,
         token: Option<&HeaderValue>,
+        baggage: Option<&HeaderValue>,
     ) -> Performed {
         match self {
-            Self::Mcp(session, options) => {
-                let sent = send(session, &task.task, options, task.wants_value).await;
+            Self::Mcp(session, headers) => {
+                let mut all = Vec::with_capacity(headers.len() + 1);
+                all.extend(baggage.map(|value| (BAGGAGE, value.clone())));
+                all.extend_from_slice(headers);
+                let options = CallOptions {
+                    timeout: task.timeout,
+                    headers: all,
+                };
+                let sent = send(session, &task.task, &options, task.wants_value).await;
                 Performed {
                     ended: sent.ended,
                     sent: sent.sent,
@@ -70,7 +80,7 @@ impl Way<'_> {
                     wants_value: task.wants_value,
                     authorization: token,
                     saved: &member.saved,
-                    baggage: task.baggage,
+                    baggage,
                 };
                 exchange(sender, &task.task).await
             }
@@ -137,10 +147,10 @@ impl Member {
     /// A call, sent again where another token may help.
     pub(crate) async fn perform(&self, way: Way<'_>, task: &Prepared<'_>) -> Performed {
         let Some(tokens) = &self.tokens else {
-            return way.send(self, task, None).await;
+            return way.send(self, task, None, task.baggage).await;
         };
         let token = tokens.header();
-        let mut performed = way.send(self, task, Some(&token)).await;
+        let mut performed = way.send(self, task, Some(&token), task.baggage).await;
         if way.may_be_helped(task, &performed) {
             // Rare, and large: it must not make every step's future so.
             return Box::pin(self.persevere(&way, task, tokens, token, performed)).await;
@@ -168,6 +178,7 @@ impl Member {
         let mut met = TokenUse::default();
         let mut waited = Duration::ZERO;
         let mut recovery = Recovery::default();
+        let marked = task.baggage.and_then(again);
         while way.may_be_helped(task, &performed) {
             let Some(refusal) = performed.denied.as_deref() else {
                 break;
@@ -191,7 +202,7 @@ impl Member {
                 break;
             }
             token = tokens.header();
-            let again = way.send(self, task, Some(&token)).await;
+            let again = way.send(self, task, Some(&token), marked.as_ref()).await;
             met.retries += 1;
             performed = Performed {
                 sent: again.sent.saturating_add(performed.sent),
@@ -300,13 +311,25 @@ fn answered(answer: TokenAnswer) -> Performed {
     }
 }
 
-/// How an MCP call is made for a step.
-pub(crate) fn options(task: &Prepared<'_>, headers: &[(HeaderName, HeaderValue)]) -> CallOptions {
-    let mut all = Vec::with_capacity(headers.len() + 1);
-    all.extend(task.baggage.map(|value| (BAGGAGE, value.clone())));
-    all.extend_from_slice(headers);
-    CallOptions {
-        timeout: task.timeout,
-        headers: all,
+/// A `baggage` header for a call that is sent again: whoever counts a step's calls by their phase takes it for no other.
+fn again(baggage: &HeaderValue) -> Option<HeaderValue> {
+    let (step, _) = baggage.to_str().ok()?.split_once(PHASE)?;
+    HeaderValue::from_str(&format!("{step}{PHASE}again")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_is_sent_again_says_so() {
+        for baggage in [
+            &crate::compile::baggage("a b", "c"),
+            &crate::compile::baggage("a b", "c,throng.phase=x"),
+        ] {
+            let again = again(&baggage.measured).unwrap();
+            let step = baggage.warmup.to_str().unwrap().replace("warmup", "");
+            assert_eq!(again.to_str().unwrap(), format!("{step}again"));
+        }
     }
 }

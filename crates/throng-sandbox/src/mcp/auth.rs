@@ -53,7 +53,13 @@ pub(super) async fn authorized(
     let token = bearer(request.headers()).map(str::to_owned);
     let caller = match caller(&state, token.as_deref()).await {
         Ok(caller) => caller,
-        Err(response) => return response,
+        Err(response) => {
+            let owner = token.and_then(|token| owner(&state, &token));
+            if let (Some(note), Some(user)) = (request.extensions().get::<Note>(), owner) {
+                note.user(&user);
+            }
+            return response;
+        }
     };
     if let Some(note) = request.extensions().get::<Note>() {
         note.user(&caller.user);
@@ -99,6 +105,12 @@ async fn caller(state: &AppState, token: Option<&str>) -> Result<Caller, Respons
         }
         Err(error) => Err(unauthorized(state, &error.to_string())),
     }
+}
+
+/// Whose a token of our own is, good or not.
+fn owner(state: &AppState, token: &str) -> Option<String> {
+    let token = state.store.access_token(token).ok()??;
+    Some(token.user)
 }
 
 /// An outside provider's users have an account here from the first time that they are seen.

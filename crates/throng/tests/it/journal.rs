@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use throng_sandbox::{Count, Entry, Journal, Outcome, Server};
+use throng_sandbox::{Count, Entry, Journal, Server};
 
 /// Calls by step (`workflow/step`) and user.
 pub(crate) type Calls = BTreeMap<(String, String), u64>;
@@ -17,12 +17,11 @@ pub(crate) fn measured(journal: &Journal) -> Calls {
     calls(journal, |count| is_measured(count.phase.as_deref()))
 }
 
-/// The calls of steps that a condition holds for. One that was refused for its token reached no tool, and was sent again.
+/// The calls of steps that a condition holds for.
 pub(crate) fn calls(journal: &Journal, wanted: impl Fn(&Count) -> bool) -> Calls {
     let mut calls = Calls::new();
     for count in journal.counts().counts {
-        let refused_token = count.user.is_none() && count.outcome == Outcome::HttpError;
-        if count.server == Server::Mcp && !refused_token && wanted(&count) {
+        if count.server == Server::Mcp && wanted(&count) {
             let step = count.step.as_deref().unwrap_or_default().to_owned();
             let user = count.user.as_deref().unwrap_or_default().to_owned();
             *calls.entry((step, user)).or_default() += count.count;

@@ -257,6 +257,64 @@ workflows:
     assert_eq!(at(&report, "/ground_truth/agrees"), true, "{report}");
 }
 
+/// Some calls of one step are sent again after their 403, others give up before there is a better token: each is one call.
+#[test]
+fn calls_that_are_sent_again_now_and_then_are_counted_as_the_sandbox_counts_them() {
+    let home = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| home.path().join(name).to_string_lossy().into_owned();
+    let scenario = r#"name: stepup
+target: { url: "http://localhost:8001/mcp" }
+directory: { kind: nextcloud, url: "${NEXTCLOUD_HOST}", admin: "${NEXTCLOUD_USERNAME}", password: "${NEXTCLOUD_PASSWORD}" }
+login:
+  kind: oauth
+  scopes: [openid, profile]
+  after:
+    - app_password:
+        get: "{directory.url}/ocs/v2.php/core/getapppassword"
+        basic: ["{user.name}", "{user.password}"]
+        headers: { OCS-APIRequest: "true", Accept: application/json }
+        save: { app_password: $.ocs.data.apppassword }
+    - provision_mcp:
+        post: "{target.origin}/api/v1/users/{user.name}/app-password"
+        basic: ["{user.name}", "{app_password}"]
+sandbox:
+  knobs:
+    scope_challenges: true
+    endpoints: [{ match: POST /login, latency: { fixed_ms: 400 } }]
+thresholds: [token_step_ups>0]
+workflows:
+  look:
+    actors: [me]
+    steps:
+      - search: { call: nc_notes_search_notes, with: { query: a }, timeout: 150ms }
+"#;
+    std::fs::write(path("stepup.yaml"), scenario).expect("written");
+    let (file, report) = (path("stepup.yaml"), path("report.json"));
+    let arguments = "run FILE --sandbox -u 4 -d 2 -w 0 --pause 0.01 -q --output REPORT";
+    let arguments: Vec<&str> = arguments
+        .split(' ')
+        .map(|word| match word {
+            "FILE" => &*file,
+            "REPORT" => &*report,
+            word => word,
+        })
+        .collect();
+    let output = crate::docs::throng(home.path(), &arguments);
+    let said = crate::docs::said(&output);
+    let report = std::fs::read_to_string(report).expect("a report");
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    let counter = |name: &str| count(&report, &format!("/counters/{name}"));
+    assert_eq!(counter("token_step_ups"), 4, "{said}");
+    let (refusals, retries) = (counter("token_refusals"), counter("token_retries"));
+    assert!(0 < retries && retries < refusals, "{retries} of {refusals}");
+    assert_eq!(
+        count(&report, "/summary/failed_operations"),
+        refusals - retries,
+        "{said}"
+    );
+    assert_eq!(at(&report, "/ground_truth/agrees"), true, "{report}");
+}
+
 /// Without refresh tokens there's nothing left but to log in again.
 #[tokio::test]
 async fn tokens_that_cannot_be_renewed_are_fetched_by_a_new_login() {

@@ -30,7 +30,6 @@ struct Count {
     phase: Option<String>,
     step: Option<String>,
     user: Option<String>,
-    outcome: String,
     status: u16,
     count: u64,
 }
@@ -47,7 +46,6 @@ pub(crate) async fn compare(
     url: &str,
     catalog: &Catalog,
     tally: &Tally,
-    not_renewing: &[StepId],
 ) -> anyhow::Result<GroundTruth> {
     let request = Request::get(format!(
         "{}/__sandbox/journal/counts",
@@ -65,36 +63,23 @@ pub(crate) async fn compare(
     let (redirects, calls): (Vec<Count>, Vec<Count>) = counts
         .counts
         .into_iter()
-        .partition(|count| (300..400).contains(&count.status) || is_scope_challenge(count));
-    let answers: Vec<String> = not_renewing
-        .iter()
-        .map(|step| catalog.step_key(*step))
-        .collect();
+        .partition(|count| (300..400).contains(&count.status));
     Ok(differences(
-        &journal(&calls, &answers),
-        &journal(&redirects, &answers),
+        &journal(&calls),
+        &journal(&redirects),
         &measured(catalog, tally),
     ))
 }
 
-/// A 403 of the MCP server itself: like a redirect, it's followed by the call with another token, or it's the answer.
-fn is_scope_challenge(count: &Count) -> bool {
-    count.server == "mcp" && count.status == 403 && count.outcome == "http_error"
-}
-
-/// The journal's calls in the measured phase. A call that was refused for its token never reached a tool and was sent
-/// again: it's no call of its own, but for steps that use a token as it is. At the provider only steps about tokens say whose
-/// they are.
-fn journal(counts: &[Count], answers: &[String]) -> Calls {
+/// The journal's calls in the measured phase. What was sent again with another token is in none of these phases: it is one
+/// call with what it was sent for. At the provider only steps about tokens say whose they are.
+fn journal(counts: &[Count]) -> Calls {
     let mut calls = Calls::new();
     for count in counts {
         let measured = matches!(count.phase.as_deref(), Some("measured" | "finally"));
-        let refused_token =
-            count.server == "mcp" && count.user.is_none() && count.outcome == "http_error";
         if let Some(step) = &count.step
             && matches!(count.server.as_str(), "mcp" | "integr8scode" | "nextcloud")
             && measured
-            && (!refused_token || answers.contains(step))
         {
             *calls
                 .entry((step.clone(), count.user.clone().unwrap_or_default()))
@@ -228,24 +213,24 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_token_is_no_call() {
-        let count = |user: Option<&str>, outcome: &str| Count {
+    fn what_is_sent_again_is_no_other_call() {
+        let count = |phase: &str, status: u16, count: u64| Count {
             server: "mcp".to_owned(),
-            phase: Some("measured".to_owned()),
+            phase: Some(phase.to_owned()),
             step: Some("a/x".to_owned()),
-            user: user.map(str::to_owned),
-            outcome: outcome.to_owned(),
-            status: 200,
-            count: 1,
+            user: Some("u1".to_owned()),
+            status,
+            count,
         };
+        // Of five that were refused, two were sent again, and one of these was refused once more; the others ended so.
         let counts = [
-            count(None, "http_error"),
-            count(Some("u1"), "ok"),
-            count(None, "planted_error"),
+            count("measured", 403, 4),
+            count("measured", 401, 1),
+            count("again", 200, 1),
+            count("again", 403, 1),
+            count("finally", 200, 2),
+            count("warmup", 200, 9),
         ];
-        let sum = |answers: &[String]| journal(&counts, answers).values().sum::<u64>();
-        assert_eq!(sum(&[]), 2);
-        // Where a token is used as it is, its refusal is the answer.
-        assert_eq!(sum(&["a/x".to_owned()]), 3);
+        assert_eq!(journal(&counts), calls(&[("a/x", "u1", 7)]));
     }
 }

@@ -117,9 +117,8 @@ async fn execute(
     if let (Some(sandbox), Some(outcome)) = (&sandbox, &worked.outcome) {
         let catalog = worked.catalog.as_ref();
         let catalog = catalog.unwrap_or(&prepared.file.program.catalog);
-        let not_renewing = prepared.file.program.not_renewing();
         let (client, url) = (&made.client, &sandbox.ready.url);
-        match ground_truth::compare(client, url, catalog, &outcome.tally, &not_renewing).await {
+        match ground_truth::compare(client, url, catalog, &outcome.tally).await {
             Ok(compared) => truth = Some(compared),
             Err(error) => narrator.warn(&format!("{error:#}")),
         }
