@@ -177,9 +177,13 @@ async fn by_http(walk: &mut Walk<'_>, visitor: Visitor<'_>) -> Result<(), Failur
             step = next;
             continue;
         }
+        walk.check_challenge(&exchange)?;
         walk.check_status(&exchange)?;
         let html = String::from_utf8_lossy(&exchange.body);
         let page = pages::read(&step.url, &html);
+        if !answers.sent_password() {
+            walk.taken_for(&page);
+        }
         let next = if answers.sent_password() {
             match page {
                 // Nextcloud's page says itself what is wrong with it.

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use throng_client::Exchange;
 use url::Url;
 
 use super::LoginPlan;
@@ -12,9 +11,9 @@ use super::answer::Answers;
 use super::callback::{self, Response};
 use super::error::{Failure, Problem};
 use super::token::{self, Tokens};
-use super::walk::{PageKind, Purpose, Step, Walk};
+use super::walk::{Purpose, Step, Walk};
 use crate::discovery::Authorization;
-use crate::pages::{self, Page, trouble::is_challenge};
+use crate::pages;
 use crate::pkce::Pkce;
 use crate::registration::OAuthClient;
 use crate::retry;
@@ -40,9 +39,7 @@ impl Walk<'_> {
                     self.check_status(&exchange)?;
                     let html = String::from_utf8_lossy(&exchange.body);
                     let page = pages::read(&step.url, &html);
-                    if let Some(kind) = taken_for(&page) {
-                        self.taken_for(kind);
-                    }
+                    self.taken_for(&page);
                     answers.answer(&step.url, page, &exchange).await?
                 }
             };
@@ -52,20 +49,6 @@ impl Walk<'_> {
             }
             step = next;
         }
-    }
-
-    /// Fails where the page tries whether a browser is there.
-    fn check_challenge(&self, exchange: &Exchange) -> Result<(), Failure> {
-        let status = exchange.status;
-        let refuses = matches!(status.as_u16(), 403 | 405 | 429 | 503);
-        if refuses && is_challenge(&String::from_utf8_lossy(&exchange.body)) {
-            return Err(Problem::Challenge {
-                status,
-                stayed: false,
-            }
-            .into());
-        }
-        Ok(())
     }
 
     /// Exchanges the code (RFC 6749 section 4.1.3, RFC 7636 section 4.5, RFC 8707 section 2.2). The id token among the tokens is not
@@ -142,17 +125,4 @@ impl Walk<'_> {
         }
         Ok(exchange.body)
     }
-}
-
-/// What a page is taken for, in the words that are shown.
-pub(super) fn taken_for(page: &Page) -> Option<PageKind> {
-    Some(match page {
-        Page::NextcloudLogin(_) => PageKind::Login,
-        Page::Login(_, login) if login.user.is_some() => PageKind::Login,
-        Page::Login(..) => PageKind::Password,
-        Page::Identifier(..) => PageKind::User,
-        Page::NextcloudConsent(_) | Page::Consent(..) => PageKind::Consent,
-        Page::NextcloudRedirect(_) | Page::AutoSubmit(..) | Page::Refresh(_) => PageKind::Forward,
-        Page::Unknown(_) => return None,
-    })
 }

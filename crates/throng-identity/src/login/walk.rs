@@ -10,6 +10,8 @@ use url::Url;
 
 use super::callback::is_callback;
 use super::error::{At, Failure, Problem};
+use crate::pages::Page;
+use crate::pages::trouble::is_challenge;
 use crate::redact;
 use crate::retry;
 use crate::secret::Secret;
@@ -50,6 +52,18 @@ pub enum PageKind {
 }
 
 impl PageKind {
+    fn of(page: &Page) -> Option<Self> {
+        Some(match page {
+            Page::NextcloudLogin(_) => Self::Login,
+            Page::Login(_, login) if login.user.is_some() => Self::Login,
+            Page::Login(..) => Self::Password,
+            Page::Identifier(..) => Self::User,
+            Page::NextcloudConsent(_) | Page::Consent(..) => Self::Consent,
+            Page::NextcloudRedirect(_) | Page::AutoSubmit(..) | Page::Refresh(_) => Self::Forward,
+            Page::Unknown(_) => return None,
+        })
+    }
+
     /// In words.
     pub fn words(self) -> &'static str {
         match self {
@@ -230,8 +244,8 @@ impl<'a> Walk<'a> {
     }
 
     /// Notes what the page of the last hop was taken for.
-    pub(super) fn taken_for(&mut self, kind: PageKind) {
-        if let Some(hop) = self.hops.last_mut() {
+    pub(super) fn taken_for(&mut self, page: &Page) {
+        if let (Some(kind), Some(hop)) = (PageKind::of(page), self.hops.last_mut()) {
             hop.taken_for = Some(kind);
         }
     }
@@ -384,6 +398,20 @@ impl<'a> Walk<'a> {
             ..Step::post(step.purpose, target, &content_type, body)
         };
         Ok(Some(again))
+    }
+
+    /// Fails where the page tries whether a browser is there.
+    pub(super) fn check_challenge(&self, exchange: &Exchange) -> Result<(), Failure> {
+        let status = exchange.status;
+        let refuses = matches!(status.as_u16(), 403 | 405 | 429 | 503);
+        if refuses && is_challenge(&String::from_utf8_lossy(&exchange.body)) {
+            return Err(Problem::Challenge {
+                status,
+                stayed: false,
+            }
+            .into());
+        }
+        Ok(())
     }
 
     pub(super) fn check_status(&self, exchange: &Exchange) -> Result<(), Failure> {

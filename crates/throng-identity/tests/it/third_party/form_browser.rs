@@ -252,7 +252,7 @@ async fn a_page_without_the_form_and_a_form_without_a_session_are_told() {
 }
 
 #[tokio::test]
-async fn auto_takes_a_browser_for_a_form_that_a_script_makes() {
+async fn auto_takes_a_browser_for_a_form_that_a_script_makes_or_guards() {
     let rig = Rig::new(Engine::Chromium).await;
     let site = Site::with_user("alice");
     let url = site.start().await;
@@ -262,8 +262,8 @@ async fn auto_takes_a_browser_for_a_form_that_a_script_makes() {
     };
     attempt(&by_form("/login/")).await.unwrap();
     assert!(!by_form("/app/").driver.is_by_browser());
-    for _ in 0..2 {
-        let client = attempt(&by_form("/app/")).await.unwrap();
+    for page in ["/guarded/", "/app/"] {
+        let client = attempt(&by_form(page)).await.unwrap();
         assert_eq!(session_of(&client, &url).as_deref(), Some("good"));
     }
     let said = rig.said.lock().unwrap().clone();
@@ -271,5 +271,13 @@ async fn auto_takes_a_browser_for_a_form_that_a_script_makes() {
         .iter()
         .filter(|text| text.starts_with("fell back to chromium"));
     assert_eq!(fell.count(), 1, "{said:?}");
+
+    let by_http = login(format!("{url}/guarded/"), &[]);
+    let (problem, words) = attempt(&by_http).await.unwrap_err();
+    let challenge = Problem::Challenge {
+        status: http::StatusCode::FORBIDDEN,
+        stayed: false,
+    };
+    assert_eq!(problem.to_string(), challenge.to_string(), "{words}");
     rig.pilot.rest().await;
 }
