@@ -127,11 +127,7 @@ pub struct DirectoryOverrides {
 
 impl Overrides {
     fn apply(&self, root: &mut Node) {
-        let mut set = |path: &str, flag: &'static str, value: Option<String>| {
-            if let Some(value) = value {
-                root.set(path, Node::text(value, flag));
-            }
-        };
+        let mut set = |path: &str, flag, value| set(root, path, flag, value);
         let span = |duration: Option<Duration>| {
             duration.map(|duration| format!("{}us", duration.as_micros()))
         };
@@ -153,71 +149,65 @@ impl Overrides {
         set("users.from", "--users-from", self.users_from.clone());
         set("load.seed", "--seed", self.seed.map(|n| n.to_string()));
         set("workload", "--workload", self.workload.clone());
-        let kind = root.get("directory").and_then(|it| it.get("kind"));
-        let is_scim = matches!(kind.map(|node| &node.kind), Some(Kind::Text(kind)) if kind == DirectoryKind::Scim.word());
-        let below = self.directory.scim.filter(|_| is_scim).unwrap_or_default();
-        let host = self.directory.url.as_ref();
-        if self.directory.admin.is_some() && is_scim {
-            // Another way to log in than the one that is given now.
-            for other in ["token", "before", "headers"] {
-                root.remove(&format!("directory.{other}"));
-            }
-        }
-        let mut set = |path: &str, flag: &'static str, value: Option<String>| {
-            if let Some(value) = value {
-                root.set(path, Node::text(value, flag));
-            }
-        };
-        set(
-            "directory.url",
-            "--host",
-            host.map(|host| format!("{host}{below}")),
-        );
-        set("directory.admin", "--admin", self.directory.admin.clone());
         set("login.client.id", "--client-id", self.client_id.clone());
-        // A file without a directory can be given one by flags: the kind that has an address.
-        let has_kind = |root: &Node| {
-            root.get("directory")
-                .is_some_and(|d| d.get("kind").is_some())
-        };
-        if self.directory.url.is_some() && !has_kind(root) {
-            let kind = DirectoryKind::default().word();
-            root.set("directory.kind", Node::text(kind, "--host"));
-        }
-        let mut secret = |path: &str, flag: &'static str, value: &Option<Secret>| {
-            if let Some(value) = value {
-                // Marked like a value of the environment, so that no message shows it.
-                root.set(
-                    path,
-                    Node {
-                        from_environment: true,
-                        ..Node::text(value.expose(), flag)
-                    },
-                );
-            }
-        };
-        secret(
-            "directory.password",
-            "--admin-password",
-            &self.directory.password,
-        );
-        secret(
-            "login.client.secret",
-            "--client-secret",
-            &self.client_secret,
-        );
+        let secret = self.client_secret.as_ref();
+        set_secret(root, "login.client.secret", "--client-secret", secret);
+        self.directory.apply(root);
         if !self.thresholds.is_empty() {
             let mut all = match root.get("thresholds").map(|node| &node.kind) {
                 Some(Kind::List(items)) => items.clone(),
                 _ => Vec::new(),
             };
-            all.extend(
-                self.thresholds
-                    .iter()
-                    .map(|text| Node::text(text.as_str(), "--threshold")),
-            );
+            let added = self.thresholds.iter();
+            all.extend(added.map(|text| Node::text(text.as_str(), "--threshold")));
             root.set("thresholds", Node::list(all, "--threshold"));
         }
+    }
+}
+
+impl DirectoryOverrides {
+    fn apply(&self, root: &mut Node) {
+        let kind = root.get("directory").and_then(|it| it.get("kind"));
+        let is_scim = matches!(kind.map(|node| &node.kind), Some(Kind::Text(kind)) if kind == DirectoryKind::Scim.word());
+        let below = self.scim.filter(|_| is_scim).unwrap_or_default();
+        let url = self.url.as_ref().map(|url| format!("{url}{below}"));
+        if self.admin.is_some() && is_scim {
+            // Another way to log in than the one that is given now.
+            for other in ["token", "before", "headers"] {
+                root.remove(&format!("directory.{other}"));
+            }
+        }
+        set(root, "directory.url", "--host", url);
+        set(root, "directory.admin", "--admin", self.admin.clone());
+        let password = self.password.as_ref();
+        set_secret(root, "directory.password", "--admin-password", password);
+        // A file without a directory can be given one by flags: the kind that has an address.
+        let has_kind = |root: &Node| {
+            root.get("directory")
+                .is_some_and(|d| d.get("kind").is_some())
+        };
+        if self.url.is_some() && !has_kind(root) {
+            let kind = DirectoryKind::default().word();
+            root.set("directory.kind", Node::text(kind, "--host"));
+        }
+    }
+}
+
+/// Puts what a flag says in the place of what the file says, if the flag was given.
+fn set(root: &mut Node, path: &str, flag: &'static str, value: Option<String>) {
+    if let Some(value) = value {
+        root.set(path, Node::text(value, flag));
+    }
+}
+
+/// The same with what is marked like a value of the environment, so that no message shows it.
+fn set_secret(root: &mut Node, path: &str, flag: &'static str, value: Option<&Secret>) {
+    if let Some(value) = value {
+        let node = Node {
+            from_environment: true,
+            ..Node::text(value.expose(), flag)
+        };
+        root.set(path, node);
     }
 }
 

@@ -125,37 +125,12 @@ pub(crate) fn fill(
         for twice in named_twice(&listed) {
             own.add(twice.0, twice.1);
         }
-        let shared = scenario.users.password.as_ref();
-        let has_shared = shared.is_some_and(|password| !password.0.expose().is_empty());
-        if needs_password(&scenario.login) && !has_shared {
-            for user in listed.iter().filter(|user| user.password.is_none()) {
-                // One whose file could not be read has been told of.
-                if user.password_file.is_none() {
-                    own.add_with_help(
-                        user.mark,
-                        format!(
-                            "`{}` has no password, which `login: {{ kind: {} }}` needs",
-                            user.name.value,
-                            scenario.login.kind.word()
-                        ),
-                        "fill in `password` or `password_file`; or give `users.password`, where all have the same",
-                    );
-                }
-            }
-        }
-        if scenario.login.kind == LoginKind::Bearer && scenario.login.token.is_none() {
-            for user in listed.iter().filter(|user| user.token.is_none()) {
-                // One whose file could not be read has been told of.
-                if user.token_file.is_none() {
-                    let message = format!(
-                        "`{}` has no token, which `login: {{ kind: bearer }}` needs",
-                        user.name.value
-                    );
-                    let help = "fill in `token` or `token_file`; or give `login.token`, where all have the same";
-                    own.add_with_help(user.mark, message, help);
-                }
-            }
-        }
+        check_credentials(
+            &listed,
+            &scenario.login,
+            scenario.users.password.as_ref(),
+            &mut own,
+        );
         roster.users = listed;
     }
     if own.is_empty() {
@@ -167,6 +142,45 @@ pub(crate) fn fill(
         take(&mut roster.users, count, &path, problems);
     }
     problems.absorb(own);
+}
+
+/// Reports users who lack what the login takes, and no other way gives them.
+fn check_credentials(
+    listed: &[Listed],
+    login: &Login,
+    shared: Option<&SecretText>,
+    problems: &mut Problems,
+) {
+    let has_shared = shared.is_some_and(|password| !password.0.expose().is_empty());
+    if needs_password(login) && !has_shared {
+        for user in listed.iter().filter(|user| user.password.is_none()) {
+            // One whose file could not be read has been told of.
+            if user.password_file.is_none() {
+                problems.add_with_help(
+                    user.mark,
+                    format!(
+                        "`{}` has no password, which `login: {{ kind: {} }}` needs",
+                        user.name.value,
+                        login.kind.word()
+                    ),
+                    "fill in `password` or `password_file`; or give `users.password`, where all have the same",
+                );
+            }
+        }
+    }
+    if login.kind == LoginKind::Bearer && login.token.is_none() {
+        for user in listed.iter().filter(|user| user.token.is_none()) {
+            // One whose file could not be read has been told of.
+            if user.token_file.is_none() {
+                let message = format!(
+                    "`{}` has no token, which `login: {{ kind: bearer }}` needs",
+                    user.name.value
+                );
+                let help = "fill in `token` or `token_file`; or give `login.token`, where all have the same";
+                problems.add_with_help(user.mark, message, help);
+            }
+        }
+    }
 }
 
 /// The users of a list, with the environment's values.

@@ -97,23 +97,6 @@ impl Scim {
             auth: auth.clone(),
             ..Hook::new(name, method, format!("{base}{path}"))
         };
-        let filter =
-            |operator: &str| format!("/Users?filter=userName%20{operator}%20%22{{search}}%22");
-        let listing = Listing {
-            request: hook("list", Method::GET, &filter("sw")),
-            exact: Some(hook("find", Method::GET, &filter("eq"))),
-            whole: Some(hook("list", Method::GET, "/Users")),
-            // The length of a page is the server's: there are some that fall over a `count`, or over a first page that is asked
-            // for as such.
-            next: Some("startIndex={start}".to_owned()),
-            users: "$.Resources".to_owned(),
-            name: "$.userName".to_owned(),
-            id: Some("$.id".to_owned()),
-            total: Some("$.totalResults".to_owned()),
-            // RFC 7643 section 4.1.1: `userName` is compared without regard to case.
-            caseless: true,
-            quoted: true,
-        };
         let mut create = hook("create", Method::POST, "/Users");
         let typed = ("Content-Type".to_owned(), MEDIA_TYPE.to_owned());
         create.headers.push(typed);
@@ -137,7 +120,7 @@ impl Scim {
             exists: vec![StatusCode::CONFLICT.as_u16()],
             reuse: false,
             delete: Some(hook("delete", Method::DELETE, "/Users/{id}")),
-            list: Some(listing),
+            list: Some(listing(hook)),
         };
         let about = About {
             kind: "scim",
@@ -167,6 +150,26 @@ impl Scim {
             self.users.search_whole();
         }
         Ok(())
+    }
+}
+
+/// How users are listed: by the beginning of their names, one by his whole name, and all where the server knows no filters.
+fn listing(hook: impl Fn(&str, Method, &str) -> Hook) -> Listing {
+    let filter = |operator: &str| format!("/Users?filter=userName%20{operator}%20%22{{search}}%22");
+    Listing {
+        request: hook("list", Method::GET, &filter("sw")),
+        exact: Some(hook("find", Method::GET, &filter("eq"))),
+        whole: Some(hook("list", Method::GET, "/Users")),
+        // The length of a page is the server's: there are some that fall over a `count`, or over a first page that is asked
+        // for as such.
+        next: Some("startIndex={start}".to_owned()),
+        users: "$.Resources".to_owned(),
+        name: "$.userName".to_owned(),
+        id: Some("$.id".to_owned()),
+        total: Some("$.totalResults".to_owned()),
+        // RFC 7643 section 4.1.1: `userName` is compared without regard to case.
+        caseless: true,
+        quoted: true,
     }
 }
 

@@ -6,6 +6,7 @@ mod client;
 mod error;
 mod user;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::client::{ClientError, oauth_client};
 pub use self::error::ProvisionError;
 
-use self::user::User;
+use self::user::{Outcome, User};
 use crate::directory::Directory;
 use crate::directory::names::{NameTemplates, Prefix, UserName};
 use crate::hooks::{Hook, Values};
@@ -240,7 +241,7 @@ pub async fn provision(
     let permits = Arc::new(Semaphore::new(plan.concurrency.max(1)));
     let failed = Arc::new(AtomicBool::new(false));
     let mut tasks = JoinSet::new();
-    let mut numbers = std::collections::HashMap::new();
+    let mut numbers = HashMap::new();
     let known = plan.known.as_deref();
     let users = match known {
         Some(known) => plan
@@ -276,6 +277,16 @@ pub async fn provision(
         });
         numbers.insert(handle.id(), n);
     }
+    let mut provisioned = gathered(tasks, &numbers).await;
+    provisioned.took = started.elapsed();
+    provisioned
+}
+
+/// What became of all users, in their order, once the last is done.
+async fn gathered(
+    mut tasks: JoinSet<Option<Outcome>>,
+    numbers: &HashMap<tokio::task::Id, u32>,
+) -> Provisioned {
     let mut provisioned = Provisioned {
         identities: Vec::new(),
         failures: Vec::new(),
@@ -313,6 +324,5 @@ pub async fn provision(
     }
     provisioned.failures.sort_by_key(|(n, _)| *n);
     provisioned.timings.sort_by_key(|timings| timings.n);
-    provisioned.took = started.elapsed();
     provisioned
 }
