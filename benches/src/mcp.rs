@@ -38,6 +38,9 @@ pub(crate) struct Options {
     /// Sessions open at once.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 8, 32])]
     sessions: Vec<usize>,
+    /// Users of throng that call once a minute, whose memory is looked at. Each takes two of its descriptors.
+    #[arg(long, default_value_t = 9000)]
+    idle: usize,
 }
 
 /// Measure, print the tables, write `mcp.json`.
@@ -200,9 +203,11 @@ fn window(
     window::watch(child, target, options.seconds, probe_before)
 }
 
-/// Resident bytes of a client with one session, and with many that call once a second.
+/// Resident bytes of a client with one session, and with many that pause between two calls.
 struct Memory {
     client: Client,
+    sessions: usize,
+    pause_ms: u64,
     one: u64,
     many: u64,
 }
@@ -211,20 +216,20 @@ impl Memory {
     fn kib_per_session(&self) -> f64 {
         #[allow(clippy::cast_precision_loss, reason = "bytes of a process")]
         let bytes = self.many.saturating_sub(self.one) as f64;
-        #[allow(clippy::cast_precision_loss, reason = "a few hundred")]
-        let sessions = (MANY - 1) as f64;
+        #[allow(clippy::cast_precision_loss, reason = "a few thousand")]
+        let sessions = (self.sessions - 1) as f64;
         bytes / 1024.0 / sessions
     }
 
     fn as_json(&self) -> Value {
-        json!({"client": self.client.name(), "sessions": MANY, "resident_bytes_at_1": self.one,
-            "resident_bytes": self.many, "kib_per_session": self.kib_per_session()})
+        json!({"client": self.client.name(), "sessions": self.sessions, "pause_ms": self.pause_ms,
+            "resident_bytes_at_1": self.one, "resident_bytes": self.many, "kib_per_session": self.kib_per_session()})
     }
 }
 
 fn measure_memory(options: &Options, sandbox: &Sandbox) -> Result<Vec<Memory>> {
     let (target, call) = target(&options.programs, sandbox, Replies::Json)?;
-    let resident = |client: Client, sessions: usize| -> Result<u64> {
+    let resident = |client: Client, sessions: usize, pause_ms: u64, calls: u64| -> Result<u64> {
         eprintln!("memory: {sessions} sessions, {}", client.name());
         // Long enough for every session to have called; it is killed when it was looked at.
         let work = Work {
@@ -232,13 +237,17 @@ fn measure_memory(options: &Options, sandbox: &Sandbox) -> Result<Vec<Memory>> {
             url: &target.url,
             sessions,
             seconds: 120,
-            pause_ms: 1000,
+            pause_ms,
             call: &call,
         };
         let before = target.calls()?;
         let mut child = start(&options.programs, client, &work)?;
-        window::wait_for_calls(&target, &mut child, before + 3 * u64::try_from(sessions)?)?;
-        // The sessions call in bursts, a second apart: looks that are spread over two of them.
+        window::wait_for_calls(
+            &target,
+            &mut child,
+            before + calls * u64::try_from(sessions)?,
+        )?;
+        // Sessions that call every second do so in bursts: looks that are spread over two of them.
         let mut looks = Vec::with_capacity(LOOKS);
         for _ in 0..LOOKS {
             std::thread::sleep(Duration::from_millis(230));
@@ -247,14 +256,21 @@ fn measure_memory(options: &Options, sandbox: &Sandbox) -> Result<Vec<Memory>> {
         looks.sort_unstable();
         Ok(looks[LOOKS / 2])
     };
-    let memory = |client| {
-        Ok(Memory {
+    let memory = |client, sessions, pause_ms, calls| {
+        anyhow::Ok(Memory {
             client,
-            one: resident(client, 1)?,
-            many: resident(client, MANY)?,
+            sessions,
+            pause_ms,
+            one: resident(client, 1, pause_ms, calls)?,
+            many: resident(client, sessions, pause_ms, calls)?,
         })
     };
-    Client::WITH_SESSIONS.into_iter().map(memory).collect()
+    let mut rows = Vec::new();
+    for client in Client::WITH_SESSIONS {
+        rows.push(memory(client, MANY, 1000, 3)?);
+    }
+    rows.push(memory(Client::Throng, options.idle, 60_000, 1)?);
+    Ok(rows)
 }
 
 fn print_calls(options: &Options, rows: &[Row]) {
@@ -287,15 +303,16 @@ fn print_calls(options: &Options, rows: &[Row]) {
 
 fn print_memory(memory: &[Memory]) {
     println!(
-        "\nresident memory at {MANY} sessions, and for each: (at {MANY} - at 1) / {}",
-        MANY - 1
+        "\nresident memory with many sessions, and for each: (with many - with 1) / (many - 1)"
     );
     for row in memory {
         #[allow(clippy::cast_precision_loss, reason = "bytes of a process")]
         let mebibytes = row.many as f64 / 1024.0 / 1024.0;
         println!(
-            "{:<24}{mebibytes:>10.1} MiB{:>10.1} KiB a session",
+            "{:<24}{:>6} sessions, a call every {} s:{mebibytes:>8.1} MiB{:>8.1} KiB a session",
             row.client.name(),
+            row.sessions,
+            row.pause_ms / 1000,
             row.kib_per_session()
         );
     }
