@@ -305,6 +305,28 @@ impl Problem {
         )
     }
 
+    /// What was expected and what came, for whoever does something about it already.
+    pub(super) fn without_advice(&self) -> String {
+        match self {
+            Self::Page { .. } => {
+                "expected a login form, a consent form or a redirect, got a page that needs script"
+                    .to_owned()
+            }
+            Self::NoForm {
+                wanted,
+                title,
+                found,
+                ..
+            } => {
+                let titled = titled(title);
+                format!(
+                    "expected a {wanted} on the page{titled}, found {found}; a script may make it"
+                )
+            }
+            problem => problem.to_string(),
+        }
+    }
+
     /// What to do about it, where the problem's own words don't say.
     fn help(&self) -> Option<&'static str> {
         match self {

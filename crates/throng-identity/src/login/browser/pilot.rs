@@ -154,7 +154,8 @@ impl Pilot {
         self.fallen.store(true, Ordering::Release);
         if !self.told.swap(true, Ordering::AcqRel) {
             self.say(&format!(
-                "fell back to {engine} for logins: by plain HTTP, {why}"
+                "fell back to {engine} for logins: by plain HTTP, {}",
+                why.without_advice()
             ));
         }
     }

@@ -270,7 +270,9 @@ async fn auto_takes_a_browser_for_a_form_that_a_script_makes_or_guards() {
     let fell = said
         .iter()
         .filter(|text| text.starts_with("fell back to chromium"));
-    assert_eq!(fell.count(), 1, "{said:?}");
+    assert_eq!(fell.clone().count(), 1, "{said:?}");
+    let advises = fell.clone().any(|text| text.contains("--login browser"));
+    assert!(!advises, "that is what was done: {said:?}");
 
     let by_http = login(format!("{url}/guarded/"), &[]);
     let (problem, words) = attempt(&by_http).await.unwrap_err();
