@@ -82,11 +82,6 @@ impl Client {
         self.idle().len()
     }
 
-    /// Closes the unused connections; those in use stay until their exchange ends.
-    pub fn close_idle(&self) {
-        self.idle().clear();
-    }
-
     /// Sends a request with an absolute URL and receives the whole response; at most `timeout` long, connecting
     /// included. Redirects are answers like any other.
     ///

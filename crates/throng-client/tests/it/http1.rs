@@ -455,8 +455,7 @@ async fn identities_never_share_a_connection_and_clones_do() {
             .reused
     );
     assert_eq!(server.count(), 2);
-    one.close_idle();
-    assert_eq!((one.idle_connections(), two.idle_connections()), (0, 1));
+    assert_eq!((one.idle_connections(), two.idle_connections()), (1, 1));
 }
 
 #[tokio::test]
@@ -494,10 +493,9 @@ async fn exchanges_at_the_same_time_have_a_connection_each() {
 async fn localhost_is_found_whichever_family_answers() {
     let server = Script::repeat(OK).await;
     let url = server.url.replace("127.0.0.1", "localhost");
-    let client = Client::new(&connector());
     for _ in 0..2 {
+        let client = Client::new(&connector());
         client.send(get(&url), LONG).await.unwrap();
-        client.close_idle();
     }
     assert_eq!(server.count(), 2);
 }

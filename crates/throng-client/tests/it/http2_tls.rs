@@ -256,7 +256,6 @@ async fn a_body_that_tls_does_not_end_is_cut_off() {
         "https://localhost:{}/",
         listener.local_addr().unwrap().port()
     );
-    let client = client(HttpVersion::Http1, Trust::Anything);
     for (head, notified, whole) in [
         ("\r\n", true, true),
         ("\r\n", false, false),
@@ -275,6 +274,7 @@ async fn a_body_that_tls_does_not_end_is_cut_off() {
                 stream.shutdown().await.unwrap();
             }
         };
+        let client = client(HttpVersion::Http1, Trust::Anything);
         let (result, ()) = tokio::join!(client.send(get(&url), LONG), serve);
         match result {
             Ok(exchange) => assert!(whole && exchange.body == "hello", "{head:?}, {notified}"),
@@ -283,6 +283,5 @@ async fn a_body_that_tls_does_not_end_is_cut_off() {
                 assert!(!whole && closed, "{head:?}, {notified}: {error:?}");
             }
         }
-        client.close_idle();
     }
 }

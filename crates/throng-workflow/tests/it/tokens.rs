@@ -79,7 +79,36 @@ workflows:
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_costs_each_identity_one_refresh() {
-    let stage = stage(5, "refresh_storm", "storm", Knobs::default()).await;
+    a_storm_costs_one_refresh(Knobs::default()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_on_a_target_that_notices_late_does_so_too() {
+    a_storm_costs_one_refresh(lag(100.0, 200.0)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_on_a_target_that_never_notices_fails() {
+    let source = std::fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../scenarios/refresh_storm.yaml"
+    ));
+    let impatient = source.unwrap().replace("${REVOCATION_LIMIT:-30s}", "200ms");
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("storm.yaml");
+    std::fs::write(&path, impatient).unwrap();
+    let path = path.to_str().unwrap();
+    let stage = stage(2, path, "storm", lag(3_600_000.0, 0.0)).await;
+    let outcome = stage.run_cold(Duration::from_millis(200)).await;
+    let noticed = &stage.step(&outcome, "noticed").waits;
+    assert!(noticed.met == 0 && noticed.not_met > 0);
+    assert_eq!(outcome.tally.workflows()[0].succeeded, 0);
+    assert_eq!(stage.tokens(&outcome), [0; 7]);
+    stage.close().await;
+}
+
+async fn a_storm_costs_one_refresh(knobs: Knobs) {
+    let stage = stage(5, "refresh_storm", "storm", knobs).await;
     let logins = stage.requests(TOKEN_ENDPOINT);
     let outcome = stage.run_cold(Duration::from_millis(800)).await;
     assert_eq!(errors(&outcome), Vec::<String>::new());
