@@ -111,7 +111,7 @@ fn url() -> impl Strategy<Value = String> {
     ]);
     let query = prop_oneof![
         1 => Just(String::new()),
-        3 => "\\?[!-~&&[^#]]{0,20}",
+        3 => "\\?[!$-;=?-~]{0,20}",
     ];
     let fragment = select(vec!["", "#", "#a?b"]);
     (authority, path, query, fragment).prop_map(|(a, b, c, d)| format!("http://{a}{b}{c}{d}"))
