@@ -78,7 +78,11 @@ impl Chromium {
         let directory = keeper.directory().to_owned();
         if let Trust::And(files) = &options.trust {
             let database = directory.join("home/.pki/nssdb");
-            authority::enter(files, &database, &options.search, "chromium").await?;
+            let entered = authority::enter(files, &database, &options.search, "chromium").await;
+            if let Err(error) = entered {
+                keeper.finish().await;
+                return Err(error);
+            }
         }
         let mut program = Program::new(&installed.program);
         program.pipes = true;

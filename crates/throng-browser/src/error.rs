@@ -10,7 +10,7 @@ use std::time::Duration;
 pub enum BrowserError {
     /// `--headed` without a display.
     #[error(
-        "there is no display to show a browser on (DISPLAY and WAYLAND_DISPLAY are not set): leave --headed out, or run throng under `xvfb-run` (Debian's package xvfb)"
+        "there is no display to show a browser on (DISPLAY and WAYLAND_DISPLAY are not set): leave --headed out, or run throng under Xvfb: `xvfb-run throng ...` (Debian's package xvfb)"
     )]
     NoDisplay,
     /// WebKit shows itself always, if only to a display that nobody sees.

@@ -97,7 +97,10 @@ impl Firefox {
     ) -> Result<Self, BrowserError> {
         let mut keeper = Keeper::start(&options.temporary)?;
         let profile = keeper.directory().join("profile");
-        write_profile(&profile, options).await?;
+        if let Err(error) = write_profile(&profile, options).await {
+            keeper.finish().await;
+            return Err(error);
+        }
         let mut program = Program::new(&installed.program);
         program.awaited = Some(LISTENING);
         program.arguments = [
@@ -283,7 +286,9 @@ impl Tab {
             // its place.
             Err(BrowserError::Refused { reason, .. }) if reason.starts_with("unknown error") => {
                 if !reason.contains("NS_BINDING_ABORTED") && !reason.contains("NS_ERROR_ABORT") {
-                    self.watch.fail(LoadFailure::of(&reason));
+                    let words = reason.trim_start_matches("unknown error: ");
+                    let words = words.trim_start_matches("Error: ");
+                    self.watch.fail(LoadFailure::of(words));
                 }
                 Ok(())
             }

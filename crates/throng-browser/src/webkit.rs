@@ -18,7 +18,7 @@ use crate::find::Installed;
 use crate::process::{Keeper, Process, Program};
 use crate::tab::Cookie;
 use crate::watch::{LoadFailure, Watch};
-use crate::{Options, TabOptions, Trust};
+use crate::{Options, TabOptions, Trust, authority};
 
 /// How often a driver is asked whether it is ready.
 const POLL: Duration = Duration::from_millis(20);
@@ -35,6 +35,8 @@ struct Shared {
     anything: bool,
     directory: PathBuf,
     environment: Vec<(String, String)>,
+    /// The program and arguments that a driver is started by; empty where it is started by itself.
+    wrapper: Vec<String>,
     keeper: Mutex<Option<Keeper>>,
     display: Mutex<Option<Display>>,
     /// Drivers without a session.
@@ -53,13 +55,20 @@ impl Webkit {
         installed: &Installed,
         options: &Options,
     ) -> Result<Self, BrowserError> {
-        if matches!(options.trust, Trust::And(_)) {
-            return Err(BrowserError::Authority(
-                "webkit believes the system's certificate authorities and no other: enter the authority there (Debian: /usr/local/share/ca-certificates and update-ca-certificates), accept any certificate with --insecure, or take another browser".to_owned(),
-            ));
-        }
         let mut keeper = Keeper::start(&options.temporary)?;
         let directory = keeper.directory().to_owned();
+        let wrapper = match &options.trust {
+            Trust::And(files) => {
+                match authority::wrapper(files, &directory, &options.search).await {
+                    Ok(wrapper) => wrapper,
+                    Err(error) => {
+                        keeper.finish().await;
+                        return Err(error);
+                    }
+                }
+            }
+            Trust::Usual | Trust::Anything => Vec::new(),
+        };
         let mut environment = Vec::new();
         let mut display = None;
         // Who didn't ask to see it doesn't want a window to come up for each user.
@@ -82,6 +91,7 @@ impl Webkit {
             anything: options.trust == Trust::Anything,
             directory,
             environment,
+            wrapper,
             keeper: Mutex::new(Some(keeper)),
             display: Mutex::new(display),
             idle: Mutex::default(),
@@ -155,8 +165,18 @@ impl Shared {
         let port = free_port()
             .await
             .map_err(|error| BrowserError::start(&self.installed.program, &error))?;
-        let mut program = Program::new(&self.installed.program);
-        program.arguments = vec![format!("--port={port}"), "--host=127.0.0.1".to_owned()];
+        let own = vec![format!("--port={port}"), "--host=127.0.0.1".to_owned()];
+        let mut program = match self.wrapper.split_first() {
+            Some((wrapper, arguments)) => {
+                let mut program = Program::new(Path::new(wrapper));
+                program.arguments = arguments.to_vec();
+                let driver = self.installed.program.display().to_string();
+                program.arguments.push(driver);
+                program
+            }
+            None => Program::new(&self.installed.program),
+        };
+        program.arguments.extend(own);
         program.environment.clone_from(&self.environment);
         let process = {
             let mut keeper = self.keeper.lock().await;

@@ -63,9 +63,9 @@ pub(crate) struct Browsers {
     pub(super) webkit: PathBuf,
 }
 
-/// Chromium, Firefox, WebKit's driver, and the display that this needs.
+/// Chromium, Firefox, WebKit's driver, the display that this needs, and what makes certificate authorities known to them.
 pub(crate) fn browsers() -> Result<Browsers> {
-    const WANTED: [(&[&str], &str); 4] = [
+    const WANTED: [(&[&str], &str); 6] = [
         (
             &["chromium", "chromium-browser", "google-chrome"],
             "chromium",
@@ -73,6 +73,8 @@ pub(crate) fn browsers() -> Result<Browsers> {
         (&["firefox-esr", "firefox"], "firefox-esr"),
         (&["WebKitWebDriver"], "webkit2gtk-driver"),
         (&["Xvfb"], "xvfb"),
+        (&["certutil"], "libnss3-tools"),
+        (&["bwrap"], "bubblewrap"),
     ];
     let missing: Vec<&str> = WANTED
         .iter()
@@ -89,7 +91,9 @@ pub(crate) fn browsers() -> Result<Browsers> {
             programs.join(", ")
         ),
     };
-    found(WANTED[3].0, WANTED[3].1)?;
+    for (programs, package) in &WANTED[3..] {
+        found(programs, package)?;
+    }
     Ok(Browsers {
         chromium: found(WANTED[0].0, WANTED[0].1)?,
         firefox: found(WANTED[1].0, WANTED[1].1)?,

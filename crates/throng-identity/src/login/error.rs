@@ -109,9 +109,17 @@ pub enum Problem {
         /// How long was waited.
         waited: Duration,
     },
-    /// A selector of the scenario's finds nothing, or is none.
+    /// A selector of the scenario's is none.
+    #[error("`login.selectors.{key}` is no CSS selector: `{selector}`")]
+    NoSelector {
+        /// Its key.
+        key: &'static str,
+        /// What it is.
+        selector: String,
+    },
+    /// A selector of the scenario's finds nothing.
     #[error(
-        "expected `{selector}`, which `login.selectors.{key}` names, on the page; it is not there"
+        "expected `{selector}`, which `login.selectors.{key}` names, on the page; nothing that can be seen there matches it"
     )]
     Selector {
         /// Its key.
@@ -327,9 +335,13 @@ impl Problem {
         }
     }
 
-    /// What to do about it, where the problem's own words don't say.
-    fn help(&self) -> Option<&'static str> {
+    /// What to do about it, where the problem's own words don't say. `seen`: there is a picture of the page.
+    fn help(&self, seen: bool) -> Option<&'static str> {
         match self {
+            Self::Page { .. } if seen => {
+                Some("if it is a page of the login, say with `login.selectors` what is what on it")
+            }
+            Self::Stuck { .. } => Some("say with `login.selectors` what is what on the page"),
             Self::Credentials => Some(
                 "check the name and the password where they come from (`users.from`, `users.password`, or THRONG_USER_PASSWORD of `throng login`)",
             ),
@@ -477,7 +489,7 @@ impl fmt::Display for Reason<'_> {
         if inner.attempts > 1 {
             write!(f, " ({} attempts)", inner.attempts)?;
         }
-        match inner.problem.help() {
+        match inner.problem.help(inner.picture.is_some()) {
             Some(help) => write!(f, "; {help}"),
             None => Ok(()),
         }

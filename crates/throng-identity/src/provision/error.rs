@@ -66,6 +66,19 @@ pub enum ProvisionError {
 }
 
 impl ProvisionError {
+    /// The name of the user who is not ready, where it is known.
+    pub fn user(&self) -> Option<&str> {
+        match self {
+            Self::Create { name, .. }
+            | Self::NoToken { name }
+            | Self::SignIn { name, .. }
+            | Self::Hook { name, .. }
+            | Self::Interrupted { name } => Some(name),
+            Self::Login(error) => Some(error.user()),
+            Self::Ledger(_) | Self::Lost { .. } => None,
+        }
+    }
+
     /// The login failed because the password is another one, as far as can be told.
     pub(super) fn refuses_password(&self) -> bool {
         match self {

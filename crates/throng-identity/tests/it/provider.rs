@@ -57,6 +57,8 @@ pub(crate) enum Pages {
     Scripted,
     /// One form, among fields that nobody sees and buttons that do other things.
     Decoys,
+    /// Nothing on it says what it is, neither on the page that takes name and password nor on the one that asks for consent.
+    Unreadable,
     /// One form with a captcha in it.
     Captcha,
     /// One form; whoever logs in is told that his account is locked.
@@ -359,6 +361,7 @@ async fn answer(State(idp): State<Arc<Inner>>, request: Request) -> Response {
             let back = seen.query.get("back").cloned().unwrap_or_default();
             ([(header::SET_COOKIE, "hop=1; Path=/")], Redirect::to(&back)).into_response()
         }
+        (_, "/ask") => Html(form("/consent", UNREADABLE_CONSENT, &seen.query)).into_response(),
         (_, "/form") => Html(form("/login", ONE, &seen.query)).into_response(),
         (&Method::POST, "/token") => {
             let answer = idp.token(&seen);
@@ -420,6 +423,22 @@ setTimeout(() => {
   });
 }, 150);
 </script>"#;
+
+/// Two fields that hide what is typed, without names, and what is pressed is no button.
+const UNREADABLE: &str = r#"<!DOCTYPE html><title>Test provider</title>
+<div id=one><input type=password></div><div id=two><input type=password></div><div class=go style="width:40px">&#10148;</div><script>
+document.querySelector(".go").addEventListener("click", async () => {
+  const form = new URLSearchParams(location.search), [one, two] = document.querySelectorAll("input");
+  form.set("username", one.value);
+  form.set("password", two.value);
+  const answer = await fetch("/login", { method: "POST", body: form, headers: { "x-scripted": "1" } });
+  if (answer.ok) location = (await answer.json()).location;
+});
+</script>"#;
+
+/// What it takes to go on is no button either.
+const UNREADABLE_CONSENT: &str = r#"<input type=hidden name=decision value=allow>
+<div class=no onclick="location='/elsewhere'">&#10006;</div><div class=yes onclick="this.closest('form').submit()">&#10004;</div>"#;
 
 /// A form that carries the authorization request along.
 fn form(action: &str, inputs: &str, carry: &HashMap<String, String>) -> String {
@@ -576,6 +595,7 @@ impl Inner {
                 Redirect::to(&format!("{back}?{query}")).into_response()
             }
             Pages::Scripted => Html(SCRIPTED).into_response(),
+            Pages::Unreadable => Html(UNREADABLE).into_response(),
             Pages::Decoys => {
                 let page = form("/login", DECOYS, &seen.query);
                 Html(format!(
@@ -613,7 +633,12 @@ impl Inner {
         }
         if seen.headers.get("x-scripted").is_some() {
             // A script's own request: it goes on by itself.
-            return if right {
+            return if right && self.config.pages == Pages::Unreadable {
+                let query = form_urlencoded::Serializer::new(String::new())
+                    .extend_pairs(seen.form.iter().filter(|(name, _)| *name != "password"))
+                    .finish();
+                axum::Json(json!({ "location": format!("/ask?{query}") })).into_response()
+            } else if right {
                 let arrived = self.arrive(&seen.form);
                 let location = arrived.headers()[header::LOCATION]
                     .to_str()

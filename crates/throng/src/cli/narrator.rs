@@ -81,9 +81,14 @@ impl Narrator {
         self.say(&format!("  {what}"));
     }
 
-    /// A line that is printed whatever the detail.
+    /// Lines that are printed whatever the detail, broken at blanks where a terminal would break them anywhere.
     pub(crate) fn warn(&self, what: &str) {
-        self.line(&format!("  ! {what}"));
+        let width = if self.terminal {
+            self.columns() + INDENT
+        } else {
+            usize::MAX
+        };
+        self.line(&warning(what, width));
     }
 
     /// Whether each of `users` users gets lines of its own.
@@ -204,8 +209,9 @@ impl Teller {
                 ProvisionEvent::Failed(user, ProvisionError::Interrupted { .. }) => {
                     self.line(&format!("  - User '{}' given up", user.name))
                 }
-                ProvisionEvent::Failed(user, error) => {
-                    self.line(&format!("  ✗ User '{}' failed: {error}", user.name))
+                // Why is told once all are done, and then once for all who failed alike.
+                ProvisionEvent::Failed(user, _) => {
+                    self.line(&format!("  ✗ User '{}' failed", user.name))
                 }
                 ProvisionEvent::Created(..)
                 | ProvisionEvent::Reused(_)
@@ -229,5 +235,43 @@ impl Teller {
         if !self.quiet {
             line(&self.bar, self.terminal, text);
         }
+    }
+}
+
+/// What is wrong, with a mark before it. Words longer than a line stay whole: addresses and paths are there to be copied.
+fn warning(what: &str, width: usize) -> String {
+    let mut text = String::new();
+    for (number, line) in what.lines().enumerate() {
+        text.push_str(if number == 0 { "  !" } else { "\n   " });
+        let mut used = INDENT + 1;
+        for word in line.split(' ') {
+            let long = word.chars().count();
+            if used + 1 + long > width && used > INDENT + 1 {
+                text.push_str("\n   ");
+                used = INDENT + 1;
+            }
+            text.push(' ');
+            text.push_str(word);
+            used += 1 + long;
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_are_broken_at_blanks_where_there_is_a_terminal() {
+        let what = "only 0 of 2 users are ready, for 2 reasons:\n- the first (POST http://127.0.0.1:8080/login): no\n- other";
+        assert_eq!(
+            warning(what, usize::MAX),
+            "  ! only 0 of 2 users are ready, for 2 reasons:\n    - the first (POST http://127.0.0.1:8080/login): no\n    - other"
+        );
+        assert_eq!(
+            warning(what, 24),
+            "  ! only 0 of 2 users\n    are ready, for 2\n    reasons:\n    - the first (POST\n    http://127.0.0.1:8080/login):\n    no\n    - other"
+        );
     }
 }

@@ -7,7 +7,7 @@
     clippy::disallowed_methods,
     reason = "the other crate's tests need more of it, and keep its task's handle"
 )]
-mod provider;
+pub(crate) mod provider;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -184,6 +184,42 @@ impl Rig {
     }
 }
 
+/// Users who fail alike: the message stands once, with those whom it is about.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_logins_that_fail_alike_are_told_of_once() {
+    let rig = Rig::new(Trouble::WrongPassword).await;
+    let mut users = "name,password\n".to_owned();
+    for name in ["bob", "carol", "dave", "erin", "frank"] {
+        // Writing to a String can't fail.
+        let _ = writeln!(users, "{name},{WRONG}");
+    }
+    std::fs::write(rig.home.path().join("users.csv"), users).expect("a file");
+    let output = rig.home.path().join("report.json");
+    let arguments = ["run", "failing.yaml", "-d", "0.2", "-w", "0", "--output"];
+    let mut command = throng(rig.home.path(), arguments);
+    command.arg(&output).args(["--login", "http"]);
+    let mut running = Running::start(command, rig.home.path());
+    running.report = Some(output);
+    let ended = running.ended().await.with_code(3);
+    let message = "the credentials were refused";
+    assert_eq!(ended.stderr.matches(message).count(), 1, "{ended}");
+    assert_eq!(ended.stderr.matches("✗ User").count(), 5, "{ended}");
+    assert!(!ended.stdout.contains(message), "{ended}");
+    let report = ended.report();
+    assert_eq!(report["setup"]["login"]["failures"], 5);
+    let first = report["setup"]["login"]["first_errors"][0].as_str();
+    assert!(first.expect("an error").contains(message), "{report}");
+    let warnings = ended.stderr.lines().filter(|line| line.starts_with("  !"));
+    let verdict = ended
+        .stdout
+        .lines()
+        .filter(|line| line.starts_with("VERDICT"));
+    let told: Vec<_> = warnings.chain(verdict).collect();
+    insta::with_settings!({ filters => FILTERS }, {
+        insta::assert_snapshot!("many_alike", told.join("\n"));
+    });
+}
+
 fn told(trouble: Trouble, command: &str, ended: &Ended) -> String {
     let mut text = format!("# {trouble:?}: throng {command} (exit code ");
     // Writing to a String can't fail.
@@ -191,7 +227,11 @@ fn told(trouble: Trouble, command: &str, ended: &Ended) -> String {
         Some(code) => writeln!(text, "{code})"),
         None => writeln!(text, "none)"),
     };
-    for line in ended.stderr.lines() {
+    let verdict = ended
+        .stdout
+        .lines()
+        .filter(|line| line.starts_with("VERDICT"));
+    for line in ended.stderr.lines().chain(verdict) {
         // Where tests run as root, and nowhere else.
         if !line.contains("sandbox doesn't work for root") {
             let _ = writeln!(text, "{}", line.trim_end());

@@ -6,11 +6,13 @@
 mod browser_forms;
 mod browser_runs;
 mod browser_secrets;
+mod browser_settings;
 mod browsers;
 mod conformance;
 mod cookies;
 mod django;
 mod failed_browser_logins;
+mod front;
 mod jupyter;
 mod logins;
 mod nextcloud_mcp;
@@ -21,3 +23,4 @@ mod providers;
 mod provisioning;
 mod served;
 mod workloads;
+mod x11;

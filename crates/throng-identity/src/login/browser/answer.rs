@@ -33,6 +33,8 @@ pub(super) const QUIET: Duration = Duration::from_millis(300);
 pub(super) const QUIET_UNTOLD: Duration = Duration::from_secs(2);
 /// Consents given in one login; more are a loop.
 const CONSENTS: u32 = 5;
+/// The keys of the selectors that a page which asks for name and password has.
+const PAGE: [&str; 3] = ["user", "password", "submit"];
 /// What was done when a consent was given.
 const CONSENT: &str = "consent was given";
 
@@ -60,6 +62,8 @@ pub(super) struct Answered {
     pub(super) at: Option<Instant>,
     /// The messages that the page had before.
     errors: Vec<String>,
+    /// The keys of the scenario's selectors that found something, on whichever page.
+    named: Vec<&'static str>,
 }
 
 /// What only a login by the scenario's form has.
@@ -97,9 +101,7 @@ impl<'w> Ride<'w, '_> {
 
     /// Does what the page wants, if it is time to.
     pub(super) async fn answer(&mut self, look: &Look) -> Result<Answer, Failure> {
-        if let Some(key) = &look.bad {
-            return Err(self.bad_selector(key));
-        }
+        self.note_named(look)?;
         if !look.is_parsed() {
             return Ok(Answer::Waits);
         }
@@ -137,7 +139,12 @@ impl<'w> Ride<'w, '_> {
                 }
                 Err(self.refused(&task, look))
             }
-            Wants::Credentials(task) => self.fill(look, task).await,
+            Wants::Credentials(task) => match self.lacks(&task) {
+                None => self.fill(look, task).await,
+                // A script may still be about to make it.
+                Some(_) if waited < UNKNOWN_LIMIT => Ok(Answer::Waits),
+                Some(problem) => Err(self.saying(problem, look)),
+            },
             Wants::Consent(_) if same && self.answered.what == CONSENT => self.unless_stuck(waited),
             Wants::Consent(_) if self.answered.consented >= CONSENTS => {
                 Err(self.saying(Problem::TooManyPages(CONSENTS), look))
@@ -208,10 +215,10 @@ impl<'w> Ride<'w, '_> {
         if waited < STUCK_LIMIT || !self.is_quiet() {
             return Ok(Answer::Waits);
         }
-        let problem = Problem::Stuck {
+        let problem = self.missing(&PAGE).unwrap_or(Problem::Stuck {
             after: self.answered.what,
             waited: STUCK_LIMIT,
-        };
+        });
         let says = self.page.as_ref().map_or("", |page| &page.says);
         Err(Failure::saying(problem, says, &self.walk.secrets()))
     }
@@ -220,7 +227,7 @@ impl<'w> Ride<'w, '_> {
         let problem = match task.has_password() {
             true if says_locked(&self.heard(look)) => Problem::Locked,
             true => Problem::Credentials,
-            false => Problem::NameAgain,
+            false => self.missing(&PAGE).unwrap_or(Problem::NameAgain),
         };
         Failure::saying(problem, &self.heard(look), &self.walk.secrets())
     }
@@ -250,6 +257,10 @@ impl<'w> Ride<'w, '_> {
         if let Some(problem) = broken(status) {
             return self.saying(problem, look);
         }
+        let keys: &[_] = match self.answered.password {
+            true => &["consent"],
+            false => &PAGE,
+        };
         let problem = if self.answered.password && says_locked(&look.says()) {
             Problem::Locked
         } else if status.is_client_error() {
@@ -257,6 +268,8 @@ impl<'w> Ride<'w, '_> {
                 expected: "a page or a redirect",
                 status,
             }
+        } else if let Some(missing) = self.missing(keys) {
+            missing
         } else if self.filling.is_some() {
             Problem::NoForm {
                 wanted: LOGIN_FORM,
@@ -276,16 +289,40 @@ impl<'w> Ride<'w, '_> {
         Failure::saying(problem, &look.says(), &self.walk.secrets())
     }
 
-    fn bad_selector(&self, name: &str) -> Failure {
-        let selectors = &self.pilot.options.selectors;
-        let (key, selector) = match name {
-            "user" => ("user", &selectors.user),
-            "password" => ("password", &selectors.password),
-            "submit" => ("submit", &selectors.submit),
-            _ => ("consent", &selectors.consent),
-        };
-        let selector = selector.clone().unwrap_or_default();
-        Problem::Selector { key, selector }.into()
+    /// Notes which of the scenario's selectors found something. Fails where one is none.
+    fn note_named(&mut self, look: &Look) -> Result<(), Failure> {
+        for (key, selector) in self.pilot.options.selectors.by_key() {
+            if let (true, Some(selector)) = (look.bad.as_deref() == Some(key), selector) {
+                let selector = selector.to_owned();
+                return Err(Problem::NoSelector { key, selector }.into());
+            }
+            if look.named.has(key) && !self.answered.named.contains(&key) {
+                self.answered.named.push(key);
+            }
+        }
+        Ok(())
+    }
+
+    /// The first of these selectors that is given and has found nothing on any page.
+    fn missing(&self, keys: &[&str]) -> Option<Problem> {
+        let given = self.pilot.options.selectors.by_key().into_iter();
+        let mut missing = given.filter_map(|(key, selector)| {
+            let selector = selector?.to_owned();
+            let is_missing = keys.contains(&key) && !self.answered.named.contains(&key);
+            is_missing.then_some(Problem::Selector { key, selector })
+        });
+        missing.next()
+    }
+
+    /// What a page has not that it can't be answered without, though the scenario names it: where to put the name that goes with
+    /// the password, or what to press. The password may be asked for later.
+    fn lacks(&self, task: &Task) -> Option<Problem> {
+        let nameless = task.password.is_some() && task.user.is_none() && !self.answered.user;
+        let user = nameless.then(|| self.missing(&["user"])).flatten();
+        user.or_else(|| match task.click {
+            Some(_) => None,
+            None => self.missing(&["submit"]),
+        })
     }
 
     /// Fills in user name, password, both or what the scenario says, and sends it.
@@ -370,7 +407,9 @@ impl<'w> Ride<'w, '_> {
             Ok(Value::Bool(true)) => {}
             Ok(Value::Array(names)) => {
                 let names: Vec<&str> = names.iter().filter_map(Value::as_str).collect();
-                return Err(self.saying(Problem::Unfilled(names.join(", ")), look));
+                let problem = self.missing(&PAGE);
+                let problem = problem.unwrap_or_else(|| Problem::Unfilled(names.join(", ")));
+                return Err(self.saying(problem, look));
             }
             Ok(Value::Object(told)) => {
                 let name = told["impossible"][0].as_str().unwrap_or_default();

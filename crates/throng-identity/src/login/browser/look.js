@@ -95,13 +95,14 @@
     }
   }
   const named = {};
+  let bad = null;
   for (const [name, selector] of Object.entries(selectors)) {
     if (!selector) continue;
     let found = null;
     try {
       found = [...document.querySelectorAll(selector)].find((element) => !element.disabled && shown(element));
     } catch (error) {
-      return { bad: name };
+      bad ??= name;
     }
     if (!found) continue;
     const at = elements.indexOf(found);
@@ -111,6 +112,7 @@
   const html = () => document.documentElement.outerHTML.toLowerCase();
   const entry = performance.getEntriesByType("navigation")[0];
   return {
+    bad,
     url: location.href,
     title: squeeze(document.title, 200),
     ready: document.readyState,

@@ -94,6 +94,19 @@ pub(super) struct Named {
     pub(super) consent: Option<usize>,
 }
 
+impl Named {
+    /// Whether the selector of this key found something.
+    pub(super) fn has(&self, key: &str) -> bool {
+        let found = match key {
+            "user" => self.user,
+            "password" => self.password,
+            "submit" => self.submit,
+            _ => self.consent,
+        };
+        found.is_some()
+    }
+}
+
 /// What is to be done on a page; elements by their numbers.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Task {

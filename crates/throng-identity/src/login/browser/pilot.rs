@@ -29,6 +29,18 @@ pub struct Selectors {
     pub consent: Option<String>,
 }
 
+impl Selectors {
+    /// Each by its key in the scenario.
+    pub(super) fn by_key(&self) -> [(&'static str, Option<&str>); 4] {
+        [
+            ("user", self.user.as_deref()),
+            ("password", self.password.as_deref()),
+            ("submit", self.submit.as_deref()),
+            ("consent", self.consent.as_deref()),
+        ]
+    }
+}
+
 /// Says something to whoever watches the run.
 pub type Tell = Arc<dyn Fn(&str) + Send + Sync>;
 

@@ -1,5 +1,6 @@
 //! One attempt at a login in a tab of its own: where it has been, which page it is on and since when, and how long it may take.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -190,13 +191,8 @@ impl<'w, 'a> Ride<'w, 'a> {
     }
 
     async fn look_now(&self) -> Result<Look, BrowserError> {
-        let selectors = &self.pilot.options.selectors;
-        let selectors = json!({
-            "user": selectors.user,
-            "password": selectors.password,
-            "submit": selectors.submit,
-            "consent": selectors.consent,
-        });
+        let selectors = self.pilot.options.selectors.by_key();
+        let selectors = json!(HashMap::from(selectors));
         let challenges = json!(trouble::CHALLENGES);
         let names = json!(self.names());
         let script = format!("({})({selectors}, {challenges}, {names})", look::SCRIPT);

@@ -455,3 +455,17 @@ async fn messages_by_chromium() {
     insta::assert_snapshot!(messages(Some(&rig)).await);
     rig.pilot.rest().await;
 }
+
+#[tokio::test]
+async fn messages_by_firefox() {
+    let rig = Rig::new(Engine::Firefox).await;
+    insta::assert_snapshot!(messages(Some(&rig)).await);
+    rig.pilot.rest().await;
+}
+
+#[tokio::test]
+async fn messages_by_webkit() {
+    let rig = Rig::new(Engine::Webkit).await;
+    insta::assert_snapshot!(messages(Some(&rig)).await);
+    rig.pilot.rest().await;
+}

@@ -10,6 +10,7 @@ pub(crate) mod job;
 mod live;
 mod logout;
 mod monkeys;
+mod not_ready;
 mod open;
 pub(crate) mod prepare;
 mod report;

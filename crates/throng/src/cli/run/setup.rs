@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use http::StatusCode;
 use throng_client::{Client, Connector};
 use throng_engine::StopSignals;
@@ -33,6 +33,7 @@ use url::Url;
 use super::grants;
 use super::hooks::Places;
 use super::logout;
+use super::not_ready::NotReady;
 use crate::cli::directory::{self, password};
 use crate::cli::narrator::Narrator;
 
@@ -438,6 +439,7 @@ pub(crate) async fn log_users_in(
         identities,
         failures,
         half_ready,
+        not_started,
         ..
     } = provisioned;
     let stopped = wanted.stop.drain.is_cancelled();
@@ -447,15 +449,22 @@ pub(crate) async fn log_users_in(
         if stopped {
             bail!("stopped by a signal");
         }
-        let (_, first) = failures.into_iter().next().context("nobody failed")?;
-        let advice = if limited_by_name(&first) {
-            " (it was asked too often about these: users of another --user-prefix are new to it)"
-        } else {
-            ""
+        let limited = failures.iter().any(|(_, failure)| limited_by_name(failure));
+        let mut not_ready = NotReady {
+            users,
+            ready,
+            not_started,
+            advice: if limited {
+                " (it was asked too often about these: users of another --user-prefix are new to it)"
+            } else {
+                ""
+            },
+            ..NotReady::default()
         };
-        return Err(
-            anyhow!(first).context(format!("only {ready} of {users} users are ready{advice}"))
-        );
+        for (_, failure) in &failures {
+            not_ready.add(failure);
+        }
+        return Err(not_ready.into());
     }
     let done = match &plan.directory {
         Some(_) => "created and authenticated",

@@ -23,6 +23,7 @@ use url::Url;
 
 use super::logout;
 use super::monkeys::{self, Monkeys, Team};
+use super::not_ready::NotReady;
 use super::open;
 use super::prepare::Prepared;
 use super::setup::{Made, Wanted, known_users, log_users_in, set_up, unless_stopped};
@@ -73,7 +74,11 @@ pub(crate) async fn work(
         Ok(Err(error)) => {
             let words = super::super::words(&error);
             narrator.warn(&words);
-            worked.failures.push(words);
+            // Why users are not ready is told, and is in the report, with the phase that failed.
+            let not_ready = error.downcast_ref::<NotReady>();
+            worked
+                .failures
+                .push(not_ready.map_or(words, NotReady::head));
         }
         Err(panic) => worked.failures.push(bug(&*panic).to_string()),
     }

@@ -1,4 +1,5 @@
-//! What a user is told when a login fails in a browser, word for word.
+//! What a user is told when a login fails in a browser, word for word. What each of the browsers says itself is in the identity
+//! crate's tests, which start one for all cases.
 
 use super::browser_runs::{Browser, left};
 use crate::failed_logins::{FILTERS, Rig, Trouble};
