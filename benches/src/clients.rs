@@ -135,48 +135,8 @@ impl Client {
                 command.args([url, token, &sessions, &seconds, &pause]);
                 command
             }
-            Self::Oha => {
-                let mut command = Command::new(&programs.oha);
-                command.args([
-                    "--no-tui",
-                    "--disable-compression",
-                    "--output-format",
-                    "json",
-                ]);
-                command.args([
-                    "-z",
-                    &format!("{seconds}s"),
-                    "-c",
-                    &sessions,
-                    "-m",
-                    "POST",
-                    "-d",
-                    &call.body,
-                ]);
-                for (name, value) in &call.headers {
-                    command.args(["-H", &format!("{name}: {value}")]);
-                }
-                command.arg(url);
-                command
-            }
-            Self::Wrk => {
-                let script = programs.output.join("wrk.lua");
-                std::fs::write(&script, wrk_script(call)).context("cannot write wrk's script")?;
-                let mut command = Command::new("wrk");
-                command
-                    .args([
-                        "-t",
-                        "1",
-                        "-c",
-                        &sessions,
-                        "-d",
-                        &format!("{seconds}s"),
-                        "-s",
-                    ])
-                    .arg(script)
-                    .arg(url);
-                command
-            }
+            Self::Oha => oha(programs, call, &sessions, &format!("{seconds}s"), url),
+            Self::Wrk => wrk(programs, call, &sessions, &format!("{seconds}s"), url)?,
         })
     }
 }
@@ -233,7 +193,43 @@ impl Programs {
     }
 }
 
-pub(crate) fn wrk_script(call: &CapturedCall) -> String {
+/// `oha` with so many connections, sending the same call again and again.
+pub(crate) fn oha(
+    programs: &Programs,
+    call: &CapturedCall,
+    connections: &str,
+    duration: &str,
+    url: &str,
+) -> Command {
+    let mut command = Command::new(&programs.oha);
+    command.args(["--no-tui", "--disable-compression"]);
+    command.args(["--output-format", "json"]);
+    command.args(["-z", duration, "-c", connections, "-m", "POST"]);
+    command.args(["-d", &call.body]);
+    for (name, value) in &call.headers {
+        command.args(["-H", &format!("{name}: {value}")]);
+    }
+    command.arg(url);
+    command
+}
+
+/// The same by `wrk`, with one thread.
+pub(crate) fn wrk(
+    programs: &Programs,
+    call: &CapturedCall,
+    connections: &str,
+    duration: &str,
+    url: &str,
+) -> Result<Command> {
+    let script = programs.output.join("wrk.lua");
+    std::fs::write(&script, wrk_script(call)).context("cannot write wrk's script")?;
+    let mut command = Command::new("wrk");
+    command.args(["-t", "1", "-c", connections, "-d", duration, "-s"]);
+    command.arg(script).arg(url);
+    Ok(command)
+}
+
+fn wrk_script(call: &CapturedCall) -> String {
     let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
     let mut script = format!("wrk.method = \"POST\"\nwrk.body = {}\n", quoted(&call.body));
     for (name, value) in &call.headers {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::aims::{self, Aim};
 use crate::child::{Child, GENERATOR};
-use crate::clients::{Programs, first_line, wrk_script};
+use crate::clients::{Programs, first_line, oha, wrk};
 use crate::echo_process::Echo;
 use crate::integr8scode_process::Integr8scode;
 use crate::machine;
@@ -225,31 +225,8 @@ fn command(
             command.args(["--warmup", "0", "--no-thresholds"]);
             command
         }
-        Generator::Oha => {
-            let mut command = Command::new(&programs.oha);
-            command.args([
-                "--no-tui",
-                "--disable-compression",
-                "--output-format",
-                "json",
-            ]);
-            command.args([
-                "-z", &duration, "-c", &users, "-m", "POST", "-d", &call.body,
-            ]);
-            for (name, value) in &call.headers {
-                command.args(["-H", &format!("{name}: {value}")]);
-            }
-            command.arg(address);
-            command
-        }
-        Generator::Wrk => {
-            let script = programs.output.join("wrk-post.lua");
-            fs::write(&script, wrk_script(&call)).context("cannot write wrk's script")?;
-            let mut command = Command::new("wrk");
-            command.args(["-t", "1", "-c", &users, "-d", &duration, "-s"]);
-            command.arg(script).arg(address);
-            command
-        }
+        Generator::Oha => oha(programs, &call, &users, &duration, &address),
+        Generator::Wrk => wrk(programs, &call, &users, &duration, &address)?,
         Generator::K6 => {
             let headers: serde_json::Map<_, _> = call
                 .headers

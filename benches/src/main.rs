@@ -13,6 +13,7 @@ mod integr8scode_process;
 mod logins;
 mod machine;
 mod mcp;
+mod peer;
 mod peer_client;
 mod peer_rmcp;
 mod sandbox_process;

@@ -13,55 +13,40 @@ use throng_client::mcp::{
 use throng_client::{Client, Connector, ConnectorOptions};
 use tokio::task::JoinSet;
 
+use crate::peer::{Calling, all_done, on_one_thread};
+
 #[derive(Args)]
 pub(crate) struct Options {
     /// The MCP endpoint.
     url: url::Url,
-    /// The access token to send.
-    #[arg(long)]
-    token: String,
-    /// Sessions open at once.
-    #[arg(long)]
-    sessions: usize,
-    /// How long to call, once every session is open.
-    #[arg(long)]
-    seconds: u64,
-    /// The pause of a session between two calls.
-    #[arg(long, default_value_t = 0)]
-    pause_ms: u64,
+    #[command(flatten)]
+    calling: Calling,
 }
 
 /// Open the sessions, then call until the time is over.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("no runtime")?;
-    runtime.block_on(call(options))
+    on_one_thread(call(options))
 }
 
 async fn call(options: &Options) -> Result<()> {
     let connector = Connector::new(ConnectorOptions::default()).context("no connector")?;
     let server = Server::new(&options.url, ServerOptions::default()).context("no server")?;
-    let bearer: Arc<dyn Authorize> = Arc::new(Bearer(format!("Bearer {}", options.token).parse()?));
+    let bearer: Arc<dyn Authorize> =
+        Arc::new(Bearer(format!("Bearer {}", options.calling.token).parse()?));
     let opening = OpenOptions::default();
-    let mut sessions = Vec::with_capacity(options.sessions);
-    for _ in 0..options.sessions {
+    let mut sessions = Vec::with_capacity(options.calling.sessions);
+    for _ in 0..options.calling.sessions {
         let client = Client::new(&connector);
         let bearer = bearer.clone();
         let session = Session::open(server.clone(), client, bearer, &opening);
         sessions.push(session.await.context("a session could not be opened")?);
     }
-    let until = Instant::now() + Duration::from_secs(options.seconds);
-    let pause = Duration::from_millis(options.pause_ms);
+    let (until, pause) = options.calling.times();
     let mut users = JoinSet::new();
     for session in sessions {
         users.spawn(user(session, until, pause));
     }
-    while let Some(user) = users.join_next().await {
-        user.context("a session's task failed")??;
-    }
-    Ok(())
+    all_done(users).await
 }
 
 struct Bearer(HeaderValue);

@@ -13,22 +13,14 @@ use rmcp::{RoleClient, ServiceExt};
 use serde_json::{Map, Value};
 use tokio::task::JoinSet;
 
+use crate::peer::{Calling, all_done, on_one_thread};
+
 #[derive(Args)]
 pub(crate) struct Options {
     /// The MCP endpoint.
     url: String,
-    /// The access token to send.
-    #[arg(long)]
-    token: String,
-    /// Sessions open at once.
-    #[arg(long)]
-    sessions: usize,
-    /// How long to call, once every session is open.
-    #[arg(long)]
-    seconds: u64,
-    /// The pause of a session between two calls.
-    #[arg(long, default_value_t = 0)]
-    pause_ms: u64,
+    #[command(flatten)]
+    calling: Calling,
     /// One HTTP client for all sessions instead of one each, which is the crate's default.
     #[arg(long)]
     shared: bool,
@@ -36,22 +28,17 @@ pub(crate) struct Options {
 
 /// Open the sessions, then call until the time is over.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    // One thread: it gets one core, and a work-stealing runtime would only cost the crate's client more.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("no runtime")?;
-    runtime.block_on(call(options))
+    on_one_thread(call(options))
 }
 
 async fn call(options: &Options) -> Result<()> {
     let http = reqwest::Client::builder()
         .build()
         .context("no HTTP client")?;
-    let mut sessions = Vec::with_capacity(options.sessions);
-    for _ in 0..options.sessions {
+    let mut sessions = Vec::with_capacity(options.calling.sessions);
+    for _ in 0..options.calling.sessions {
         let config = StreamableHttpClientTransportConfig::with_uri(options.url.as_str())
-            .auth_header(options.token.as_str());
+            .auth_header(options.calling.token.as_str());
         let transport = if options.shared {
             StreamableHttpClientTransport::with_client(http.clone(), config)
         } else {
@@ -63,16 +50,12 @@ async fn call(options: &Options) -> Result<()> {
                 .context("a session could not be opened")?,
         ));
     }
-    let until = Instant::now() + Duration::from_secs(options.seconds);
-    let pause = Duration::from_millis(options.pause_ms);
+    let (until, pause) = options.calling.times();
     let mut users = JoinSet::new();
     for session in &sessions {
         users.spawn(user(session.clone(), until, pause));
     }
-    while let Some(user) = users.join_next().await {
-        user.context("a session's task failed")??;
-    }
-    Ok(())
+    all_done(users).await
 }
 
 async fn user(
