@@ -6,7 +6,15 @@
     reason = "a test starts what it needs, and ends it"
 )]
 
+/// Asserts why an exchange failed, and shows it if otherwise.
+macro_rules! assert_failure {
+    ($error:expr, $failure:pat) => {
+        assert!(matches!($error.failure(), $failure), "{:?}", $error)
+    };
+}
+
 mod cookies;
+mod framing;
 mod http1;
 mod http2_tls;
 mod interop;

@@ -442,7 +442,7 @@ async fn a_directory_that_is_not_there_is_named() {
     let nobody = NobodyThere::new().await;
     let world = World::new().await;
     let arguments = format!("-u 2 -d 1 -w 0 --host {}", nobody.origin());
-    let ended = world.run(&arguments).ended().await.with_code(3);
+    let ended = world.ran(&arguments, 3).await;
     assert!(ended.stderr.contains(&nobody.origin()), "{ended}");
     assert!(ended.stderr.contains("refused"), "{ended}");
     assert_eq!(world.users().await, [""; 0]);

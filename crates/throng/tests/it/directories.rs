@@ -14,7 +14,9 @@ use tempfile::TempDir;
 use crate::docs::page;
 use crate::http::next_request;
 use crate::report::count;
-use crate::support::{ADMIN_PASSWORD, Ended, Running, World, eventually, home, throng};
+use crate::support::{
+    ADMIN_PASSWORD, Ended, Running, World, eventually, home, small_scenario, throng,
+};
 
 /// The built-in scenario, its users made by SCIM.
 fn scim_scenario(home: &Path) -> PathBuf {
@@ -236,24 +238,7 @@ impl Api {
 
 /// A scenario of an HTTP target whose directory is as told.
 fn scenario(home: &TempDir, url: &str, directory: &str) -> String {
-    let source = format!(
-        "name: small
-target: {{ protocol: http, url: \"{url}\" }}
-directory:
-{directory}
-login: {{ kind: request, request: {{ post: /login }} }}
-users: {{ count: 3, prefix: reg }}
-load: {{ duration: 60s, warmup: 0s, pause: 10ms }}
-workflows:
-  w:
-    actors: [me]
-    steps:
-      - read: {{ get: /things }}
-"
-    );
-    let file = home.path().join("small.yaml");
-    std::fs::write(&file, source).expect("written");
-    file.to_str().expect("a plain path").to_owned()
+    small_scenario(home.path(), url, directory, "3", "60s")
 }
 
 async fn run(home: &TempDir, arguments: &[&str]) -> Ended {

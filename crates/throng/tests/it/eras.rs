@@ -19,7 +19,7 @@ async fn users_of_a_server_with_sessions_have_one_each() {
         });
     })
     .await;
-    let ended = world.run("-u 4 -d 2 -w 0").ended().await.with_code(0);
+    let ended = world.ran("-u 4 -d 2 -w 0", 0).await;
     let report = ended.report();
     assert_eq!(at(report, "/run/versions/mcp"), "2025-11-25");
     assert_eq!(count(report, "/summary/failed_operations"), 0, "{ended}");

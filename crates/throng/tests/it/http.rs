@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use throng_identity::Ledger;
 
 use crate::docs::{said, throng};
+use crate::support::small_scenario;
 
 /// A server of few words: a stream of events at /events, a failure at /boom, a cookie and JSON everywhere else.
 fn serve() -> String {
@@ -208,23 +209,8 @@ fn integr8scode_runs_on_its_sandbox_and_both_count_the_same() {
 
 /// Runs a file with users who register and log in at `url`, with further lines for its directory and flags.
 fn run_registering(home: &Path, url: &str, directory: &str, flags: &[&str]) -> Output {
-    let source = format!(
-        "name: small
-target: {{ protocol: http, url: \"{url}\" }}
-directory:
-{directory}
-login: {{ kind: request, request: {{ post: /login }} }}
-users: {{ count: 1, prefix: reg }}
-load: {{ duration: 100ms, warmup: 0s, pause: 10ms }}
-workflows:
-  w:
-    actors: [me]
-    steps:
-      - read: {{ get: /things }}"
-    );
-    let file = home.join("registering.yaml");
-    fs::write(&file, source).expect("written");
-    let mut arguments = vec!["run", file.to_str().expect("a plain path")];
+    let file = small_scenario(home, url, directory, "1", "100ms");
+    let mut arguments = vec!["run", &*file];
     arguments.extend(flags);
     throng(home, &arguments)
 }

@@ -22,7 +22,7 @@ async fn a_cleanup_removes_what_a_kill_left_and_no_more() {
 
     // A moment is a number of requests: those of a whole run span set-up, load and its own cleaning up.
     let before = so_far();
-    world.run(RUN).ended().await.with_code(0);
+    world.ran(RUN, 0).await;
     let whole = so_far() - before;
     assert_eq!(world.users().await, STRANGERS);
 

@@ -18,10 +18,11 @@ const WORKFLOWS: [&str; 3] = ["note_share", "collaborative_edit", "file_share"];
 async fn workload(name: &str, workflows: &[&str], baseline: bool) {
     let world = World::new().await;
     let ended = world
-        .run(&format!("--workload {name} -u 5 -d 2 -w 0.5 --pause 10ms"))
-        .ended()
-        .await
-        .with_code(0);
+        .ran(
+            &format!("--workload {name} -u 5 -d 2 -w 0.5 --pause 10ms"),
+            0,
+        )
+        .await;
     let report = ended.report();
 
     assert_eq!(count(report, "/summary/failed_operations"), 0, "{ended}");
@@ -48,11 +49,7 @@ async fn workload(name: &str, workflows: &[&str], baseline: bool) {
 async fn mixed() {
     // With 15 and 5 percent, the rarer workflows need luck in so short a run: the others' tests are about those.
     let world = World::new().await;
-    let ended = world
-        .run("-u 5 -d 4 -w 0.5 --pause 0 --seed 1")
-        .ended()
-        .await
-        .with_code(0);
+    let ended = world.ran("-u 5 -d 4 -w 0.5 --pause 0 --seed 1", 0).await;
     let report = ended.report();
     assert_eq!(at(report, "/run/workload"), "mixed");
     assert_eq!(count(report, "/summary/failed_operations"), 0, "{ended}");
@@ -309,7 +306,7 @@ async fn the_same_seed_makes_the_same_choices() {
 async fn a_user_that_exists_is_no_user_of_ours() {
     let world = World::new().await;
     world.create_user("loadtest_user_2").await;
-    let ended = world.run("-u 3 -d 1 -w 0").ended().await.with_code(3);
+    let ended = world.ran("-u 3 -d 1 -w 0", 3).await;
     assert!(ended.stderr.contains("loadtest_user_2"), "{ended}");
     let command = format!(
         "throng cleanup --prefix loadtest --host {}",
@@ -403,11 +400,7 @@ async fn a_threshold_on_something_else_does_not_excuse_errors() {
 async fn users_are_kept_where_asked_for_until_the_cleanup() {
     let world = World::new().await;
     world.create_user("loadtest_user_1x").await;
-    let ended = world
-        .run("-u 3 -d 1 -w 0 --no-cleanup")
-        .ended()
-        .await
-        .with_code(0);
+    let ended = world.ran("-u 3 -d 1 -w 0 --no-cleanup", 0).await;
     let stay = [
         "loadtest_user_1",
         "loadtest_user_1x",
@@ -441,10 +434,8 @@ async fn users_are_kept_where_asked_for_until_the_cleanup() {
 async fn the_warm_up_runs_and_counts_for_nothing() {
     let world = World::new().await;
     let ended = world
-        .run("--workload baseline -u 3 -d 1 -w 1 --pause 0")
-        .ended()
-        .await
-        .with_code(0);
+        .ran("--workload baseline -u 3 -d 1 -w 1 --pause 0", 0)
+        .await;
     let report = ended.report();
     let journal = world.sandbox.journal();
     let warmup: u64 = journal::calls(&journal, |count| count.phase.as_deref() == Some("warmup"))
@@ -535,10 +526,8 @@ pub(crate) fn slow(pattern: &str, milliseconds: f64) -> throng_sandbox::Knobs {
 async fn a_user_does_one_thing_at_a_time() {
     let world = World::new().await;
     let ended = world
-        .run("--workload baseline -u 4 -d 1.5 -w 0 --pause 200ms")
-        .ended()
-        .await
-        .with_code(0);
+        .ran("--workload baseline -u 4 -d 1.5 -w 0 --pause 200ms", 0)
+        .await;
     let mut until = BTreeMap::new();
     for entry in journal::entries(&world.sandbox.journal()) {
         let user = entry.user.clone().expect("a user");

@@ -277,11 +277,7 @@ pub(crate) fn has(secrets: &BTreeMap<&str, Vec<String>>, wanted: &[(&str, usize)
 async fn a_run_keeps_its_secrets() {
     // Tokens that expire on the way, so that renewing them is told of, too.
     let (world, _taps, recorded) = tapped(|config| config.knobs.token_lifetime_s = 2).await;
-    let ended = world
-        .run("-u 3 -d 3 -w 0 -vv --no-cleanup")
-        .ended()
-        .await
-        .with_code(0);
+    let ended = world.ran("-u 3 -d 3 -w 0 -vv --no-cleanup", 0).await;
     let seen = secrets(&recorded);
     is_rich(&seen, 3);
     assert!(seen.contains_key("registration"));
@@ -345,7 +341,7 @@ async fn failures_keep_their_secrets() {
             });
         })
         .await;
-        let ended = world.run("-u 2 -d 1 -w 0 -vv").ended().await.with_code(3);
+        let ended = world.ran("-u 2 -d 1 -w 0 -vv", 3).await;
         let secrets = secrets(&recorded);
         assert!(!secrets.is_empty(), "{pattern}");
         keeps_its_secrets(world.home.path(), &ended, &secrets);

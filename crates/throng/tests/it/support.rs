@@ -86,6 +86,11 @@ impl World {
         self.run_scenario("nextcloud", arguments)
     }
 
+    /// [`World::run`] to its end, which must be by this exit code.
+    pub(crate) async fn ran(&self, arguments: &str, code: i32) -> Ended {
+        self.run(arguments).ended().await.with_code(code)
+    }
+
     /// [`World::run`] by a process that finds other programs.
     pub(crate) fn run_with_path(&self, arguments: &str) -> Running {
         self.run_command("nextcloud", arguments, |command| {
@@ -145,6 +150,34 @@ impl World {
         let (status, body) = request(self.sandbox.url(), "POST", path, &form).await;
         assert_eq!(status, 200, "{body}");
     }
+}
+
+/// Writes a scenario of an HTTP target whose users log in by a request, with the lines of its directory; gives back the file's path.
+pub(crate) fn small_scenario(
+    home: &Path,
+    url: &str,
+    directory: &str,
+    users: &str,
+    duration: &str,
+) -> String {
+    let source = format!(
+        "name: small
+target: {{ protocol: http, url: \"{url}\" }}
+directory:
+{directory}
+login: {{ kind: request, request: {{ post: /login }} }}
+users: {{ count: {users}, prefix: reg }}
+load: {{ duration: {duration}, warmup: 0s, pause: 10ms }}
+workflows:
+  w:
+    actors: [me]
+    steps:
+      - read: {{ get: /things }}
+"
+    );
+    let file = home.join("small.yaml");
+    std::fs::write(&file, source).expect("written");
+    file.to_str().expect("a plain path").to_owned()
 }
 
 /// An empty home directory.

@@ -95,10 +95,8 @@ async fn an_error_rate_is_reported_as_it_is() {
 async fn a_tool_that_answers_an_error_is_no_success() {
     let world = World::with(failing("nc_notes_search_notes", 1.0, ErrorKind::ToolError)).await;
     let ended = world
-        .run("--workload baseline -u 3 -d 1.5 -w 0 --pause 0")
-        .ended()
-        .await
-        .with_code(99);
+        .ran("--workload baseline -u 3 -d 1.5 -w 0 --pause 0", 99)
+        .await;
     let report = ended.report();
     let planted = journal::planted(&world.sandbox.journal(), "tool_error");
     assert!(planted > 0);
@@ -130,10 +128,8 @@ async fn json_rpc_errors_and_resets_are_told_apart() {
     })
     .await;
     let ended = world
-        .run("--workload baseline -u 3 -d 1.5 -w 0 --pause 0")
-        .ended()
-        .await
-        .with_code(99);
+        .ran("--workload baseline -u 3 -d 1.5 -w 0 --pause 0", 99)
+        .await;
     let report = ended.report();
     let journal = world.sandbox.journal();
     for (kind, planted) in [("rpc", "rpc_error"), ("transport", "reset")] {
@@ -148,10 +144,8 @@ async fn json_rpc_errors_and_resets_are_told_apart() {
 async fn lost_appends_are_lost_updates() {
     let world = World::with(|config| config.knobs.lost_appends = 0.3).await;
     let ended = world
-        .run("--workload collaboration -u 4 -d 2 -w 0 --pause 0")
-        .ended()
-        .await
-        .with_code(99);
+        .ran("--workload collaboration -u 4 -d 2 -w 0 --pause 0", 99)
+        .await;
     let report = ended.report();
     let planted = journal::planted(&world.sandbox.journal(), "lost_append");
     assert!(planted > 0);
@@ -172,7 +166,7 @@ async fn lost_appends_are_lost_updates() {
 #[tokio::test]
 async fn tokens_that_expire_on_the_way_are_renewed() {
     let world = World::with(|config| config.knobs.token_lifetime_s = 2).await;
-    let ended = world.run("-u 3 -d 5 -w 0").ended().await.with_code(0);
+    let ended = world.ran("-u 3 -d 5 -w 0", 0).await;
     let report = ended.report();
     assert_eq!(count(report, "/summary/failed_operations"), 0, "{ended}");
     // Each of the users needs a new one at least twice.
@@ -323,7 +317,7 @@ async fn tokens_that_cannot_be_renewed_are_fetched_by_a_new_login() {
         config.knobs.refresh = false;
     })
     .await;
-    let ended = world.run("-u 2 -d 4 -w 0").ended().await.with_code(0);
+    let ended = world.ran("-u 2 -d 4 -w 0", 0).await;
     assert_eq!(
         count(ended.report(), "/summary/failed_operations"),
         0,
@@ -336,10 +330,8 @@ async fn the_time_until_a_share_is_visible_is_found() {
     const DELAY: f64 = 0.3;
     let world = World::with(|config| config.knobs.share_propagation_ms = 300).await;
     let ended = world
-        .run("--workload sharing -u 4 -d 4 -w 0 --pause 0")
-        .ended()
-        .await
-        .with_code(0);
+        .ran("--workload sharing -u 4 -d 4 -w 0 --pause 0", 0)
+        .await;
     let report = ended.report();
     let step = key("note_share/list_shared_with_me");
     let waits = |key: &str| number(report, &format!("/propagation/{step}/{key}"));
@@ -407,10 +399,11 @@ async fn a_slow_target_is_measured_and_judged() {
     const DELAY: f64 = 0.15;
     let world = World::with(|config| config.knobs = slow("nc_*", 150.0)).await;
     let ended = world
-        .run("--workload sharing -u 3 -d 2 -w 0 --threshold note_share.share_note.p95<100ms")
-        .ended()
-        .await
-        .with_code(99);
+        .ran(
+            "--workload sharing -u 3 -d 2 -w 0 --threshold note_share.share_note.p95<100ms",
+            99,
+        )
+        .await;
     let report = ended.report();
     for (step, figures) in entries(report, "/steps") {
         if count(figures, "/count") > 0 {
@@ -432,10 +425,8 @@ async fn a_slow_target_is_measured_and_judged() {
 async fn a_call_without_an_answer_in_time_has_timed_out() {
     let world = World::with(|config| config.knobs = slow("nc_*", 2_000.0)).await;
     let ended = world
-        .run("--workload collaboration -u 3 -d 1 -w 0 --timeout 300ms")
-        .ended()
-        .await
-        .with_code(3);
+        .ran("--workload collaboration -u 3 -d 1 -w 0 --timeout 300ms", 3)
+        .await;
     let report = ended.report();
     assert!(
         reasons(report, "target_failed").contains("not one of"),
@@ -539,7 +530,7 @@ async fn a_stall_is_in_the_response_time_of_all_who_met_it() {
 async fn a_name_that_the_target_has_heard_too_often_is_explained() {
     let provisioning = "POST /api/v1/users/{user}/app-password";
     let world = World::with(failing(provisioning, 1.0, ErrorKind::Http(429))).await;
-    let ended = world.run("-d 1 -w 0").ended().await.with_code(3);
+    let ended = world.ran("-d 1 -w 0", 3).await;
     let why = reasons(ended.report(), "target_failed");
     assert!(why.contains("429 Too Many Requests"), "{why}");
     assert!(why.contains("--user-prefix"), "{why}");
