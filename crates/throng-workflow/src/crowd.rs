@@ -13,6 +13,7 @@ use throng_client::mcp::{
     Anonymous, Authorize, CallError, CallOptions, OpenOptions, Server, Session, Tools,
 };
 use throng_client::{Base, Client, TransportFailure};
+use throng_engine::StopSignals;
 use throng_identity::hooks::Values;
 use throng_identity::provision::Identity;
 use throng_identity::tokens::{Recovery, Refusal};
@@ -135,14 +136,16 @@ pub struct SessionError {
 }
 
 impl Crowd {
-    /// Opens a session for each of them, some at a time. `on_open` is called after each with how many are open.
+    /// Opens a session for each of them, some at a time. `on_open` is called after each with how many are open. A drain lets those
+    /// that are being opened get so far, so that they can be closed; an abort gives them up.
     ///
     /// # Errors
-    /// Every session that could not be opened. Those that could are closed again.
+    /// Every session that could not be opened, or was not to be any more. Those that could are closed again.
     pub async fn open(
         people: Vec<Person>,
         server: Arc<Server>,
         options: CrowdOptions,
+        stop: &StopSignals,
         on_open: impl Fn(usize) + Sync,
     ) -> Result<Opened, Vec<SessionError>> {
         let started = Instant::now();
@@ -151,7 +154,20 @@ impl Crowd {
         let opened: Vec<_> = stream::iter(people)
             .map(|person| async move {
                 let begun = Instant::now();
-                let member = open_one(person, server_ref.clone(), timeout).await?;
+                let stopped = |name| SessionError {
+                    name,
+                    what: "opening",
+                    source: "the run was stopped".into(),
+                };
+                if stop.drain.is_cancelled() {
+                    return Err(stopped(person.name));
+                }
+                let name = person.name.clone();
+                let member = tokio::select! {
+                    biased;
+                    member = open_one(person, server_ref.clone(), timeout) => member?,
+                    () = stop.abort.cancelled() => return Err(stopped(name)),
+                };
                 on_open(count.fetch_add(1, Ordering::Relaxed) + 1);
                 Ok((member, begun.elapsed()))
             })
@@ -175,14 +191,18 @@ impl Crowd {
             target: Target::Mcp(server),
             options,
         };
-        if errors.is_empty() {
+        if errors.is_empty() && !stop.drain.is_cancelled() {
             Ok(Opened {
                 crowd,
                 timings,
                 took: started.elapsed(),
             })
         } else {
-            errors.extend(crowd.close().await);
+            tokio::select! {
+                biased;
+                failed = crowd.close() => errors.extend(failed),
+                () = stop.abort.cancelled() => {}
+            }
             Err(errors)
         }
     }

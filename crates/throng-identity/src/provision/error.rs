@@ -54,6 +54,8 @@ pub enum ProvisionError {
     Interrupted {
         /// The user.
         name: String,
+        /// In the middle of a login that may begin a session which was to be ended: whether there is one is not known.
+        abandoned: bool,
     },
     /// The user's task died, which is a bug.
     #[error("provisioning user {n} ended without a result: {reason}")]
@@ -73,7 +75,7 @@ impl ProvisionError {
             | Self::NoToken { name }
             | Self::SignIn { name, .. }
             | Self::Hook { name, .. }
-            | Self::Interrupted { name } => Some(name),
+            | Self::Interrupted { name, .. } => Some(name),
             Self::Login(error) => Some(error.user()),
             Self::Ledger(_) | Self::Lost { .. } => None,
         }

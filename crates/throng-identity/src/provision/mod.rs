@@ -201,6 +201,8 @@ pub enum ProvisionEvent<'a> {
     Created(&'a UserName, Duration),
     /// The user was there already, with the password that all of the run's users have.
     Reused(&'a UserName),
+    /// The run was stopped, and the user's login under way is waited for ([`LoginGrace`]).
+    Ending(&'a UserName),
     /// The user is logged in.
     LoggedIn(&'a UserName, Duration),
     /// The user is ready to work.

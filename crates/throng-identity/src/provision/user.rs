@@ -502,18 +502,23 @@ impl User {
             () = self.cancel.cancelled() => {}
             result = &mut work => return Ok(result),
         }
-        tokio::select! {
+        (self.on_event)(ProvisionEvent::Ending(&self.names));
+        let abandoned = tokio::select! {
             biased;
-            () = grace.give_up.cancelled() => {}
-            () = tokio::time::sleep(grace.limit) => {}
-            _ = work => {}
-        }
-        Err(self.interrupted())
+            _ = work => false,
+            () = grace.give_up.cancelled() => true,
+            () = tokio::time::sleep(grace.limit) => true,
+        };
+        Err(ProvisionError::Interrupted {
+            name: self.names.name.clone(),
+            abandoned,
+        })
     }
 
     fn interrupted(&self) -> ProvisionError {
         ProvisionError::Interrupted {
             name: self.names.name.clone(),
+            abandoned: false,
         }
     }
 }

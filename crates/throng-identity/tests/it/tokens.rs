@@ -144,11 +144,11 @@ async fn pass(time: Duration) {
 async fn a_token_is_renewed_before_it_expires_without_waiting() {
     let (provider, cell) = with(Refresh::Rotating).await;
     let first = cell.authorization().unwrap();
-    // 900 s, less a margin of 60 s to 90 s: not due at 805 s, due and still good at 845 s.
-    pass(Duration::from_secs(805)).await;
+    // 900 s, less a margin of 60 s to 90 s: not due at 780 s, due and still good at 845 s, with room for a slow machine.
+    pass(Duration::from_secs(780)).await;
     cell.ensure_fresh().await.unwrap();
     assert_eq!(refreshes(&provider), 0);
-    pass(Duration::from_secs(40)).await;
+    pass(Duration::from_secs(65)).await;
     cell.ensure_fresh().await.unwrap();
     assert_eq!(
         cell.authorization().unwrap(),
@@ -266,26 +266,23 @@ async fn the_login_of_a_renewal_has_what_the_refresh_left_of_the_budget() {
 async fn while_the_provider_is_down_the_old_token_serves_and_afterwards_all_is_well() {
     let (provider, cell) = with(Refresh::Rotating).await;
     let old = cell.authorization().unwrap();
-    pass(Duration::from_secs(850)).await;
+    // The token has 59 s left, of which the failures below take 19: a slow machine has the rest.
+    pass(Duration::from_secs(841)).await;
     provider.trouble(503);
     assert_eq!(cell.freshness(), Freshness::Due);
-    let mut failures = 0;
-    // More often than a renewal may fail that will not pass by itself.
-    for _ in 0..8 {
-        failures += 1;
+    // As often as a renewal may fail that will not pass by itself.
+    for failures in 1..=5 {
         cell.ensure_fresh().await.expect("the token is still good");
         assert_eq!(cell.authorization().unwrap(), old);
         until(|| cell.stats().failures == failures).await;
         // Nobody tries again at once.
         cell.ensure_fresh().await.unwrap();
         assert_eq!(cell.stats().failures, failures);
-        pass(Duration::from_secs(1)).await;
-        pass(Duration::from_millis(500 << failures.min(6))).await;
-        if cell.freshness() == Freshness::Expired {
-            break;
+        if failures < 5 {
+            pass(Duration::from_secs(1)).await;
+            pass(Duration::from_millis(500 << failures)).await;
         }
     }
-    assert!(failures >= 5, "{failures}");
     pass(Duration::from_secs(100)).await;
     assert_eq!(cell.freshness(), Freshness::Expired);
     cell.ensure_fresh()

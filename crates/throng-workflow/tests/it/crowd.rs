@@ -187,6 +187,7 @@ async fn stage_with(sandbox: NextcloudSandbox, file: ScenarioFile) -> Stage {
         identities.into_iter().map(Into::into).collect(),
         server,
         options,
+        &StopSignals::default(),
         |_| {},
     )
     .await

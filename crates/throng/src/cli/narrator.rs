@@ -206,6 +206,10 @@ impl Teller {
                 ProvisionEvent::Ready(user) => {
                     self.line(&format!("  ✓ User '{}' authenticated", user.name))
                 }
+                ProvisionEvent::Ending(user) => self.line(&format!(
+                    "  - User '{}' is logging in: waiting for that, to end the session",
+                    user.name
+                )),
                 ProvisionEvent::Failed(user, ProvisionError::Interrupted { .. }) => {
                     self.line(&format!("  - User '{}' given up", user.name))
                 }

@@ -15,7 +15,7 @@ use throng_sandbox::{
 };
 use throng_workflow::ScenarioFile;
 use tokio::io::AsyncReadExt;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::args::{IssuerArgs, SandboxArgs};
 use super::{CommandError, runtime};
@@ -35,8 +35,11 @@ pub(crate) fn nextcloud(args: &SandboxArgs) -> Result<ExitCode, CommandError> {
         let sandbox = NextcloudSandbox::start(config)
             .await
             .map_err(|error| CommandError::failed(error.into()))?;
+        let stops = Stops::heed()?;
         announce(&sandbox, args)?;
-        until_told(sandbox.stopped(), args.stop_at_eof).await?;
+        stops
+            .until_told(sandbox.stopped(), args.stop_at_eof)
+            .await?;
         sandbox.stop().await;
         Ok(())
     })
@@ -301,19 +304,35 @@ fn announce(sandbox: &NextcloudSandbox, args: &SandboxArgs) -> Result<(), Comman
     Ok(())
 }
 
-/// Waits for a signal, for the sandbox to be told to stop, or for the end of standard input.
-async fn until_told(
-    stopped: impl Future<Output = ()>,
-    stop_at_eof: bool,
-) -> Result<(), CommandError> {
-    let failed = |error: std::io::Error| CommandError::failed(error.into());
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    tokio::select! {
-        _ = interrupt.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
-        () = stopped => Ok(()),
-        read = end_of_input(), if stop_at_eof => read.map_err(failed),
+/// What stops a sandbox. Made before it says where it is: whoever reads that may send a signal at once.
+struct Stops {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stops {
+    fn heed() -> Result<Self, CommandError> {
+        let heed = |kind| signal(kind).map_err(|error| CommandError::failed(error.into()));
+        Ok(Self {
+            interrupt: heed(SignalKind::interrupt())?,
+            terminate: heed(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for a signal, for the sandbox to be told to stop, or for the end of standard input.
+    async fn until_told(
+        mut self,
+        stopped: impl Future<Output = ()>,
+        stop_at_eof: bool,
+    ) -> Result<(), CommandError> {
+        tokio::select! {
+            _ = self.interrupt.recv() => Ok(()),
+            _ = self.terminate.recv() => Ok(()),
+            () = stopped => Ok(()),
+            read = end_of_input(), if stop_at_eof => {
+                read.map_err(|error| CommandError::failed(error.into()))
+            }
+        }
     }
 }
 

@@ -278,7 +278,51 @@ async fn a_signal_lets_logins_in_flight_end_and_logs_them_out() {
             running.said().contains("stopping:")
         })
         .await;
+    for n in 1..=3 {
+        let waits = format!("User 'loadtest_user_{n}' is logging in: waiting for that");
+        running
+            .until("it says for whom it waits", |running| {
+                running.said().contains(&waits)
+            })
+            .await;
+    }
     site.open_gate();
-    let _ended = running.ended().await.with_code(105);
+    let ended = running.ended().await.with_code(105);
     assert_eq!(sessions_all_ended(&site), 3);
+    assert!(
+        !ended.stderr.contains("given up in the middle"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[tokio::test]
+async fn a_second_signal_gives_up_logins_in_flight_and_names_them() {
+    let site = Site {
+        gate: Some(Arc::default()),
+        ..Site::default()
+    };
+    let home = support::home();
+    let users = format!("users: {{ count: 2, password: \"{PASSWORD}\" }}");
+    let file = home.path().join("tokens.yaml");
+    fs::write(&file, scenario(&site.serve(), &users)).expect("written");
+    let command = support::throng(home.path(), ["run", "tokens.yaml"]);
+    let mut running = Running::start(command, home.path());
+    let held = site.held.clone();
+    running
+        .until("two logins are held", |_| held.load(Ordering::Relaxed) == 2)
+        .await;
+    for answer in ["stopping:", "stopping now:"] {
+        running.signal(Signal::INT);
+        running
+            .until("the signal is answered", |running| {
+                running.said().contains(answer)
+            })
+            .await;
+    }
+    let ended = running.ended().await.with_code(105);
+    let named =
+        "given up in the middle of logging in: 'loadtest_user_1', 'loadtest_user_2'; sessions";
+    assert!(ended.stderr.contains(named), "{}", ended.stderr);
+    site.open_gate();
 }

@@ -3,11 +3,12 @@
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
+use throng_sandbox::ErrorKind;
 
-use crate::journal;
 use crate::report::{at, count, entries, reasons, verdicts};
 use crate::run::slow;
 use crate::support::{Running, World, home, throng};
+use crate::{journal, trouble};
 
 /// A run of a minute whose calls take long enough to be in flight when a signal comes, waited for until it's well under way.
 async fn under_way(world: &World, arguments: &str) -> crate::support::Running {
@@ -123,6 +124,42 @@ async fn a_signal_during_the_logins_removes_the_users_made_by_then() {
     assert!(count(ended.report(), "/cleanup/created") > 0, "{ended}");
     assert_eq!(world.users().await, [""; 0]);
     assert!(ended.took.as_secs() < 30, "{ended}");
+}
+
+#[tokio::test]
+async fn a_signal_while_sessions_are_opened_closes_them() {
+    // Only the older era has sessions.
+    let world = World::with(|config| {
+        config.knobs = trouble::knob("server/discover", |knob| {
+            knob.error_rate = Some(1.0);
+            knob.error = ErrorKind::Http(400);
+        });
+        let slow = slow("initialize", 300.0).endpoints;
+        config.knobs.endpoints.extend(slow);
+    })
+    .await;
+    let mut running = world.run("-u 6 -d 60 -w 0 --login-concurrency 2");
+    let journal = world.sandbox.journal();
+    let sum = |wanted: &dyn Fn(&throng_sandbox::Count) -> bool| {
+        let counts = journal.counts().counts;
+        let wanted = counts.iter().filter(|count| wanted(count));
+        wanted.map(|count| count.count).sum::<u64>()
+    };
+    let opened =
+        || sum(&|count| count.rpc_method.as_deref() == Some("initialize") && count.status == 200);
+    running
+        .until("two sessions are open", |_| opened() >= 2)
+        .await;
+    running.signal(Signal::INT);
+    let ended = running.ended().await.with_code(105);
+    assert_eq!(
+        reasons(ended.report(), "interrupted"),
+        "stopped by a signal before the load began"
+    );
+    assert!(opened() < 6, "{ended}");
+    let closed = sum(&|count| &*count.method == "DELETE" && &*count.route == "/mcp");
+    assert_eq!(closed, opened(), "{ended}");
+    assert_eq!(world.users().await, [""; 0]);
 }
 
 #[tokio::test]

@@ -42,8 +42,8 @@ pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 /// How long what must not be dropped half-way may go on after a signal.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// How long logins under way may go on after a signal, where there is a logout for the sessions that come of them. A login by a
-/// form takes several requests.
-const LOGIN_GRACE: Duration = Duration::from_secs(10);
+/// form takes several requests, each of which has [`REQUEST_LIMIT`]. Whoever won't wait asks a second time.
+const LOGIN_GRACE: Duration = Duration::from_secs(60);
 /// Users worked on at once where nobody says.
 pub(crate) const LOGIN_CONCURRENCY: u32 = 16;
 
@@ -443,6 +443,20 @@ pub(crate) async fn log_users_in(
         ..
     } = provisioned;
     let stopped = wanted.stop.drain.is_cancelled();
+    let abandoned = |(_, error): &(u32, ProvisionError)| match error {
+        ProvisionError::Interrupted {
+            name,
+            abandoned: true,
+        } => Some(format!("'{name}'")),
+        _ => None,
+    };
+    let abandoned: Vec<_> = failures.iter().filter_map(abandoned).collect();
+    if !abandoned.is_empty() {
+        narrator.warn(&format!(
+            "given up in the middle of logging in: {}; sessions that the target began for them stay until it ends them",
+            abandoned.join(", ")
+        ));
+    }
     if stopped || !failures.is_empty() {
         let ready = identities.len();
         logout::after_all(wanted, identities, half_ready, narrator).await?;

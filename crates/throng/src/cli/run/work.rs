@@ -6,7 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue};
 use throng_client::Client;
@@ -385,11 +385,19 @@ async fn open_sessions(
     narrator.step(&format!("Opening {users} MCP sessions..."));
     let server = Server::new(&Url::parse(&scenario.target.url)?, ServerOptions::default())?;
     let teller = narrator.teller(users, false);
-    let opening = Crowd::open(people, server, options, |open| {
+    let opening = Crowd::open(people, server, options, stop, |open| {
         teller.count(open as u32, "have a session")
     });
-    let opened = unless_stopped(stop, opening).await?;
+    let opened = opening.await;
     narrator.clear();
+    if opened.is_err() && stop.drain.is_cancelled() {
+        if stop.abort.is_cancelled() {
+            narrator.warn(
+                "given up while sessions were opened and closed: some are left to the target",
+            );
+        }
+        bail!("stopped by a signal");
+    }
     let mut phase = PhaseTally::new("session");
     let result = match opened {
         Ok(opened) => {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use throng_sandbox::{ExecutionTimes, Integr8scodeConfig, Integr8scodeSandbox};
 
-use super::{Trouble, in_foreground, until_told, validate};
+use super::{Stops, Trouble, in_foreground, validate};
 use crate::cli::args::Integr8scodeArgs;
 use crate::cli::{CommandError, print};
 
@@ -17,8 +17,11 @@ pub(crate) fn integr8scode(args: &Integr8scodeArgs) -> Result<ExitCode, CommandE
             .await
             .map_err(|error| CommandError::failed(error.into()))?;
         save_certificate(&sandbox, args).map_err(CommandError::failed)?;
+        let stops = Stops::heed()?;
         announce(&sandbox, args)?;
-        until_told(sandbox.stopped(), args.stop_at_eof).await?;
+        stops
+            .until_told(sandbox.stopped(), args.stop_at_eof)
+            .await?;
         sandbox.stop().await;
         Ok(())
     })
