@@ -54,7 +54,7 @@ impl Engine {
     }
 
     /// The engine whose program has such a name.
-    pub fn of_program(program: &Path) -> Option<Self> {
+    pub(crate) fn of_program(program: &Path) -> Option<Self> {
         let name = program.file_name()?.to_str()?.to_ascii_lowercase();
         if name.contains("chrom") {
             Some(Self::Chromium)

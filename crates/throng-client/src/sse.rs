@@ -128,7 +128,7 @@ impl Parser {
     }
 
     /// The next event, in the order received.
-    pub fn next_event(&mut self) -> Option<Event> {
+    pub(crate) fn next_event(&mut self) -> Option<Event> {
         self.ready.pop_front()
     }
 

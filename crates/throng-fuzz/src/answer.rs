@@ -166,7 +166,7 @@ impl Answered {
 
     /// Whether the body is JSON by its grammar (RFC 8259): numbers of any size, nesting of any depth and lone surrogates are,
     /// though no value is made of them here.
-    pub fn is_json_text(&self) -> bool {
+    pub(crate) fn is_json_text(&self) -> bool {
         std::str::from_utf8(&self.body)
             .is_ok_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok())
     }
@@ -278,7 +278,7 @@ impl Sending {
     }
 
     /// Whether requests of this method need a token against forgery.
-    pub fn needs_token(&self, method: &str) -> bool {
+    pub(crate) fn needs_token(&self, method: &str) -> bool {
         self.csrf
             .as_ref()
             .is_some_and(|rule| rule.methods.iter().any(|needs| needs.as_str() == method))

@@ -34,7 +34,7 @@ impl Pkce {
 }
 
 /// 256 random bits in base64url: a `state`, a `nonce`, a verifier.
-pub fn random_token() -> String {
+pub(crate) fn random_token() -> String {
     let mut bytes = [0u8; 32];
     rand::rng().fill_bytes(&mut bytes);
     URL_SAFE_NO_PAD.encode(bytes)

@@ -86,13 +86,13 @@ impl Attempts {
     }
 
     /// Takes a time out of the budget's: nobody did anything for the work.
-    pub fn put_off(&mut self, waited: Duration) {
+    pub(crate) fn put_off(&mut self, waited: Duration) {
         self.started += waited;
     }
 
     /// How long to wait before the next attempt, which is counted; `None` when there shall be none. A wait that the server
     /// asked for is kept to (never shortened), unless it is longer than the budget.
-    pub fn next_wait(&mut self, asked: Option<Duration>) -> Option<Duration> {
+    pub(crate) fn next_wait(&mut self, asked: Option<Duration>) -> Option<Duration> {
         if self.made >= self.policy.attempts {
             return None;
         }

@@ -41,6 +41,4 @@ pub use table::Table;
 pub use tally::{StartTally, StepTally, Tally, UserStep, UserTally, WaitTally, WorkflowTally};
 pub use threshold::{Threshold, ThresholdError};
 pub use timeline::{Entry, Timeline};
-pub use verdict::{
-    Evidence, Holding, Limits, Verdict, Verdicts, Violations, judge, unhealthy_reasons,
-};
+pub use verdict::{Evidence, Holding, Limits, Verdict, Verdicts, Violations, judge};

@@ -74,7 +74,7 @@ impl PhaseTally {
     }
 
     /// How long users waited until their part could begin, where that was looked at.
-    pub fn queue_waits(&self) -> &Latencies {
+    pub(crate) fn queue_waits(&self) -> &Latencies {
         &self.queue_waits
     }
 

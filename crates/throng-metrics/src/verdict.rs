@@ -200,7 +200,7 @@ impl Default for Limits {
 }
 
 /// Why a generator's figures cannot be believed; empty if they can.
-pub fn unhealthy_reasons(generator: &GeneratorHealth, limits: &Limits) -> Vec<String> {
+pub(crate) fn unhealthy_reasons(generator: &GeneratorHealth, limits: &Limits) -> Vec<String> {
     let mut reasons = Vec::new();
     if let Some(lag) = generator.starts.lag.quantile(0.99)
         && lag > limits.lag_p99

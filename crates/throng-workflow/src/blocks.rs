@@ -48,7 +48,7 @@ impl ActorCount {
     }
 
     /// Whether it is a group.
-    pub fn is_group(self) -> bool {
+    pub(crate) fn is_group(self) -> bool {
         self != Self::One
     }
 }

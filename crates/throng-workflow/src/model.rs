@@ -147,7 +147,7 @@ fn given<T>(value: impl Into<T>) -> At<T> {
 
 impl Users {
     /// What holds when the file does not say otherwise.
-    pub fn with_defaults() -> Self {
+    pub(crate) fn with_defaults() -> Self {
         Self {
             mark: Mark::default(),
             count: given(2_u32),
@@ -215,7 +215,7 @@ record! {
 
 impl Load {
     /// What holds when the file does not say otherwise.
-    pub fn with_defaults() -> Self {
+    pub(crate) fn with_defaults() -> Self {
         Self {
             mark: Mark::default(),
             warmup: Span::seconds(5),

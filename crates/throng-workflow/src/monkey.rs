@@ -100,7 +100,7 @@ impl From<u64> for At<u64> {
 
 impl Monkey {
     /// What holds when the file does not say otherwise.
-    pub fn with_defaults() -> Self {
+    pub(crate) fn with_defaults() -> Self {
         Self {
             mark: Mark::default(),
             accept: Vec::new(),
@@ -116,7 +116,7 @@ impl Monkey {
     }
 
     /// Whether the file says anything of it.
-    pub fn is_given(&self) -> bool {
+    pub(crate) fn is_given(&self) -> bool {
         self.mark != Mark::default()
     }
 

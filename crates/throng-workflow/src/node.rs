@@ -6,7 +6,7 @@
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::{Number, Value};
+use serde_json::Number;
 use serde_saphyr::Spanned;
 
 use crate::problem::{Mark, Problems};
@@ -136,8 +136,10 @@ impl Node {
         }
     }
 
-    /// The same value as JSON.
-    pub fn to_json(&self) -> Value {
+    /// The same value as JSON, to compare with.
+    #[cfg(test)]
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        use serde_json::Value;
         match &self.kind {
             Kind::Null => Value::Null,
             Kind::Bool(value) => Value::Bool(*value),

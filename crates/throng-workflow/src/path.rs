@@ -68,7 +68,7 @@ impl Decode for Path {
 
 impl Path {
     /// Whether it's the default: the whole result.
-    pub fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.source == "$"
     }
 

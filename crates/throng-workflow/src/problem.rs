@@ -144,7 +144,7 @@ impl Problems {
     }
 
     /// Takes over what was found in a file that this one names.
-    pub fn absorb(&mut self, other: Self) {
+    pub(crate) fn absorb(&mut self, other: Self) {
         self.elsewhere.extend(other.into_sorted());
     }
 
@@ -154,7 +154,7 @@ impl Problems {
     }
 
     /// Reports a problem with advice.
-    pub fn add_with_help(
+    pub(crate) fn add_with_help(
         &mut self,
         mark: Mark,
         message: impl Into<String>,
@@ -164,7 +164,7 @@ impl Problems {
     }
 
     /// Reports a problem with advice, without showing its line, in which there is a secret.
-    pub fn add_unshown(&mut self, mark: Mark, message: &str, help: &str) {
+    pub(crate) fn add_unshown(&mut self, mark: Mark, message: &str, help: &str) {
         let before = self.found.len();
         self.report(mark, message.to_owned(), Some(help.to_owned()));
         if let Some(problem) = self.found.get_mut(before) {
@@ -189,7 +189,7 @@ impl Problems {
     }
 
     /// Reports that a node of the wrong kind was found.
-    pub fn wrong_kind(&mut self, node: &Node, expected: &str) {
+    pub(crate) fn wrong_kind(&mut self, node: &Node, expected: &str) {
         let help = self
             .bare_placeholder(node)
             .map(|placeholder| quote_it(&placeholder));
@@ -199,7 +199,7 @@ impl Problems {
 
     /// The text `{note}` where it stands without quotes, so that YAML made a map of it. What is more than a name in braces,
     /// such as `{ note: null }`, is a map that was meant.
-    pub fn bare_placeholder(&self, node: &Node) -> Option<String> {
+    pub(crate) fn bare_placeholder(&self, node: &Node) -> Option<String> {
         let Kind::Map(entries) = &node.kind else {
             return None;
         };
@@ -219,7 +219,7 @@ impl Problems {
     }
 
     /// Whether something between two places, or after the first, could not be read.
-    pub fn lost_between(&self, from: Mark, to: Option<Mark>) -> bool {
+    pub(crate) fn lost_between(&self, from: Mark, to: Option<Mark>) -> bool {
         let place = |mark: &Mark| (mark.line, mark.column);
         self.lost.iter().any(|mark| {
             place(mark) >= place(&from) && to.as_ref().is_none_or(|to| place(mark) < place(to))
@@ -270,7 +270,7 @@ impl Problems {
     }
 
     /// Whether something was reported inside this place already.
-    pub fn reported_in(&self, mark: Mark) -> bool {
+    pub(crate) fn reported_in(&self, mark: Mark) -> bool {
         let columns = mark.column..mark.column + mark.length.max(1);
         self.found.iter().any(|problem| {
             problem.mark.flag == mark.flag
@@ -290,7 +290,7 @@ impl Problems {
     }
 
     /// The problems in the order of the file.
-    pub fn into_sorted(mut self) -> Vec<Problem> {
+    pub(crate) fn into_sorted(mut self) -> Vec<Problem> {
         self.found
             .sort_by_key(|p| (p.mark.flag, p.mark.line, p.mark.column));
         self.found.append(&mut self.elsewhere);

@@ -230,7 +230,7 @@ schema!(RateText, "Rate", {
 });
 
 /// Reads a rate such as `200/s`. The error says what was wrong, in a lowercase fragment.
-pub fn parse_rate(text: &str) -> Result<RateText, String> {
+pub(crate) fn parse_rate(text: &str) -> Result<RateText, String> {
     let (count, per) = text.trim().split_once('/').ok_or("the `/s` is missing")?;
     let count: f64 = count
         .trim()

@@ -62,7 +62,7 @@ impl Placeholder {
 
 impl Template {
     /// Whether there is nothing to put in.
-    pub fn is_literal(&self) -> bool {
+    pub(crate) fn is_literal(&self) -> bool {
         self.segments
             .iter()
             .all(|segment| matches!(segment, Segment::Text(_)))

@@ -31,9 +31,9 @@ pub use session::Session;
 pub use tools::{HeaderParam, Tool, Tools};
 
 /// The latest protocol version with sessions.
-pub const LATEST_WITH_SESSIONS: &str = "2025-11-25";
+pub(crate) const LATEST_WITH_SESSIONS: &str = "2025-11-25";
 /// The protocol version without sessions.
-pub const STATELESS: &str = "2026-07-28";
+pub(crate) const STATELESS: &str = "2026-07-28";
 /// Versions with sessions, in the order of their publication.
 pub const WITH_SESSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
 

@@ -148,7 +148,12 @@ impl Session {
     }
 
     /// Sends a notification; `params` is a JSON object or null.
-    pub async fn notify(&self, method: &str, params: &Value, options: &CallOptions) -> Call<()> {
+    pub(crate) async fn notify(
+        &self,
+        method: &str,
+        params: &Value,
+        options: &CallOptions,
+    ) -> Call<()> {
         let serialised = params.to_string();
         let mut writer = Writer::notification(method, serialised.len() + self.room_for_meta());
         writer.members(serialised.as_bytes());

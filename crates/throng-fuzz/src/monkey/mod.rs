@@ -37,7 +37,7 @@ use crate::{
 /// The name of the swarm's workflow in catalog and report.
 pub const WORKFLOW: &str = "monkey";
 /// The name of the step of all requests that no operation of the document is meant by.
-pub const UNROUTED: &str = "paths and methods that no operation has";
+pub(crate) const UNROUTED: &str = "paths and methods that no operation has";
 /// So many probes wait to be judged; what is beyond is counted and not judged.
 const UNJUDGED: usize = 2_048;
 /// A user who is told so often in a row that he is not logged in logs in again.

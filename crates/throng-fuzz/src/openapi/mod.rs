@@ -204,7 +204,7 @@ impl Document {
     }
 
     /// The schema without the alternatives that are `null`, and resolved.
-    pub fn not_null<'a>(&'a self, schema: &'a Value) -> &'a Value {
+    pub(crate) fn not_null<'a>(&'a self, schema: &'a Value) -> &'a Value {
         let schema = self.resolve(schema);
         for word in ["anyOf", "oneOf"] {
             let Some(parts) = schema[word].as_array() else {
@@ -261,7 +261,7 @@ impl Operation {
     }
 
     /// The JSON schema of its success, where there is one.
-    pub fn answer_schema(&self) -> Option<&Value> {
+    pub(crate) fn answer_schema(&self) -> Option<&Value> {
         self.successes()
             .flat_map(|response| &response.content)
             .find(|content| content.is_json())
@@ -292,7 +292,7 @@ impl Operation {
     }
 
     /// The names of the path's parameters, in the order of the path.
-    pub fn path_parameters(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn path_parameters(&self) -> impl Iterator<Item = &str> {
         self.path
             .split('{')
             .skip(1)

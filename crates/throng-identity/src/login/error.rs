@@ -301,7 +301,7 @@ impl Problem {
     }
 
     /// A browser may get on where a plain client can't: the page is made by scripts, or lets nothing but browsers pass.
-    pub fn wants_browser(&self) -> bool {
+    pub(crate) fn wants_browser(&self) -> bool {
         matches!(
             self,
             Self::Page { needs_script: true }

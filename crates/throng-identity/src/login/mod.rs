@@ -77,7 +77,7 @@ pub struct LoginPlan {
 pub const DEFAULT_REDIRECT_URI: &str = "http://127.0.0.1:8765/throng/callback";
 
 /// The hop limit used where nobody names one: the longest known login (a proxy, two forms, consent) takes 14.
-pub const DEFAULT_MAX_HOPS: u32 = 30;
+pub(crate) const DEFAULT_MAX_HOPS: u32 = 30;
 
 impl LoginPlan {
     /// A plan with the usual limits; `keys` are taken from the metadata.

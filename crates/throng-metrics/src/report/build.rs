@@ -7,7 +7,7 @@ use crate::{
     GeneratorReport, LagReport, Latencies, Limits, Measured, OperationsReport, PhaseReport,
     PhaseTally, PropagationReport, Report, RunInfo, SCHEMA_VERSION, StepReport, StepTally,
     StreamReport, Summary, Table, Tally, ThresholdReport, TimelineReport, TokenWaitReport, UserId,
-    VerdictReport, Verdicts, WorkflowId, WorkflowReport, WorkflowRole, unhealthy_reasons,
+    VerdictReport, Verdicts, WorkflowId, WorkflowReport, WorkflowRole, verdict::unhealthy_reasons,
 };
 
 impl Report {

@@ -56,7 +56,7 @@ pub struct Step {
 
 impl Step {
     /// Whether anything looks at the result; else it need not even be parsed.
-    pub fn reads_result(&self) -> bool {
+    pub(crate) fn reads_result(&self) -> bool {
         let until = self.until.iter().map(|until| &until.condition);
         until.chain(&self.checks).any(Condition::reads_result)
             || self
