@@ -286,9 +286,7 @@ impl Tab {
             // its place.
             Err(BrowserError::Refused { reason, .. }) if reason.starts_with("unknown error") => {
                 if !reason.contains("NS_BINDING_ABORTED") && !reason.contains("NS_ERROR_ABORT") {
-                    let words = reason.trim_start_matches("unknown error: ");
-                    let words = words.trim_start_matches("Error: ");
-                    self.watch.fail(LoadFailure::of(words));
+                    self.watch.fail(LoadFailure::of(innermost(&reason)));
                 }
                 Ok(())
             }
@@ -367,6 +365,16 @@ fn pattern(address: &str) -> Option<Value> {
     Some(pattern)
 }
 
+/// The name of what went wrong, of several the one within the others:
+/// `Error: NS_ERROR_GENERATE_FAILURE(NS_ERROR_MODULE_SECURITY, SEC_ERROR_UNKNOWN_ISSUER)`.
+fn innermost(words: &str) -> &str {
+    let names = words.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    names
+        .filter(|name| name.contains("_ERROR_"))
+        .next_back()
+        .unwrap_or(words)
+}
+
 /// What an event of a tab means.
 fn event(watch: &Watch, link: &Link, method: &str, params: &Value) {
     let request = params["request"]["request"].as_str().unwrap_or_default();
@@ -396,7 +404,7 @@ fn event(watch: &Watch, link: &Link, method: &str, params: &Value) {
         "network.fetchError" => {
             let words = params["errorText"].as_str().unwrap_or_default();
             let aborted = words == "NS_BINDING_ABORTED" || words == "NS_ERROR_ABORT";
-            watch.ended(request, (!aborted).then(|| LoadFailure::of(words)));
+            watch.ended(request, (!aborted).then(|| LoadFailure::of(innermost(words))));
         }
         "browsingContext.domContentLoaded" | "browsingContext.load" => watch.bump(),
         "browsingContext.navigationFailed" => watch.bump(),
@@ -410,6 +418,15 @@ fn event(watch: &Watch, link: &Link, method: &str, params: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_went_wrong_is_named_once() {
+        let nested = "unknown error: Error: NS_ERROR_GENERATE_FAILURE(NS_ERROR_MODULE_SECURITY, SEC_ERROR_UNKNOWN_ISSUER)";
+        assert_eq!(innermost(nested), "SEC_ERROR_UNKNOWN_ISSUER");
+        let plain = "unknown error: Error: NS_ERROR_CONNECTION_REFUSED";
+        assert_eq!(innermost(plain), "NS_ERROR_CONNECTION_REFUSED");
+        assert_eq!(innermost("it is odd"), "it is odd");
+    }
 
     #[test]
     fn addresses_become_patterns() {

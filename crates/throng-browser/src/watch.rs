@@ -152,11 +152,24 @@ impl Watch {
         });
     }
 
-    /// A page was seen that no event told of.
-    pub(crate) fn seen(&self, url: &str, status: Option<u16>, took: Option<Duration>) {
+    /// A page was opened, or seen, that no event told of: it may be the one that was opened last.
+    pub(crate) fn seen(
+        &self,
+        method: &str,
+        url: &str,
+        status: Option<u16>,
+        took: Option<Duration>,
+    ) {
         self.with(|state, now| {
+            if let Some(last) = state.visits.last_mut()
+                && last.url == url
+                && last.took.is_none()
+            {
+                (last.status, last.took) = (status, took);
+                return;
+            }
             state.visits.push(Visit {
-                method: "GET".to_owned(),
+                method: method.to_owned(),
                 url: url.to_owned(),
                 status,
                 started: now.saturating_sub(took.unwrap_or_default()),

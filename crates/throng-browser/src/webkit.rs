@@ -269,9 +269,6 @@ impl Tab {
         &self.watch
     }
 
-    pub(crate) fn note_page(&self, url: &str, status: Option<u16>, took: Option<Duration>) {
-        self.watch.seen(url, status, took);
-    }
 
     async fn call(
         &self,
@@ -293,6 +290,7 @@ impl Tab {
     }
 
     pub(crate) async fn open(&self, url: &str) -> Result<(), BrowserError> {
+        self.watch.seen("GET", url, None, None);
         let opened = self
             .call("Navigate To", "POST", "/url", Some(json!({ "url": url })))
             .await;

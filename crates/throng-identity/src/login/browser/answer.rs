@@ -62,6 +62,8 @@ pub(super) struct Answered {
     pub(super) at: Option<Instant>,
     /// The messages that the page had before.
     errors: Vec<String>,
+    /// Where the form that was sent last goes by POST.
+    pub(super) posted_to: Option<Url>,
     /// The keys of the scenario's selectors that found something, on whichever page.
     named: Vec<&'static str>,
 }
@@ -423,6 +425,7 @@ impl<'w> Ride<'w, '_> {
         self.marks.push((visits, purpose));
         self.kinds.push((visits.saturating_sub(1), kind));
         self.answered.number = number;
+        self.answered.posted_to = look.posted_to(task);
         self.answered.what = what;
         self.answered.at = Some(Instant::now());
         self.answered.errors = look.errors().to_vec();

@@ -126,7 +126,7 @@
     scripts: document.scripts.length > 0,
     challenge: fields.length === 0 && challenges.some((mark) => html().includes(mark)),
     captchas,
-    forms: forms.map((form) => ({ action: form.action && form.action.baseVal === undefined ? String(form.getAttribute("action") || "") : "" })),
+    forms: forms.map((form) => ({ method: form.getAttribute("method") || "", action: form.action && form.action.baseVal === undefined ? String(form.getAttribute("action") || "") : "" })),
     fields,
     named,
   };

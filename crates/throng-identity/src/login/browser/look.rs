@@ -65,6 +65,8 @@ struct Captcha {
 #[derive(Debug, Deserialize)]
 struct Owner {
     action: String,
+    #[serde(default)]
+    method: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -228,6 +230,16 @@ impl Look {
         let mut placed = self.placed().into_iter();
         let found = placed.find(|placed| placed.elements.contains(&element));
         found.map(|placed| placed.form)
+    }
+
+    /// Where the form of a task is sent to by POST, if it is.
+    pub(super) fn posted_to(&self, task: &Task) -> Option<Url> {
+        let given = task.given.first().map(|(element, _)| *element);
+        let element = task.password.or(task.user).or(given).or(task.click)?;
+        let owner = usize::try_from(self.fields.get(element)?.form).ok()?;
+        let owner = self.forms.get(owner)?;
+        let target = Url::parse(&self.url).ok()?.join(&owner.action).ok();
+        target.filter(|_| owner.method.eq_ignore_ascii_case("post"))
     }
 
     /// Whether it asks for name and password, and not for a new one.

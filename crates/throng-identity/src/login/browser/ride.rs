@@ -220,7 +220,12 @@ impl<'w, 'a> Ride<'w, 'a> {
         let took = look
             .took
             .map(|took| Duration::from_secs_f64(took.max(0.0) / 1e3));
-        self.tab.note_page(address, look.status, took);
+        let posted_to = self.answered.posted_to.take();
+        let method = match posted_to.is_some_and(|url| url.as_str() == address) {
+            true => "POST",
+            false => "GET",
+        };
+        self.tab.note_page(method, address, look.status, took);
         self.page = Some(Watched {
             began: look.began,
             url: address.to_owned(),
