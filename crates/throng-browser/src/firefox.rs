@@ -404,7 +404,10 @@ fn event(watch: &Watch, link: &Link, method: &str, params: &Value) {
         "network.fetchError" => {
             let words = params["errorText"].as_str().unwrap_or_default();
             let aborted = words == "NS_BINDING_ABORTED" || words == "NS_ERROR_ABORT";
-            watch.ended(request, (!aborted).then(|| LoadFailure::of(innermost(words))));
+            watch.ended(
+                request,
+                (!aborted).then(|| LoadFailure::of(innermost(words))),
+            );
         }
         "browsingContext.domContentLoaded" | "browsingContext.load" => watch.bump(),
         "browsingContext.navigationFailed" => watch.bump(),

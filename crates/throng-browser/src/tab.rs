@@ -153,13 +153,7 @@ impl Tab {
     }
 
     /// Notes a page that no event told of; for browsers that tell of all, this does nothing.
-    pub fn note_page(
-        &self,
-        method: &str,
-        url: &str,
-        status: Option<u16>,
-        took: Option<Duration>,
-    ) {
+    pub fn note_page(&self, method: &str, url: &str, status: Option<u16>, took: Option<Duration>) {
         if let Kind::Webkit(tab) = &self.kind {
             tab.watch().seen(method, url, status, took);
         }

@@ -269,7 +269,6 @@ impl Tab {
         &self.watch
     }
 
-
     async fn call(
         &self,
         name: &str,

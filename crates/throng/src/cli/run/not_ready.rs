@@ -59,8 +59,14 @@ impl NotReady {
         }
     }
 
+    /// How many are ready, and each reason by itself.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = String> {
+        let reasons = self.reasons.iter().map(Reason::to_string);
+        std::iter::once(self.head()).chain(reasons)
+    }
+
     /// How many are ready, without why.
-    pub(crate) fn head(&self) -> String {
+    fn head(&self) -> String {
         let Self { users, ready, .. } = self;
         let left = match self.not_started {
             0 => String::new(),

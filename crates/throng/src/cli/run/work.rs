@@ -74,11 +74,11 @@ pub(crate) async fn work(
         Ok(Err(error)) => {
             let words = super::super::words(&error);
             narrator.warn(&words);
-            // Why users are not ready is told, and is in the report, with the phase that failed.
-            let not_ready = error.downcast_ref::<NotReady>();
-            worked
-                .failures
-                .push(not_ready.map_or(words, NotReady::head));
+            // The verdict's line takes the first; why users are not ready stands above it.
+            match error.downcast_ref::<NotReady>() {
+                Some(not_ready) => worked.failures.extend(not_ready.parts()),
+                None => worked.failures.push(words),
+            }
         }
         Err(panic) => worked.failures.push(bug(&*panic).to_string()),
     }
