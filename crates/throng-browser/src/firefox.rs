@@ -368,10 +368,9 @@ fn pattern(address: &str) -> Option<Value> {
 /// The name of what went wrong, of several the one within the others:
 /// `Error: NS_ERROR_GENERATE_FAILURE(NS_ERROR_MODULE_SECURITY, SEC_ERROR_UNKNOWN_ISSUER)`.
 fn innermost(words: &str) -> &str {
-    let names = words.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let mut names = words.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     names
-        .filter(|name| name.contains("_ERROR_"))
-        .next_back()
+        .rfind(|name| name.contains("_ERROR_"))
         .unwrap_or(words)
 }
 

@@ -81,10 +81,11 @@ impl Front {
                     match acceptor {
                         None => hand_on(stream, told).await,
                         // Who doesn't believe the certificate goes away.
-                        Some(acceptor) => match acceptor.accept(stream).await {
-                            Ok(stream) => hand_on(stream, told).await,
-                            Err(_) => {}
-                        },
+                        Some(acceptor) => {
+                            if let Ok(stream) = acceptor.accept(stream).await {
+                                hand_on(stream, told).await;
+                            }
+                        }
                     }
                 });
             }
