@@ -61,10 +61,6 @@ impl Child {
             .map(str::parse::<u64>)
             .sum::<Result<u64, _>>();
         let ticks = ticks.context("/proc/PID/stat")?;
-        #[allow(
-            clippy::cast_precision_loss,
-            reason = "ticks since the start are far below 2^52"
-        )]
         let seconds = ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
         Ok(Duration::from_secs_f64(seconds))
     }

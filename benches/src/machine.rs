@@ -27,9 +27,7 @@ pub(crate) fn probe(core: usize) -> Result<f64> {
 
 fn thread_time() -> f64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
-    #[allow(clippy::cast_precision_loss, reason = "seconds of one thread")]
-    let seconds = time.tv_sec as f64 + time.tv_nsec as f64 / 1e9;
-    seconds
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 /// Processor, cores, memory and kernel.

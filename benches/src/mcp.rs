@@ -214,9 +214,7 @@ struct Memory {
 
 impl Memory {
     fn kib_per_session(&self) -> f64 {
-        #[allow(clippy::cast_precision_loss, reason = "bytes of a process")]
         let bytes = self.many.saturating_sub(self.one) as f64;
-        #[allow(clippy::cast_precision_loss, reason = "a few thousand")]
         let sessions = (self.sessions - 1) as f64;
         bytes / 1024.0 / sessions
     }
@@ -306,7 +304,6 @@ fn print_memory(memory: &[Memory]) {
         "\nresident memory with many sessions, and for each: (with many - with 1) / (many - 1)"
     );
     for row in memory {
-        #[allow(clippy::cast_precision_loss, reason = "bytes of a process")]
         let mebibytes = row.many as f64 / 1024.0 / 1024.0;
         println!(
             "{:<24}{:>6} sessions, a call every {} s:{mebibytes:>8.1} MiB{:>8.1} KiB a session",

@@ -58,7 +58,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
     let truth = truth(&target.journal()?, options.rate);
     let expected = f64::from(options.rate * options.seconds);
-    #[allow(clippy::cast_precision_loss, reason = "starts of a few seconds")]
     let (completed, seen) = (truth.len() as f64, reported(&report, "count")?);
     println!(
         "{} starts a second for {} s, a stall of {} ms; {} users",
@@ -135,10 +134,8 @@ fn measure(options: &Options, sandbox: &Sandbox, target: &TargetProcess) -> Resu
 /// Response times in seconds, sorted: the nth completion against the nth start of the schedule. The schedule's
 /// beginning is not known to the server; it is taken from the call that came most promptly.
 fn truth(journal: &[(u64, u64)], rate: u32) -> Vec<f64> {
-    #[allow(clippy::cast_precision_loss, reason = "a few seconds' starts")]
     let due = |n: usize| n as f64 / f64::from(rate);
     let origin = journal.first().map_or(0, |first| first.0);
-    #[allow(clippy::cast_precision_loss, reason = "nanoseconds of a few seconds")]
     let since = |at: u64| at.saturating_sub(origin) as f64 / 1e9;
     let begins = journal
         .iter()

@@ -14,12 +14,6 @@ pub(crate) fn median(values: &[f64]) -> f64 {
 
 /// The smallest value that at least `percent` of all are not above (the nearest rank). NaN if there is none.
 pub(crate) fn percentile(sorted: &[f64], percent: f64) -> f64 {
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "a rank"
-    )]
     // Less a trifle: 99.9 % of 1000 comes out a little above 999.
     let rank = (percent / 100.0 * sorted.len() as f64 - 1e-6).ceil() as usize;
     sorted

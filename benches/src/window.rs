@@ -116,7 +116,6 @@ pub(crate) fn watch(
     let (took, calls) = (ended - started, calls_then - calls);
     ensure!(calls > 0, "no call in the window");
     let probe = f64::midpoint(probe_before, machine::probe(GENERATOR)?);
-    #[allow(clippy::cast_precision_loss, reason = "calls of a few seconds")]
     let calls = calls as f64;
     Ok(Window {
         seconds: took.as_secs_f64(),

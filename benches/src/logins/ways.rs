@@ -155,10 +155,6 @@ pub(super) fn memory(sandbox: &Sandbox, options: &Options) -> Result<Part> {
     // A fifth each, by when they were seen: the first is the browser's start, and the last its end.
     let fifth = looks.len() / 5;
     ensure!(fifth > 0, "too few looks at the memory");
-    #[allow(
-        clippy::cast_precision_loss,
-        reason = "bytes of memory are far below 2^52"
-    )]
     let mebibytes = |looks: &[u64]| {
         let values: Vec<f64> = looks
             .iter()

@@ -154,10 +154,7 @@ fn number(schema: &Value, whole: bool) -> Value {
         value = (value / step).ceil() * step;
     }
     if whole || value.fract() == 0.0 {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "a bound beyond i64 is met as well as can be"
-        )]
+        // A bound beyond i64 is met as well as can be.
         return json!(value.ceil() as i64);
     }
     Number::from_f64(value).map_or(json!(1), Value::Number)

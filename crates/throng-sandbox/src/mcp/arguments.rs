@@ -223,10 +223,6 @@ fn coerce(kind: Kind, value: Value) -> Result<Value, Fault> {
 }
 
 /// A float without a fraction, within what a float holds exactly.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the range and the fraction are checked"
-)]
 fn whole(number: f64) -> Option<i64> {
     (number.fract() == 0.0 && number.abs() < 9e15).then_some(number as i64)
 }

@@ -2,7 +2,7 @@
 
 // The provider of the identity crate's tests: its oddities are needed here whole, and a copy would go its own way.
 #[path = "../../../throng-identity/tests/it/provider.rs"]
-#[allow(
+#[expect(
     dead_code,
     clippy::disallowed_methods,
     reason = "the other crate's tests need more of it, and keep its task's handle"
