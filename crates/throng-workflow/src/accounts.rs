@@ -116,6 +116,22 @@ record! {
 }
 
 impl Login {
+    /// Whether there is a page in these logins, so that a browser may be of use.
+    pub fn has_pages(&self) -> bool {
+        match self.kind {
+            LoginKind::OAuth | LoginKind::Form => true,
+            // For the token that is exchanged, unless that is given.
+            LoginKind::TokenExchange => {
+                let subject = self.subject.as_ref();
+                subject.is_none_or(|subject| subject.value.is_none())
+            }
+            LoginKind::ClientCredentials
+            | LoginKind::Bearer
+            | LoginKind::Request
+            | LoginKind::None => false,
+        }
+    }
+
     /// The names of what its requests save, each once and in their order by bytes: what steps know of an actor, too.
     pub fn saved(&self) -> Vec<String> {
         let named = self.before.iter().chain(&self.after);

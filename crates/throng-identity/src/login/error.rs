@@ -181,9 +181,12 @@ pub enum Problem {
     Again,
     /// The form was accepted, but no cookie came with that.
     #[error(
-        "expected the login to set a cookie, got none that was not there before: there is no session that could be kept; if there is one all the same, say with `logged_in` which request proves it"
+        "expected the login to set a cookie, got none that was not there before: there is no session that could be kept{}", if *.proven { "" } else { "; if there is one all the same, say with `logged_in` which request proves it" }
     )]
-    NoCookie,
+    NoCookie {
+        /// The scenario says which request proves a session.
+        proven: bool,
+    },
     /// The request that tells whether a user is logged in says no.
     #[error("expected to be logged in after the form was accepted, but {0}")]
     NotLoggedIn(#[source] Box<HookError>),

@@ -171,7 +171,8 @@ async fn by_http(walk: &mut Walk<'_>, visitor: Visitor<'_>) -> Result<(), Failur
     let jar = walk.client.cookies();
     // What an arrival at another login form is, unless the probe says that all is well.
     let mut doubt = None;
-    loop {
+    // What the page says that the form led to.
+    let said = loop {
         let exchange = walk.send(&step).await?;
         if let Some(next) = walk.redirected(&step, &exchange)? {
             step = next;
@@ -181,13 +182,12 @@ async fn by_http(walk: &mut Walk<'_>, visitor: Visitor<'_>) -> Result<(), Failur
         walk.check_status(&exchange)?;
         let html = String::from_utf8_lossy(&exchange.body);
         let page = pages::read(&step.url, &html);
-        if !answers.sent_password() {
-            walk.taken_for(&page);
-        }
         let next = if answers.sent_password() {
             match page {
                 // Nextcloud's page says itself what is wrong with it.
                 Page::NextcloudLogin(_) | Page::AutoSubmit(..) => page,
+                // The session may come with what it leads to; a page that shows itself anew leads nowhere.
+                Page::Refresh(ref to) if leads_elsewhere(&step.url, to) => page,
                 _ => {
                     let document = Document::parse(&step.url, &html);
                     let mut shown = document.forms.iter().filter(|form| !form.hidden);
@@ -213,12 +213,13 @@ async fn by_http(walk: &mut Walk<'_>, visitor: Visitor<'_>) -> Result<(), Failur
                         doubt = Some(refused());
                     }
                     walk.let_in(&step, &exchange, &document)?;
-                    break;
+                    break document.says();
                 }
             }
         } else {
             login_page(walk, page, &step, &exchange, fields)?
         };
+        walk.taken_for(&next);
         let form = match &next {
             Page::Login(_, login) | Page::Identifier(_, login) => Some(login.form.clone()),
             _ => None,
@@ -230,9 +231,9 @@ async fn by_http(walk: &mut Walk<'_>, visitor: Visitor<'_>) -> Result<(), Failur
         {
             sent = Some((form, jar.map(Jar::snapshot)));
         }
-    }
+    };
     if jar.is_none_or(Jar::is_empty) {
-        return Err(Problem::NoCookie.into());
+        return Err(doubt.unwrap_or_else(|| walk.no_cookie(login, &said)));
     }
     let Some(probe) = &login.logged_in else {
         let before = sent.and_then(|(_, before)| before);
@@ -242,16 +243,25 @@ async fn by_http(walk: &mut Walk<'_>, visitor: Visitor<'_>) -> Result<(), Failur
         return match doubt {
             Some(refused) => Err(refused),
             // A cookie that every visitor gets says nothing.
-            None if !gained => Err(Problem::NoCookie.into()),
+            None if !gained => Err(walk.no_cookie(login, &said)),
             None => Ok(()),
         };
     };
-    match (holds(walk, probe, values, login.timeout).await, doubt) {
-        (Err(failure), Some(refused)) if matches!(failure.problem, Problem::NotLoggedIn(_)) => {
-            Err(refused)
-        }
-        (result, _) => result,
-    }
+    let held = holds(walk, probe, values, login.timeout).await;
+    held.map_err(|failure| match failure.problem {
+        Problem::NotLoggedIn(_) => doubt.unwrap_or_else(|| walk.saying(failure.problem, &said)),
+        _ => failure,
+    })
+}
+
+/// Whether a refresh goes to another page.
+fn leads_elsewhere(page: &Url, to: &Url) -> bool {
+    let place = |url: &Url| {
+        let mut url = url.clone();
+        url.set_fragment(None);
+        url
+    };
+    place(page) != place(to)
 }
 
 /// The page as one that takes a user's name or password, by the scenario's fields or by what it is.
@@ -409,11 +419,13 @@ impl Walk<'_> {
         if status.is_success() || (step.purpose == Purpose::Follow && !shut_out) {
             return Ok(());
         }
-        let problem = Problem::Status {
-            expected: "the form to be accepted",
-            status,
-        };
-        Err(self.saying(problem, &page.says()))
+        Err(self.saying(shut_out_by(status, &page.says()), &page.says()))
+    }
+
+    /// That a login brought no cookie, on a page that says so much.
+    pub(super) fn no_cookie(&self, login: &FormLogin, said: &str) -> Failure {
+        let proven = login.logged_in.is_some();
+        self.saying(Problem::NoCookie { proven }, said)
     }
 
     fn no_form(&self, wanted: &'static str, exchange: &Exchange, page: &Document) -> Failure {
@@ -434,6 +446,17 @@ impl Walk<'_> {
 
     fn saying(&self, problem: Problem, said: &str) -> Failure {
         Failure::saying(problem, said, &self.secrets())
+    }
+}
+
+/// What an answer of this status to a form is, with a page that says so much.
+pub(super) fn shut_out_by(status: StatusCode, said: &str) -> Problem {
+    if says_locked(said) {
+        return Problem::Locked;
+    }
+    Problem::Status {
+        expected: "the form to be accepted",
+        status,
     }
 }
 

@@ -243,9 +243,18 @@ fn selected(select: ElementRef<'_>) -> Option<String> {
     )
 }
 
-/// `5; url=/next` -> `/next`. A refresh without URL only reloads, which leads nowhere.
+/// `5; url=/next` -> `/next`. A refresh without URL only reloads, which leads nowhere; and one after a long time is for whoever has
+/// stayed on the page for so long, and may well log him out.
 fn refresh_target(content: &str) -> Option<String> {
-    let (_, rest) = content.split_once([';', ','])?;
+    const LONGEST: f64 = 10.0;
+    let (seconds, rest) = content.split_once([';', ','])?;
+    if seconds
+        .trim()
+        .parse()
+        .is_ok_and(|seconds: f64| seconds > LONGEST)
+    {
+        return None;
+    }
     let rest = rest.trim_start();
     let url = match rest.get(..3) {
         Some(head) if head.eq_ignore_ascii_case("url") => {

@@ -7,7 +7,7 @@ use throng_client::Client;
 use throng_identity::Secret;
 use throng_identity::directory::declared::{Creating, Declared, Requests};
 use throng_identity::directory::{Creation, Directory, NewUser};
-use throng_identity::login::{FormRegistration, Problem, Purpose, log_in_by_form};
+use throng_identity::login::{FormRegistration, PageKind, Problem, Purpose, log_in_by_form};
 use url::Url;
 
 use crate::provider::connector;
@@ -142,7 +142,7 @@ async fn a_session_that_does_not_hold_is_none() {
     let (problem, words) = attempt(&login(format!("{url}/login/"), &[]))
         .await
         .unwrap_err();
-    assert!(matches!(problem, Problem::NoCookie), "{words}");
+    assert!(matches!(problem, Problem::NoCookie { .. }), "{words}");
 
     let pretends = Site {
         pretends: true,
@@ -158,12 +158,77 @@ async fn a_session_that_does_not_hold_is_none() {
 }
 
 #[tokio::test]
+async fn what_the_form_led_to_is_told() {
+    let site = Site {
+        pretends: true,
+        ..Site::with_user("alice")
+    };
+    let url = site.start().await;
+    let mut by_form = login(format!("{url}/login/"), &[]);
+    by_form.logged_in = Some(probe(&url));
+    let (_, words) = attempt(&by_form).await.unwrap_err();
+    assert!(words.contains("the page said: Welcome"), "{words}");
+
+    // Whoever says which request proves a session needn't be told to; and another login form is no better without a cookie.
+    let url = Site::with_user("bob").start().await;
+    let mut by_form = login(format!("{url}/forwarded/"), &[]);
+    by_form.logged_in = Some(probe(&url));
+    let (_, words) = attempt(&by_form).await.unwrap_err();
+    assert!(!words.contains("`logged_in`"), "{words}");
+    let site = Site {
+        forgets: true,
+        leads_to: Some("/portal"),
+        ..Site::with_user("alice")
+    };
+    let url = site.start().await;
+    let (problem, words) = attempt(&login(format!("{url}/login/"), &[]))
+        .await
+        .unwrap_err();
+    assert!(matches!(problem, Problem::Credentials), "{words}");
+
+    let (problem, words) = attempt(&login(format!("{url}/locked/"), &[]))
+        .await
+        .unwrap_err();
+    assert!(matches!(problem, Problem::Locked), "{words}");
+}
+
+#[tokio::test]
+async fn a_page_that_leads_on_at_once_is_followed_and_one_that_would_after_long_is_not() {
+    let url = Site::with_user("alice").start().await;
+    let client = Client::with_cookies(&connector());
+    let password = Secret::new(PASSWORD);
+    let mut by_form = login(format!("{url}/forwarded/"), &[]);
+    by_form.logged_in = Some(probe(&url));
+    let session = log_in_by_form(&by_form, &client, "alice", &password, &values("alice"))
+        .await
+        .unwrap();
+    let hops: Vec<_> = session
+        .hops
+        .iter()
+        .map(|hop| (hop.purpose, hop.taken_for))
+        .collect();
+    let want = [
+        (Purpose::Page, Some(PageKind::Login)),
+        (Purpose::Credentials, Some(PageKind::Forward)),
+        (Purpose::Follow, None),
+    ];
+    assert_eq!(hops, want);
+
+    let site = Site {
+        leads_to: Some("/timed"),
+        ..Site::with_user("alice")
+    };
+    let url = site.start().await;
+    attempt(&login(format!("{url}/login/"), &[])).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_cookie_from_before_the_password_is_no_session() {
     let url = Site::with_user("alice").start().await;
     let (problem, words) = attempt(&login(format!("{url}/words/"), &[]))
         .await
         .unwrap_err();
-    assert!(matches!(problem, Problem::NoCookie), "{words}");
+    assert!(matches!(problem, Problem::NoCookie { .. }), "{words}");
     assert!(words.contains("`logged_in`"), "{words}");
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::{AppendHeaders, Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
@@ -24,6 +24,9 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a script's login is under way.
 const SCRIPT_TAKES: Duration = Duration::from_millis(700);
+
+/// How long a slow one is: longer than a page that wants nothing is looked at.
+const SLOW_TAKES: Duration = Duration::from_secs(7);
 
 pub(crate) type Fields = BTreeMap<String, String>;
 
@@ -77,6 +80,11 @@ impl Site {
             .route("/list", post(name_page))
             .route("/stuck/", get(name_page).post(name_page))
             .route("/portal", get(portal_page))
+            .route("/forwarded/", get(login_page).post(forwarded))
+            .route("/session", get(session_page))
+            .route("/timed", get(timed_page))
+            .route("/locked/", get(login_page).post(locked))
+            .route("/moody/{mood}", get(moody_page))
             .route("/signup/", get(sign_up_page).post(sign_up))
             .route("/me", get(me))
             .route("/welcome", get(|| async { Html("<p>Welcome</p>") }))
@@ -238,6 +246,56 @@ async fn guarded_page(headers: HeaderMap) -> Response {
     let page = "<title>Just a moment...</title><script>window._cf_chl_opt = {};\
          document.cookie = 'passed=1; path=/'; setTimeout(() => location.reload(), 100);</script>";
     (StatusCode::FORBIDDEN, Html(page)).into_response()
+}
+
+/// What the form leads to leads on by itself, and only that has the cookie.
+async fn forwarded(State(site): State<Site>, Form(form): Form<Fields>) -> Html<&'static str> {
+    match site.users.lock().unwrap().get(&form["username"]) == Some(&form["password"]) {
+        true => Html("<meta http-equiv=refresh content='0; url=/session'><p>One moment"),
+        false => Html("<p class=error>No"),
+    }
+}
+
+async fn session_page() -> Response {
+    let set = AppendHeaders([(header::SET_COOKIE, "session=good; Path=/")]);
+    (set, Html("<h1>Welcome</h1>")).into_response()
+}
+
+/// Shows whoever has done nothing for a quarter of an hour the form again.
+async fn timed_page() -> Html<&'static str> {
+    Html("<meta http-equiv=refresh content='900; url=/login/'><h1>Welcome</h1>")
+}
+
+async fn locked() -> Response {
+    let page = Html("<h1>Sorry</h1><p>Your account is locked. Call us.");
+    (StatusCode::FORBIDDEN, page).into_response()
+}
+
+/// Its form stays while the login is under way, and is then
+/// - `glad`: under a message that all went well, until the script goes on;
+/// - `loud`: as it was, under a dialog that says what is wrong;
+/// - `slow`: gone long before the answer comes.
+async fn moody_page(Path(mood): Path<String>) -> Html<String> {
+    let script = r#"
+        const [form, said] = document.body.children;
+        form.onsubmit = async (event) => {
+            event.preventDefault();
+            const body = new URLSearchParams(new FormData(form));
+            if (mood === "slow") {
+                form.remove();
+                await new Promise((on) => fetch("/moody/wait").then(on));
+            }
+            const answer = await fetch("/api/login", { method: "POST", body });
+            if (!answer.ok) return alert(await answer.text());
+            said.innerHTML = "<div class='alert alert-success' role=alert>You are logged in. One moment please.</div>";
+            setTimeout(() => location.assign("/welcome"), 1000);
+        };"#;
+    if mood == "wait" {
+        tokio::time::sleep(SLOW_TAKES).await;
+    }
+    Html(format!(
+        "<body><form>{LOGIN}<button>Go</button></form><p></p><script>const mood = '{mood}';{script}</script>"
+    ))
 }
 
 async fn choices_page() -> Response {

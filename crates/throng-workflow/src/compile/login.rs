@@ -117,7 +117,7 @@ fn check_keys(login: &Login, problems: &mut Problems) {
         wants.foreign("fields", fields);
         wants.foreign("logged_in", logged_in);
     }
-    if login.kind != LoginKind::OAuth {
+    if !login.has_pages() {
         let selectors = login.selectors.as_ref().map(|selectors| selectors.mark);
         wants.foreign("driver", login.driver.map(|_| login.mark));
         wants.foreign("browser", login.browser.map(|_| login.mark));

@@ -515,6 +515,32 @@ users: {{ password: p }}
     )));
 }
 
+/// A browser is for those who log in on a page, and for nobody else.
+#[test]
+fn browsers() {
+    let file = |login: &str| {
+        format!(
+            "name: t
+target: {{ protocol: http, url: http://t/ }}
+login: {{ {login}, driver: browser, browser: firefox, selectors: {{ user: '#name' }} }}
+users: {{ password: p }}
+workflows: {{ w: {{ actors: [a], steps: [{{ s: {{ get: /x }} }}] }} }}"
+        )
+    };
+    for login in ["kind: oauth", "kind: form, page: /login/"] {
+        let environment = Environment::new(&environment);
+        let read =
+            ScenarioFile::parse("my.yaml", &file(login), &Overrides::default(), &environment);
+        read.unwrap_or_else(|problems| panic!("{login}: {problems:?}"));
+    }
+    for login in ["kind: none", "kind: request, request: { post: /login }"] {
+        let problems = problems(&file(login));
+        for key in ["driver", "browser", "selectors"] {
+            assert!(problems.contains(&format!("has no `{key}`")), "{problems}");
+        }
+    }
+}
+
 snapshot!(
     properties,
     problems(

@@ -8,7 +8,7 @@ use throng_browser::{Engine, Search};
 use throng_client::Trust;
 use throng_identity::login::LoginDriver;
 use throng_identity::login::browser::{DEFAULT_PARALLEL, Pilot, PilotOptions, Selectors};
-use throng_workflow::model::{BrowserKind, Login, LoginKind, PageDriver};
+use throng_workflow::model::{BrowserKind, Login, PageDriver};
 
 use super::args::{BrowserArgs, BrowserChoice, DriverChoice};
 
@@ -46,21 +46,6 @@ fn engine(args: &BrowserArgs, login: &Login) -> Option<Engine> {
     by_flag.or_else(|| if path.is_some() { None } else { by_file() })
 }
 
-/// Whether there is a page in these logins, so that a browser may be of use.
-fn has_pages(login: &Login) -> bool {
-    match login.kind {
-        LoginKind::OAuth | LoginKind::Form => true,
-        // For the token that is exchanged, unless that is given.
-        LoginKind::TokenExchange => login
-            .subject
-            .as_ref()
-            .is_none_or(|subject| subject.value.is_none()),
-        LoginKind::ClientCredentials | LoginKind::Bearer | LoginKind::Request | LoginKind::None => {
-            false
-        }
-    }
-}
-
 /// What passes the pages of a scenario's logins. Pictures of failed ones go to `pictures`, which is made when there is one.
 ///
 /// # Errors
@@ -80,7 +65,7 @@ pub(crate) fn driver(
     if way == PageDriver::Http {
         return Ok(LoginDriver::Http);
     }
-    if !has_pages(login) {
+    if !login.has_pages() {
         if way == PageDriver::Browser {
             bail!(
                 "browsers log in where there is a page to do it on: this login, of kind `{}`, has none; leave --login and --browser out",

@@ -57,11 +57,11 @@ pub(super) struct Answered {
     /// How often a page was answered.
     pub(super) number: u32,
     consented: u32,
-    /// What was done last, and when.
+    /// What was done last.
     what: &'static str,
-    pub(super) at: Option<Instant>,
-    /// The messages that the page had before.
+    /// The messages that the page had before, and how many dialogs it had shown.
     errors: Vec<String>,
+    dialogs: usize,
     /// Where the form that was sent last goes by POST.
     pub(super) posted_to: Option<Url>,
     /// The keys of the scenario's selectors that found something, on whichever page.
@@ -194,12 +194,13 @@ impl<'w> Ride<'w, '_> {
         }
     }
 
-    /// Whether a page that stayed after it was answered has given its own answer: a message that wasn't there before.
+    /// Whether a page that stayed after it was answered has given its own answer: a message that wasn't there before, or a dialog.
     fn has_answered(&self, look: &Look, waited: Duration) -> bool {
         let new = look
             .errors()
             .iter()
-            .any(|error| !self.answered.errors.contains(error));
+            .any(|error| !self.answered.errors.contains(error))
+            || self.tab.dialogs().len() > self.answered.dialogs;
         let quiet = if self.tab.tells_all() {
             QUIET
         } else {
@@ -427,8 +428,8 @@ impl<'w> Ride<'w, '_> {
         self.answered.number = number;
         self.answered.posted_to = look.posted_to(task);
         self.answered.what = what;
-        self.answered.at = Some(Instant::now());
         self.answered.errors = look.errors().to_vec();
+        self.answered.dialogs = self.tab.dialogs().len();
         if let Some(page) = &mut self.page {
             page.since = Instant::now();
         }

@@ -55,6 +55,15 @@
   const errors = [];
   const captchas = [];
   const word = /error|alert|danger|invalid|warning|negative/i;
+  // Alerts say good things, too: "You are logged in, one moment please".
+  const good = /success|positive/i;
+  const marks = (element) => {
+    const names = (of) => `${of.id} ${of.getAttribute("class") || ""}`;
+    if (good.test(names(element))) return false;
+    if (word.test(names(element))) return true;
+    const parent = element.parentElement;
+    return element.getAttribute("role") === "alert" && !(parent && good.test(names(parent)));
+  };
   for (const element of everything) {
     const tag = element.localName;
     const role = element.getAttribute("role");
@@ -88,7 +97,7 @@
       }
     } else if (
       errors.length < 5 && !["html", "body", "form", "script", "style", "link"].includes(tag) &&
-      (role === "alert" || word.test(element.id) || word.test(element.getAttribute("class") || "")) && shown(element)
+      marks(element) && shown(element)
     ) {
       const text = squeeze(element.innerText, 200);
       if (text && !errors.includes(text)) errors.push(text);

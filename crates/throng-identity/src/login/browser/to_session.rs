@@ -13,12 +13,12 @@ use super::pilot::{Pilot, problem};
 use super::ride::Ride;
 use crate::hooks;
 use crate::login::error::{Failure, Problem};
-use crate::login::form::{Visitor, holds};
+use crate::login::form::{Visitor, holds, shut_out_by};
 use crate::login::walk::{Purpose, Walk};
 
 /// How long a page may have something under way before its login is looked at all the same: some never rest.
 const RESTLESS: Duration = Duration::from_secs(3);
-/// How long a session may take to be there after the form was sent, on a page that never stays as it is.
+/// How long a session may take to be there after the form was gone, on a page that never stays as it is or never rests.
 const SESSION_LIMIT: Duration = Duration::from_secs(12);
 /// How long a page may take to be there that is opened for its cookies.
 const OPENED_LIMIT: Duration = Duration::from_secs(5);
@@ -42,6 +42,8 @@ impl Walk<'_> {
 /// What is known of a session that may be there.
 #[derive(Default)]
 struct Tried {
+    /// When the form was gone.
+    since: Option<Instant>,
     /// The cookies that it was tried with, and what came of it.
     last: Option<(Vec<Cookie>, Failure)>,
 }
@@ -72,12 +74,13 @@ impl Ride<'_, '_> {
         visitor: Visitor<'_>,
         tried: &mut Tried,
     ) -> Result<bool, Failure> {
-        let since = self.answered.at.map_or(Duration::ZERO, |at| at.elapsed());
+        // Not since the form was sent: its answer takes as long as the server does.
+        let since = tried.since.get_or_insert_with(Instant::now).elapsed();
         if !self.is_at_rest(look) && since < RESTLESS {
             return Ok(false);
         }
         self.check_let_in(look)?;
-        let late = self.waited() > UNKNOWN_LIMIT || since > SESSION_LIMIT;
+        let late = (self.waited() > UNKNOWN_LIMIT && self.is_quiet()) || since > SESSION_LIMIT;
         let cookies = self.cookies().await?;
         if let Some((before, _)) = &tried.last
             && *before == cookies
@@ -91,7 +94,10 @@ impl Ride<'_, '_> {
         };
         let may_come = matches!(
             failure.problem,
-            Problem::NoCookie | Problem::NotLoggedIn(_) | Problem::Credentials | Problem::Locked
+            Problem::NoCookie { .. }
+                | Problem::NotLoggedIn(_)
+                | Problem::Credentials
+                | Problem::Locked
         );
         if may_come && !late {
             tried.last = Some((cookies, failure));
@@ -130,11 +136,7 @@ impl Ride<'_, '_> {
         let direct = visits.last().is_some_and(|visit| visit.method == "POST");
         let shut_out = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         if shut_out || (direct && status.is_client_error()) {
-            let problem = Problem::Status {
-                expected: "the form to be accepted",
-                status,
-            };
-            return Err(self.saying(problem, look));
+            return Err(self.saying(shut_out_by(status, &look.says()), look));
         }
         Ok(())
     }
@@ -146,24 +148,25 @@ impl Ride<'_, '_> {
         visitor: Visitor<'_>,
         cookies: &[Cookie],
     ) -> Result<(), Failure> {
-        let jar = self.walk.client.cookies().ok_or(Problem::NoCookie)?;
+        let said = look.says();
+        let no_cookie = || self.walk.no_cookie(visitor.login, &said);
+        let refusal = || look.shows_login().then(|| self.refusal(look));
+        let jar = self.walk.client.cookies().ok_or_else(no_cookie)?;
         jar.clear();
         for cookie in cookies {
             keep(jar, cookie);
         }
         if jar.is_empty() {
-            return Err(Problem::NoCookie.into());
+            return Err(refusal().unwrap_or_else(no_cookie));
         }
-        let refusal = || look.shows_login().then(|| self.refusal(look));
         let Some(probe) = &visitor.login.logged_in else {
-            if let Some(refusal) = refusal() {
-                return Err(refusal);
-            }
             let before = self.filling.as_ref().map_or(&[][..], |form| &form.before);
             // A cookie that every visitor gets says nothing.
-            return match cookies.iter().any(|cookie| !before.contains(cookie)) {
-                true => Ok(()),
-                false => Err(Problem::NoCookie.into()),
+            let gained = cookies.iter().any(|cookie| !before.contains(cookie));
+            return match refusal() {
+                Some(refusal) => Err(refusal),
+                None if !gained => Err(no_cookie()),
+                None => Ok(()),
             };
         };
         let timeout = visitor.login.timeout;
@@ -172,7 +175,9 @@ impl Ride<'_, '_> {
             Err(failure) => failure,
         };
         Err(match failure.problem {
-            Problem::NotLoggedIn(_) => refusal().unwrap_or(failure),
+            Problem::NotLoggedIn(_) => {
+                refusal().unwrap_or_else(|| self.saying(failure.problem, look))
+            }
             _ => failure,
         })
     }

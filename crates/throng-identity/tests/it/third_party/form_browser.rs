@@ -201,7 +201,7 @@ async fn a_page_without_the_form_and_a_form_without_a_session_are_told() {
                 ..Site::with_user("alice")
             },
             false,
-            |problem| matches!(problem, Problem::NoCookie),
+            |problem| matches!(problem, Problem::NoCookie { .. }),
         ),
         (
             Site {
@@ -215,6 +215,7 @@ async fn a_page_without_the_form_and_a_form_without_a_session_are_told() {
         (
             Site {
                 leads_to: Some("/portal"),
+                forgets: true,
                 ..Site::with_user("alice")
             },
             false,
@@ -238,7 +239,18 @@ async fn a_page_without_the_form_and_a_form_without_a_session_are_told() {
         };
         let (problem, words) = attempt(&by_form).await.unwrap_err();
         assert!(expected(&problem), "{words}");
+        // The other form's page has no words.
+        let has_words = !matches!(problem, Problem::Credentials);
+        assert_eq!(
+            words.contains("the page said: Welcome"),
+            has_words,
+            "{words}"
+        );
     }
+    let (problem, words) = attempt(&rig.unproven(&url, "/locked/", &[]))
+        .await
+        .unwrap_err();
+    assert!(matches!(problem, Problem::Locked), "{words}");
 
     // One that passes, and an answer that isn't the form's.
     let site = Site {
@@ -281,5 +293,23 @@ async fn auto_takes_a_browser_for_a_form_that_a_script_makes_or_guards() {
         stayed: false,
     };
     assert_eq!(problem.to_string(), challenge.to_string(), "{words}");
+    rig.pilot.rest().await;
+}
+
+#[tokio::test]
+async fn good_words_are_no_refusal_dialogs_are_and_slow_servers_have_their_time() {
+    let rig = Rig::new(Engine::Chromium).await;
+    let url = Site::with_user("alice").start().await;
+    for page in ["/forwarded/", "/moody/glad", "/moody/slow"] {
+        attempt(&rig.proven(&url, page, &[]))
+            .await
+            .unwrap_or_else(|(_, words)| panic!("{page}: {words}"));
+    }
+    let url = Site::with_user("bob").start().await;
+    let (problem, words) = attempt(&rig.proven(&url, "/moody/loud", &[]))
+        .await
+        .unwrap_err();
+    assert!(matches!(problem, Problem::Credentials), "{words}");
+    assert!(words.contains("Wrong password: [secret]"), "{words}");
     rig.pilot.rest().await;
 }
