@@ -77,6 +77,7 @@ fn recorder_cost(users: u32) {
                     sent: 200,
                     received: 200,
                     status: None,
+                    unsent: false,
                     outcome: Outcome::Success,
                 }),
             );

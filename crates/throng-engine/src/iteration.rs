@@ -305,6 +305,7 @@ impl IterCx {
             actor,
             clock,
             status: None,
+            unsent: false,
             going_on: None,
             given: None,
             cx: Some(self.clone()),
@@ -439,6 +440,7 @@ pub struct InFlight<'a> {
     intended: Duration,
     started: Duration,
     status: Option<u16>,
+    unsent: bool,
     /// The head of the answer, where the step goes on after it.
     going_on: Option<GoingOn>,
     /// How long it may take at most.
@@ -460,6 +462,11 @@ impl InFlight<'_> {
     /// Notes the HTTP status of the answer.
     pub fn answered(&mut self, status: Option<u16>) {
         self.status = status;
+    }
+
+    /// Notes that the step failed before anything was sent.
+    pub fn never_sent(&mut self) {
+        self.unsent = true;
     }
 
     /// Takes time out of the step in which it did not wait for the target, but for something of the generator's own, such as
@@ -517,6 +524,7 @@ impl InFlight<'_> {
             sent,
             received,
             status: self.status,
+            unsent: self.unsent,
             outcome,
         }));
     }

@@ -63,6 +63,8 @@ pub struct Sample {
     pub received: u32,
     /// The HTTP status, where the step is an HTTP request that was answered.
     pub status: Option<u16>,
+    /// It failed before anything was sent, so that the target knows nothing of it.
+    pub unsent: bool,
     /// How it went.
     pub outcome: Outcome,
 }

@@ -281,6 +281,8 @@ pub struct UserStep {
     pub bad: u64,
     /// What was cut off by a signal or by the run's own end. Neither good nor bad.
     pub unfinished: u64,
+    /// Of the failures those before anything was sent.
+    pub unsent: u64,
 }
 
 impl UserTally {
@@ -306,6 +308,7 @@ impl UserTally {
 
     fn add(&mut self, sample: &Sample) {
         let step = self.step(sample.step);
+        step.unsent += u64::from(sample.unsent);
         match &sample.outcome {
             Outcome::Success | Outcome::Refused => {
                 step.good += 1;
@@ -346,10 +349,16 @@ impl UserStep {
         self.good + self.bad + self.unfinished
     }
 
+    /// All calls that the target may know of.
+    pub fn sent(&self) -> u64 {
+        self.count() - self.unsent
+    }
+
     fn merge(&mut self, other: &UserStep) {
         self.good += other.good;
         self.bad += other.bad;
         self.unfinished += other.unfinished;
+        self.unsent += other.unsent;
     }
 }
 

@@ -123,6 +123,7 @@ mod tests {
             sent: 0,
             received: 0,
             status: None,
+            unsent: false,
             outcome,
         }
     }

@@ -454,7 +454,10 @@ impl<'a> Play<'a> {
                     }
                 }
             }
-            Err(failure) => Performed::failed(failure),
+            Err(failure) => {
+                flight.never_sent();
+                Performed::failed(failure)
+            }
         };
         drop(permit);
         let Performed {

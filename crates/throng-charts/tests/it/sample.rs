@@ -130,6 +130,7 @@ impl Run {
                     sent: 100,
                     received: 1_000,
                     status: None,
+                    unsent: false,
                     outcome: self.outcome(chance.below(100)),
                 }));
             }

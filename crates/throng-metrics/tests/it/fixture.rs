@@ -45,6 +45,7 @@ pub(crate) fn step(step: StepId, user: u32, times: [u64; 3], outcome: Outcome) -
         sent: 100,
         received: 1_000,
         status: None,
+        unsent: false,
         outcome,
     })
 }

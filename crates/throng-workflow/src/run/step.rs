@@ -234,7 +234,10 @@ impl<D: Driver> Execution<'_, D> {
         let asked = ready.readied.result.is_ok();
         let performed = match ready.readied.result {
             Ok(()) => self.driver.perform(user, prepared).await,
-            Err(failure) => Performed::failed(failure),
+            Err(failure) => {
+                flight.never_sent();
+                Performed::failed(failure)
+            }
         };
         drop(permit);
         self.used_tokens(user, performed.tokens.as_deref());

@@ -141,6 +141,7 @@ fn a_thing_that_is_gone_is_no_drift() {
                 sent: 1,
                 received: 1,
                 status: Some(status),
+                unsent: false,
                 outcome: Outcome::Failed(Box::new(Failure {
                     kind: FailureKind::Http,
                     cause: String::new(),

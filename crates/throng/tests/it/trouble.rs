@@ -251,41 +251,46 @@ workflows:
     assert_eq!(at(&report, "/ground_truth/agrees"), true, "{report}");
 }
 
-/// Some calls of one step are sent again after their 403, others give up before there is a better token: each is one call.
-#[test]
-fn calls_that_are_sent_again_now_and_then_are_counted_as_the_sandbox_counts_them() {
+/// What users of a sandbox of its own do with its search, by a scenario with these knobs and threshold.
+fn searching(
+    scopes: &str,
+    knobs: &str,
+    threshold: &str,
+    flags: &str,
+) -> (serde_json::Value, String) {
     let home = tempfile::tempdir().expect("a directory");
     let path = |name: &str| home.path().join(name).to_string_lossy().into_owned();
-    let scenario = r#"name: stepup
-target: { url: "http://localhost:8001/mcp" }
-directory: { kind: nextcloud, url: "${NEXTCLOUD_HOST}", admin: "${NEXTCLOUD_USERNAME}", password: "${NEXTCLOUD_PASSWORD}" }
+    let scenario = format!(
+        r#"name: stepup
+target: {{ url: "http://localhost:8001/mcp" }}
+directory: {{ kind: nextcloud, url: "${{NEXTCLOUD_HOST}}", admin: "${{NEXTCLOUD_USERNAME}}", password: "${{NEXTCLOUD_PASSWORD}}" }}
 login:
   kind: oauth
-  scopes: [openid, profile]
+  {scopes}
   after:
     - app_password:
-        get: "{directory.url}/ocs/v2.php/core/getapppassword"
-        basic: ["{user.name}", "{user.password}"]
-        headers: { OCS-APIRequest: "true", Accept: application/json }
-        save: { app_password: $.ocs.data.apppassword }
+        get: "{{directory.url}}/ocs/v2.php/core/getapppassword"
+        basic: ["{{user.name}}", "{{user.password}}"]
+        headers: {{ OCS-APIRequest: "true", Accept: application/json }}
+        save: {{ app_password: $.ocs.data.apppassword }}
     - provision_mcp:
-        post: "{target.origin}/api/v1/users/{user.name}/app-password"
-        basic: ["{user.name}", "{app_password}"]
+        post: "{{target.origin}}/api/v1/users/{{user.name}}/app-password"
+        basic: ["{{user.name}}", "{{app_password}}"]
 sandbox:
   knobs:
-    scope_challenges: true
-    endpoints: [{ match: POST /login, latency: { fixed_ms: 400 } }]
-thresholds: [token_step_ups>0]
+    {knobs}
+thresholds: [{threshold}]
 workflows:
   look:
     actors: [me]
     steps:
-      - search: { call: nc_notes_search_notes, with: { query: a }, timeout: 150ms }
-"#;
-    std::fs::write(path("stepup.yaml"), scenario).expect("written");
-    let (file, report) = (path("stepup.yaml"), path("report.json"));
-    let arguments = "run FILE --sandbox -u 4 -d 2 -w 0 --pause 0.01 -q --output REPORT";
-    let arguments: Vec<&str> = arguments
+      - search: {{ call: nc_notes_search_notes, with: {{ query: a }}, timeout: 150ms }}
+"#
+    );
+    std::fs::write(path("searching.yaml"), scenario).expect("written");
+    let (file, report) = (path("searching.yaml"), path("report.json"));
+    let flags = format!("run FILE --sandbox -w 0 -q --output REPORT {flags}");
+    let arguments: Vec<&str> = flags
         .split(' ')
         .map(|word| match word {
             "FILE" => &*file,
@@ -295,8 +300,34 @@ workflows:
         .collect();
     let output = crate::docs::throng(home.path(), &arguments);
     let said = crate::docs::said(&output);
-    let report = std::fs::read_to_string(report).expect("a report");
-    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    let report = std::fs::read_to_string(report).unwrap_or_else(|error| panic!("{error}: {said}"));
+    (serde_json::from_str(&report).expect("JSON"), said)
+}
+
+/// A step that has no token to go with in time fails before anything is sent: the sandbox knows nothing of it.
+#[test]
+fn steps_that_were_never_sent_are_not_looked_for_in_the_sandboxs_journal() {
+    let knobs = "token_lifetime_s: 2\n    \
+         endpoints: [{ match: POST /apps/oidc/token, latency: { fixed_ms: 900 } }]";
+    let (report, said) = searching("", knobs, "error_rate<100%", "-u 2 -d 4 --pause 0.02");
+    assert!(count(&report, "/summary/failed_operations") > 0, "{said}");
+    let measured = count(&report, "/summary/total_operations");
+    let truth = |name: &str| count(&report, &format!("/ground_truth/{name}"));
+    assert!(truth("calls_measured") < measured, "{report}");
+    assert_eq!(at(&report, "/ground_truth/agrees"), true, "{report}");
+}
+
+/// Some calls of one step are sent again after their 403, others give up before there is a better token: each is one call.
+#[test]
+fn calls_that_are_sent_again_now_and_then_are_counted_as_the_sandbox_counts_them() {
+    let knobs = "scope_challenges: true\n    \
+         endpoints: [{ match: POST /login, latency: { fixed_ms: 400 } }]";
+    let (report, said) = searching(
+        "scopes: [openid, profile]",
+        knobs,
+        "token_step_ups>0",
+        "-u 4 -d 2 --pause 0.01",
+    );
     let counter = |name: &str| count(&report, &format!("/counters/{name}"));
     assert_eq!(counter("token_step_ups"), 4, "{said}");
     let (refusals, retries) = (counter("token_refusals"), counter("token_retries"));

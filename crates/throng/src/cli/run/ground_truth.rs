@@ -103,7 +103,7 @@ fn measured(catalog: &Catalog, tally: &Tally) -> Calls {
             }
             calls.insert(
                 (catalog.step_key(StepId(step.0)), name.clone()),
-                done.count(),
+                done.sent(),
             );
         }
     }
