@@ -190,6 +190,10 @@ async fn what_the_form_led_to_is_told() {
         .await
         .unwrap_err();
     assert!(matches!(problem, Problem::Locked), "{words}");
+    let (problem, words) = attempt(&login(format!("{url}/wary/"), &[]))
+        .await
+        .unwrap_err();
+    assert!(matches!(problem, Problem::Credentials), "{words}");
 }
 
 #[tokio::test]

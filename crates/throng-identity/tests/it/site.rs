@@ -84,6 +84,7 @@ impl Site {
             .route("/session", get(session_page))
             .route("/timed", get(timed_page))
             .route("/locked/", get(login_page).post(locked))
+            .route("/wary/", get(login_page).post(wary))
             .route("/moody/{mood}", get(moody_page))
             .route("/signup/", get(sign_up_page).post(sign_up))
             .route("/me", get(me))
@@ -269,6 +270,12 @@ async fn timed_page() -> Html<&'static str> {
 async fn locked() -> Response {
     let page = Html("<h1>Sorry</h1><p>Your account is locked. Call us.");
     (StatusCode::FORBIDDEN, page).into_response()
+}
+
+/// Lets nobody in who has failed once, unless he solves something.
+async fn wary() -> Response {
+    let fields = format!("{LOGIN}<img src=/none alt=captcha width=90 height=30>");
+    page("Sign in", &fields, "Wrong password")
 }
 
 /// Its form stays while the login is under way, and is then

@@ -77,15 +77,14 @@ pub(crate) fn driver(
     let display = ["DISPLAY", "WAYLAND_DISPLAY"]
         .iter()
         .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
-    let text = |text: &Option<String>| text.clone();
     let selectors = login
         .selectors
-        .as_ref()
+        .clone()
         .map_or_else(Selectors::default, |given| Selectors {
-            user: text(&given.user),
-            password: text(&given.password),
-            submit: text(&given.submit),
-            consent: text(&given.consent),
+            user: given.user,
+            password: given.password,
+            submit: given.submit,
+            consent: given.consent,
         });
     let options = PilotOptions {
         engine: engine(args, login),

@@ -126,21 +126,24 @@ impl<'w> Ride<'w, '_> {
             return Ok(Answer::Rests);
         }
         let wants = look.wants(&self.names());
+        // What was done on this very page may still be at work.
+        let same = self.is_answered(look);
+        let at_work = same && !self.has_answered(look, waited);
+        // Before the captcha that some sites add to a form which they show again.
+        if let Wants::Credentials(task) = &wants
+            && self.asks_again(task)
+            && !at_work
+        {
+            return Err(self.refused(task, look));
+        }
         if let Some(kind) = look
             .captcha()
             .filter(|_| !matches!(wants, Wants::Consent(_)))
         {
             return Err(self.saying(Problem::Captcha { kind }, look));
         }
-        // What was done on this very page may still be at work.
-        let same = self.is_answered(look);
         match wants {
-            Wants::Credentials(task) if self.asks_again(&task) => {
-                if same && !self.has_answered(look, waited) {
-                    return self.unless_stuck(waited);
-                }
-                Err(self.refused(&task, look))
-            }
+            Wants::Credentials(task) if self.asks_again(&task) => self.unless_stuck(waited),
             Wants::Credentials(task) => match self.lacks(&task) {
                 None => self.fill(look, task).await,
                 // A script may still be about to make it.

@@ -297,7 +297,7 @@ async fn auto_takes_a_browser_for_a_form_that_a_script_makes_or_guards() {
 }
 
 #[tokio::test]
-async fn good_words_are_no_refusal_dialogs_are_and_slow_servers_have_their_time() {
+async fn what_a_page_says_after_the_form_is_told_from_a_session() {
     let rig = Rig::new(Engine::Chromium).await;
     let url = Site::with_user("alice").start().await;
     for page in ["/forwarded/", "/moody/glad", "/moody/slow"] {
@@ -306,10 +306,13 @@ async fn good_words_are_no_refusal_dialogs_are_and_slow_servers_have_their_time(
             .unwrap_or_else(|(_, words)| panic!("{page}: {words}"));
     }
     let url = Site::with_user("bob").start().await;
-    let (problem, words) = attempt(&rig.proven(&url, "/moody/loud", &[]))
-        .await
-        .unwrap_err();
-    assert!(matches!(problem, Problem::Credentials), "{words}");
-    assert!(words.contains("Wrong password: [secret]"), "{words}");
+    for (page, said) in [
+        ("/moody/loud", "Wrong password: [secret]"),
+        ("/wary/", "Sign in: Wrong password"),
+    ] {
+        let (problem, words) = attempt(&rig.proven(&url, page, &[])).await.unwrap_err();
+        assert!(matches!(problem, Problem::Credentials), "{page}: {words}");
+        assert!(words.contains(said), "{page}: {words}");
+    }
     rig.pilot.rest().await;
 }
