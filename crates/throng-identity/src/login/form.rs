@@ -156,23 +156,14 @@ pub(super) async fn attempt(
 /// An attempt over plain HTTP. Arrived means: the password was sent, its form did not come back, and there is a cookie of it; or
 /// that the request which only whoever is logged in may make succeeds.
 async fn by_http(walk: &mut Walk<'_>, visitor: Visitor<'_>) -> Result<(), Failure> {
-    let Visitor {
-        login,
-        values,
-        url,
-        fields,
-    } = visitor;
-    let budget = login.retry.budget;
+    let fields = visitor.fields;
+    let budget = visitor.login.retry.budget;
     let mut answers =
         Answers::new(walk.user, walk.password, budget).with_fields(fields, visitor.email());
-    let mut step = Step::get(Purpose::Page, url.clone());
+    let mut step = Step::get(Purpose::Page, visitor.url.clone());
     // The form that the password went into, and the cookies before it.
     let mut sent: Option<(Form, Option<Snapshot>)> = None;
-    let jar = walk.client.cookies();
-    // What an arrival at another login form is, unless the probe says that all is well.
-    let mut doubt = None;
-    // What the page says that the form led to.
-    let said = loop {
+    let landing = loop {
         let exchange = walk.send(&step).await?;
         if let Some(next) = walk.redirected(&step, &exchange)? {
             step = next;
@@ -190,30 +181,10 @@ async fn by_http(walk: &mut Walk<'_>, visitor: Visitor<'_>) -> Result<(), Failur
                 Page::Refresh(ref to) if leads_elsewhere(&step.url, to) => page,
                 _ => {
                     let document = Document::parse(&step.url, &html);
-                    let mut shown = document.forms.iter().filter(|form| !form.hidden);
-                    let refused = || {
-                        let said = document.says();
-                        let problem = if says_locked(&said) {
-                            Problem::Locked
-                        } else {
-                            Problem::Credentials
-                        };
-                        walk.saying(problem, &said)
-                    };
-                    if let Some((sent, _)) = &sent
-                        && shown.any(|form| is_same(form, sent))
-                    {
-                        return Err(refused());
-                    }
-                    // A password alone may be asked for whoever is logged in: to delete the account, or to change it.
-                    if let Page::Login(_, login) = &page
-                        && login.user.is_some()
-                        && !login.asks_for_new_password()
-                    {
-                        doubt = Some(refused());
-                    }
+                    let form = sent.as_ref().map(|(form, _)| form);
+                    let landing = land(walk, &page, &document, form)?;
                     walk.let_in(&step, &exchange, &document)?;
-                    break document.says();
+                    break landing;
                 }
             }
         } else {
@@ -229,14 +200,65 @@ async fn by_http(walk: &mut Walk<'_>, visitor: Visitor<'_>) -> Result<(), Failur
             && sent.is_none()
             && let Some(form) = form
         {
-            sent = Some((form, jar.map(Jar::snapshot)));
+            sent = Some((form, walk.client.cookies().map(Jar::snapshot)));
         }
     };
+    let before = sent.and_then(|(_, before)| before);
+    check_session(walk, visitor, landing, before).await
+}
+
+/// Where the password led to.
+struct Landing {
+    /// What the page says.
+    said: String,
+    /// What an arrival at another login form is, unless the probe says that all is well.
+    doubt: Option<Failure>,
+}
+
+/// Looks at the page that came after the password. Fails where that is the form once more.
+fn land(
+    walk: &Walk<'_>,
+    page: &Page,
+    document: &Document,
+    sent: Option<&Form>,
+) -> Result<Landing, Failure> {
+    let said = document.says();
+    let refused = || {
+        let problem = if says_locked(&said) {
+            Problem::Locked
+        } else {
+            Problem::Credentials
+        };
+        walk.saying(problem, &said)
+    };
+    let mut shown = document.forms.iter().filter(|form| !form.hidden);
+    if sent.is_some_and(|sent| shown.any(|form| is_same(form, sent))) {
+        return Err(refused());
+    }
+    // A password alone may be asked for whoever is logged in: to delete the account, or to change it.
+    let doubt = match page {
+        Page::Login(_, login) if login.user.is_some() && !login.asks_for_new_password() => {
+            Some(refused())
+        }
+        _ => None,
+    };
+    Ok(Landing { said, doubt })
+}
+
+/// Makes sure that the cookies are a session.
+async fn check_session(
+    walk: &Walk<'_>,
+    visitor: Visitor<'_>,
+    landing: Landing,
+    before: Option<Snapshot>,
+) -> Result<(), Failure> {
+    let Landing { said, doubt } = landing;
+    let Visitor { login, values, .. } = visitor;
+    let jar = walk.client.cookies();
     if jar.is_none_or(Jar::is_empty) {
         return Err(doubt.unwrap_or_else(|| walk.no_cookie(login, &said)));
     }
     let Some(probe) = &login.logged_in else {
-        let before = sent.and_then(|(_, before)| before);
         let gained = jar
             .zip(before)
             .is_none_or(|(jar, before)| jar.gained_since(&before));

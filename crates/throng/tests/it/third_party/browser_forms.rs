@@ -13,7 +13,7 @@ async fn users_keep_notes(name: &'static str) {
     let site = Notes::behind(&tap, &format!("notes_by_{name}")).await;
     let example = site.example().with_path();
     let ended = example
-        .run(&format!("-u 2 -d 1 -vvv {}", browser.flags()))
+        .run(&format!("-u 2 -d 3 -vvv {}", browser.flags()))
         .await
         .with_code(0);
     all_went_well(&ended, 2, &["privacy/pry", "privacy/tamper"]);
