@@ -333,7 +333,11 @@ async fn who_expects_the_403_is_refused_and_nobody_steps_up() {
 }
 
 /// Nobody waits for longer than a step may take, and what was waited for is told.
-async fn a_hanging_token_endpoint_ends_steps(knobs: Knobs, steps: &str, step: &str, cause: &str) {
+async fn a_hanging_token_endpoint_ends_steps(knobs: Knobs) {
+    let steps = "      - pause: 1100ms
+      - search: { call: nc_notes_search_notes, with: { query: a }, timeout: 150ms }
+";
+    let cause = "no new token within 150ms";
     let (_home, path) = alone("kind: oauth", steps);
     let stage = stage(2, &path, "alone", knobs.clone()).await;
     let hanging = Knobs {
@@ -351,7 +355,7 @@ async fn a_hanging_token_endpoint_ends_steps(knobs: Knobs, steps: &str, step: &s
     };
     stage.sandbox.knobs().set(hanging).unwrap();
     let outcome = stage.run_cold(Duration::from_secs(2)).await;
-    let tally = stage.step(&outcome, step);
+    let tally = stage.step(&outcome, "search");
     assert!(tally.failed > 1, "{}", tally.failed);
     let failures = errors(&outcome);
     assert!(
@@ -375,11 +379,7 @@ async fn a_renewal_that_hangs_before_a_step_ends_it_in_its_own_time() {
         token_lifetime_s: 1,
         ..Knobs::default()
     };
-    let steps = "      - pause: 1100ms
-      - search: { call: nc_notes_search_notes, with: { query: a }, timeout: 150ms }
-";
-    let cause = "no new token within 150ms";
-    a_hanging_token_endpoint_ends_steps(knobs, steps, "search", cause).await;
+    a_hanging_token_endpoint_ends_steps(knobs).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -389,11 +389,7 @@ async fn a_renewal_that_hangs_after_a_401_ends_the_step_in_its_own_time() {
         token_lifetime_told_s: Some(3600),
         ..Knobs::default()
     };
-    let steps = "      - pause: 1100ms
-      - search: { call: nc_notes_search_notes, with: { query: a }, timeout: 150ms }
-";
-    let cause = "no new token within 150ms";
-    a_hanging_token_endpoint_ends_steps(knobs, steps, "search", cause).await;
+    a_hanging_token_endpoint_ends_steps(knobs).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

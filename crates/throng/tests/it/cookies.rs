@@ -12,6 +12,7 @@ use std::thread;
 
 use rustix::process::Signal;
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::docs::{said, throng};
 use crate::http::next_request;
@@ -253,25 +254,31 @@ fn who_fails_after_the_login_is_logged_out_too() {
     assert_eq!(sessions_all_ended(&site), 1);
 }
 
-/// Dropping the login would leave a session behind that nobody knows the cookie of.
-#[tokio::test]
-async fn a_signal_lets_logins_in_flight_end_and_logs_them_out() {
+/// A run whose so many users are all logging in, which their site lets nobody end.
+async fn with_logins_held(users: usize) -> (TempDir, Site, Running) {
     let site = Site {
         gate: Some(Arc::default()),
         ..Site::default()
     };
     let home = support::home();
-    let users = format!("users: {{ count: 3, password: \"{PASSWORD}\" }}");
+    let listed = format!("users: {{ count: {users}, password: \"{PASSWORD}\" }}");
     let file = home.path().join("tokens.yaml");
-    fs::write(&file, scenario(&site.serve(), &users)).expect("written");
+    fs::write(&file, scenario(&site.serve(), &listed)).expect("written");
     let command = support::throng(home.path(), ["run", "tokens.yaml"]);
     let mut running = Running::start(command, home.path());
     let held = site.held.clone();
     running
-        .until("three logins are held", |_| {
-            held.load(Ordering::Relaxed) == 3
+        .until("the logins are held", |_| {
+            held.load(Ordering::Relaxed) == users
         })
         .await;
+    (home, site, running)
+}
+
+/// Dropping the login would leave a session behind that nobody knows the cookie of.
+#[tokio::test]
+async fn a_signal_lets_logins_in_flight_end_and_logs_them_out() {
+    let (_home, site, mut running) = with_logins_held(3).await;
     running.signal(Signal::INT);
     running
         .until("the signal is answered", |running| {
@@ -298,20 +305,7 @@ async fn a_signal_lets_logins_in_flight_end_and_logs_them_out() {
 
 #[tokio::test]
 async fn a_second_signal_gives_up_logins_in_flight_and_names_them() {
-    let site = Site {
-        gate: Some(Arc::default()),
-        ..Site::default()
-    };
-    let home = support::home();
-    let users = format!("users: {{ count: 2, password: \"{PASSWORD}\" }}");
-    let file = home.path().join("tokens.yaml");
-    fs::write(&file, scenario(&site.serve(), &users)).expect("written");
-    let command = support::throng(home.path(), ["run", "tokens.yaml"]);
-    let mut running = Running::start(command, home.path());
-    let held = site.held.clone();
-    running
-        .until("two logins are held", |_| held.load(Ordering::Relaxed) == 2)
-        .await;
+    let (_home, site, mut running) = with_logins_held(2).await;
     for answer in ["stopping:", "stopping now:"] {
         running.signal(Signal::INT);
         running
