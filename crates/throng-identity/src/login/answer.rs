@@ -10,7 +10,6 @@ use super::error::{Failure, Problem};
 use super::walk::{Purpose, Step};
 use crate::pages::form::{Form, Login, Submission};
 use crate::pages::nextcloud::{ConsentPage, LoginPage};
-use crate::pages::trouble::says_locked;
 use crate::pages::{Document, FormMethod, Page};
 use crate::secret::Secret;
 use crate::wire;
@@ -147,8 +146,7 @@ impl<'a> Answers<'a> {
         };
         if asks_again {
             let problem = match login.password {
-                Some(_) if says_locked(&document.says()) => Problem::Locked,
-                Some(_) => Problem::Credentials,
+                Some(_) => Problem::refused(&document.says()),
                 None => Problem::NameAgain,
             };
             return Err(Failure::saying(problem, &document.says(), &[self.password]));
@@ -226,10 +224,10 @@ impl<'a> Answers<'a> {
             // Without an error the form itself was not accepted (its token, the origin).
             let problem = if page.errors.is_empty() || said.contains("csrf") {
                 Problem::RequestToken
-            } else if said.contains("userdisabled") || says_locked(&said) {
+            } else if said.contains("userdisabled") {
                 Problem::Locked
             } else {
-                Problem::Credentials
+                Problem::refused(&said)
             };
             return Err(Failure::saying(problem, &said, &[self.password]));
         }

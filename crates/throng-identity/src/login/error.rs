@@ -10,6 +10,7 @@ use throng_client::TransportError;
 use super::id_token::IdTokenError;
 use super::walk::{Hop, Purpose};
 use crate::hooks::HookError;
+use crate::pages::trouble::says_locked;
 use crate::redact;
 use crate::secret::Secret;
 
@@ -287,6 +288,15 @@ fn way_out(needs_script: bool, wanted: &str) -> &'static str {
 impl Problem {
     pub(super) fn declared(error: HookError) -> Self {
         Self::Declared(Box::new(error))
+    }
+
+    /// That the password was refused, by a page that says so much.
+    pub(super) fn refused(said: &str) -> Self {
+        if says_locked(said) {
+            Self::Locked
+        } else {
+            Self::Credentials
+        }
     }
 
     /// May go away by itself, so that a further attempt is worth making.

@@ -223,14 +223,7 @@ fn land(
     sent: Option<&Form>,
 ) -> Result<Landing, Failure> {
     let said = document.says();
-    let refused = || {
-        let problem = if says_locked(&said) {
-            Problem::Locked
-        } else {
-            Problem::Credentials
-        };
-        walk.saying(problem, &said)
-    };
+    let refused = || walk.saying(Problem::refused(&said), &said);
     let mut shown = document.forms.iter().filter(|form| !form.hidden);
     if sent.is_some_and(|sent| shown.any(|form| is_same(form, sent))) {
         return Err(refused());

@@ -9,11 +9,11 @@
     element.dispatchEvent(new Event("change", { bubbles: true }));
   };
   const fill = (element, text) => {
-    const group = () => [...(element.form || document).querySelectorAll("input")].filter((one) => one.type === element.type && one.name === element.name);
     if (element.type === "hidden") {
       element.value = text;
     } else if (element.type === "checkbox" || element.type === "radio") {
-      const same = group();
+      const inputs = [...(element.form || document).querySelectorAll("input")];
+      const same = inputs.filter((one) => one.type === element.type && one.name === element.name);
       // A box by itself is ticked, whatever it stands for.
       const one = same.find((one) => one.value === text) || (same.length === 1 && element.type === "checkbox" ? element : null);
       if (!one) impossible.push(element.name);

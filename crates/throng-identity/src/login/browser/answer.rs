@@ -230,23 +230,17 @@ impl<'w> Ride<'w, '_> {
     }
 
     fn refused(&self, task: &Task, look: &Look) -> Failure {
-        let problem = match task.has_password() {
-            true if says_locked(&self.heard(look)) => Problem::Locked,
-            true => Problem::Credentials,
-            false => self.missing(&PAGE).unwrap_or(Problem::NameAgain),
-        };
+        if task.has_password() {
+            return self.refusal(look);
+        }
+        let problem = self.missing(&PAGE).unwrap_or(Problem::NameAgain);
         Failure::saying(problem, &self.heard(look), &self.walk.secrets())
     }
 
     /// That the credentials were refused, in the words of a page that says so.
     pub(super) fn refusal(&self, look: &Look) -> Failure {
         let heard = self.heard(look);
-        let problem = if says_locked(&heard) {
-            Problem::Locked
-        } else {
-            Problem::Credentials
-        };
-        Failure::saying(problem, &heard, &self.walk.secrets())
+        Failure::saying(Problem::refused(&heard), &heard, &self.walk.secrets())
     }
 
     /// What the page says, and its dialogs did.

@@ -44,8 +44,8 @@ impl Walk<'_> {
 struct Tried {
     /// When the form was gone.
     since: Option<Instant>,
-    /// The cookies that it was tried with, and what came of it.
-    last: Option<(Vec<Cookie>, Failure)>,
+    /// The cookies that it was tried with last, in vain.
+    last: Option<Vec<Cookie>>,
 }
 
 impl Ride<'_, '_> {
@@ -82,10 +82,7 @@ impl Ride<'_, '_> {
         self.check_let_in(look)?;
         let late = (self.waited() > UNKNOWN_LIMIT && self.is_quiet()) || since > SESSION_LIMIT;
         let cookies = self.cookies().await?;
-        if let Some((before, _)) = &tried.last
-            && *before == cookies
-            && !late
-        {
+        if tried.last.as_ref() == Some(&cookies) && !late {
             return Ok(false);
         }
         let failure = match self.take_over(look, visitor, &cookies).await {
@@ -100,7 +97,7 @@ impl Ride<'_, '_> {
                 | Problem::Locked
         );
         if may_come && !late {
-            tried.last = Some((cookies, failure));
+            tried.last = Some(cookies);
             return Ok(false);
         }
         if may_come && let Some(all) = self.with_those_of_the_probe(visitor, &cookies).await? {
